@@ -1,0 +1,198 @@
+// Package promotion holds the environments of a source, as their files say,
+// and the order in which a change passes through them. It guarantees that an
+// Environment in a Set is valid, its defaults filled in, and that the pipelines
+// it belongs to are directed graphs without cycles; a file that is not, stops
+// that environment (or that pipeline) and no other.
+package promotion
+
+import (
+	"fmt"
+	"strings"
+	"time"
+
+	"chaperone.dev/chaperone/internal/source"
+)
+
+// ID names an environment: pipeline and name.
+type ID struct {
+	Pipeline string
+	Name     string
+}
+
+func (id ID) String() string { return id.Pipeline + "/" + id.Name }
+
+// MarshalText makes an ID a map key and a string in JSON.
+func (id ID) MarshalText() ([]byte, error) { return []byte(id.String()), nil }
+
+// UnmarshalText reads what MarshalText wrote.
+func (id *ID) UnmarshalText(text []byte) error {
+	parsed, err := ParseID(string(text))
+	*id = parsed
+	return err
+}
+
+// ParseID reads "pipeline/name".
+func ParseID(s string) (ID, error) {
+	pipeline, name, found := strings.Cut(s, "/")
+	if !found || pipeline == "" || name == "" || strings.Contains(name, "/") {
+		return ID{}, fmt.Errorf("environment %q: want pipeline/name, such as novamind/production", s)
+	}
+	return ID{Pipeline: pipeline, Name: name}, nil
+}
+
+// Compare orders IDs for stable output.
+func (id ID) Compare(other ID) int {
+	if c := strings.Compare(id.Pipeline, other.Pipeline); c != 0 {
+		return c
+	}
+	return strings.Compare(id.Name, other.Name)
+}
+
+// Data says what an environment holds; policies depend on it.
+type Data string
+
+// The data classes, least protected first.
+const (
+	DataNone       Data = "none"
+	DataSynthetic  Data = "synthetic"
+	DataAnonymized Data = "anonymized"
+	DataPHI        Data = "phi"
+)
+
+// Mode is how a change enters an environment.
+type Mode string
+
+// The modes of promotion.
+const (
+	ModeAutomatic   Mode = "automatic"
+	ModePullRequest Mode = "pull-request"
+	ModeSchedule    Mode = "schedule"
+)
+
+// OnFailure is what follows a failed verification once last good is restored.
+type OnFailure string
+
+// The two answers to a failed verification.
+const (
+	FailureRevert OnFailure = "revert"
+	FailureHold   OnFailure = "hold"
+)
+
+// Drift is what follows when owned fields were changed on the cluster.
+type Drift string
+
+// The two answers to drift.
+const (
+	DriftCorrect Drift = "correct"
+	DriftReport  Drift = "report"
+)
+
+// Environment is one stop on the way to production, as its file at the
+// branch's head says, with defaults filled in (design.md §2).
+type Environment struct {
+	ID            ID
+	File          string          // environments/<pipeline>/<name>.yaml
+	Path          string          // directory to build; default overlays/<pipeline>/<name>
+	After         []ID            // verified there first; same pipeline
+	Revision      source.Revision // pinned; "" follows the branch
+	Data          Data            // default none
+	Target        Target
+	Promotion     Promotion
+	Access        []string
+	Governance    Governance
+	Prune         bool  // default true
+	Drift         Drift // default correct
+	Verify        Verify
+	OnFailure     OnFailure // default revert
+	MaxDeletePart float64   // largest share of the inventory one release may prune; default 0.5
+}
+
+// Pinned reports whether the environment runs a revision of its own, or waits
+// for its first.
+func (e Environment) Pinned() bool {
+	return e.Revision != "" || e.Promotion.Mode == ModePullRequest
+}
+
+// Target is where an environment runs.
+type Target struct {
+	Kubeconfig     string      // name of a Secret in the daemon's namespace; "" is the daemon's own cluster
+	Namespace      string      // default namespace, and the only one it may touch unless Allow says more
+	ServiceAccount string      // in Namespace; impersonated
+	Allow          []Allowance // extra namespaces and cluster-scoped objects
+}
+
+// Allowance is one entry of target.allow: "namespace:NAME", or a cluster-scoped
+// object as "Kind/name" or "Kind.group/name".
+type Allowance struct {
+	Namespace string
+	Group     string
+	Kind      string
+	Name      string
+}
+
+// Promotion is how a change enters.
+type Promotion struct {
+	Mode     Mode // default automatic
+	Schedule string
+	TimeZone string
+	Soak     time.Duration
+	Windows  []Window
+	Freezes  []Window
+	Approval Approval
+}
+
+// Window is a time that recurs: it opens by cron and stays open for Duration.
+type Window struct {
+	Cron     string
+	Duration time.Duration
+	TimeZone string
+}
+
+// Approval is who must agree.
+type Approval struct {
+	Required  int
+	From      []string
+	NotAuthor bool
+}
+
+// Governance is what policies ask and no manifest tells.
+type Governance struct {
+	Owner            string            `json:"owner,omitempty"`
+	RTO              time.Duration     `json:"rto,omitempty"`
+	RPO              time.Duration     `json:"rpo,omitempty"`
+	AuditSink        string            `json:"auditSink,omitempty"`
+	AuditRetention   time.Duration     `json:"auditRetention,omitempty"`
+	Deidentification *Deidentification `json:"deidentification,omitempty"`
+}
+
+// Deidentification attests how patient data was made anonymous
+// (45 CFR 164.514(a)-(b)).
+type Deidentification struct {
+	Method string `json:"method"` // safe-harbor | expert-determination
+	By     string `json:"by"`
+	Date   string `json:"date"` // YYYY-MM-DD
+}
+
+// Verify is what must hold after an apply.
+type Verify struct {
+	Timeout time.Duration // objects ready within; default 10m
+	Settle  time.Duration // and still so after; default 1m
+	HTTP    []HTTPCheck
+}
+
+// HTTPCheck asks an endpoint a number of times.
+type HTTPCheck struct {
+	Name     string
+	URL      string // or Service and Port
+	Service  string // in the target namespace
+	Port     int
+	Path     string            // default /
+	Method   string            // default GET
+	Headers  map[string]string // sent as they are
+	Status   []int             // expected; default 200
+	Body     string            // expected substring; "" is any
+	Count    int               // requests; default 10
+	Interval time.Duration     // between requests; default 1s
+	Timeout  time.Duration     // for each; default 5s
+	Failures float64           // allowed share of failures, 0 to 1; default 0
+}
