@@ -1,0 +1,255 @@
+package promotion
+
+import (
+	"maps"
+	"slices"
+)
+
+// Reason is the one word for why an environment is where it is. The same word
+// stands in status, logs, metric labels, Events, the ledger and on the page.
+type Reason string
+
+// Reasons that come from the source.
+const (
+	// InvalidEnvironment: the environment's file does not decode; it keeps what it runs.
+	InvalidEnvironment Reason = "InvalidEnvironment"
+	// DependencyCycle: the `after` fields of a pipeline lead in a circle.
+	DependencyCycle Reason = "DependencyCycle"
+	// UnknownEnvironment: an `after` field names an environment that has no file.
+	UnknownEnvironment Reason = "UnknownEnvironment"
+	// SourceUnavailable: Git cannot be reached or refuses the credentials.
+	SourceUnavailable Reason = "SourceUnavailable"
+	// BranchGone: Git answers, and has no such branch.
+	BranchGone Reason = "BranchGone"
+	// HistoryRewritten: what runs is no longer an ancestor of the branch's head.
+	HistoryRewritten Reason = "HistoryRewritten"
+)
+
+// Reasons that come from judging a release.
+const (
+	// RenderFailed: kustomize could not build the environment's path.
+	RenderFailed Reason = "RenderFailed"
+	// EmptyRender: the build succeeded and held no object; never taken for "delete all".
+	EmptyRender Reason = "EmptyRender"
+	// PolicyDenied: a rule denies the release.
+	PolicyDenied Reason = "PolicyDenied"
+	// PolicyError: a rule could not be evaluated, which counts as deny.
+	PolicyError Reason = "PolicyError"
+	// WaitingForUpstream: an `after` environment has not verified this yet.
+	WaitingForUpstream Reason = "WaitingForUpstream"
+	// WaitingForPromotion: no pin yet; the first promotion is not merged.
+	WaitingForPromotion Reason = "WaitingForPromotion"
+	// UnverifiedRevision: the pin points at something that upstream never verified.
+	UnverifiedRevision Reason = "UnverifiedRevision"
+	// Soaking: upstream verified it, and not for long enough.
+	Soaking Reason = "Soaking"
+	// Quarantined: this digest failed here before.
+	Quarantined Reason = "Quarantined"
+	// Paused: a person asked that nothing happens.
+	Paused Reason = "Paused"
+)
+
+// Reasons that come from putting a release on its cluster.
+const (
+	// Applying: changes are being made.
+	Applying Reason = "Applying"
+	// ApplyRejected: the dry run was refused, so nothing was touched.
+	ApplyRejected Reason = "ApplyRejected"
+	// ApplyFailed: the apply stopped part of the way.
+	ApplyFailed Reason = "ApplyFailed"
+	// Verifying: applied; the checks are running.
+	Verifying Reason = "Verifying"
+	// VerificationFailed: a check answered `fail`.
+	VerificationFailed Reason = "VerificationFailed"
+	// VerificationError: a check could not be asked.
+	VerificationError Reason = "VerificationError"
+	// VerificationNoData: a check was asked and had nothing to go by.
+	VerificationNoData Reason = "VerificationNoData"
+	// Pruning: verified; what Git no longer has is being deleted.
+	Pruning Reason = "Pruning"
+	// MassDeletion: the release would delete more than its share of the inventory.
+	MassDeletion Reason = "MassDeletion"
+	// ConflictingOwner: an object belongs to another environment or tool.
+	ConflictingOwner Reason = "ConflictingOwner"
+	// ClusterUnavailable: the API server cannot be reached or refuses the credentials.
+	ClusterUnavailable Reason = "ClusterUnavailable"
+	// Drifted: owned fields were changed on the cluster.
+	Drifted Reason = "Drifted"
+	// Correcting: drift is being put back.
+	Correcting Reason = "Correcting"
+)
+
+// Reasons that come from taking a release back.
+const (
+	// Restoring: last good is being applied again.
+	Restoring Reason = "Restoring"
+	// RestoreFailed: last good could not be applied or did not verify.
+	RestoreFailed Reason = "RestoreFailed"
+	// NoLastGood: nothing ever verified here, so there is nothing to restore.
+	NoLastGood Reason = "NoLastGood"
+	// SeveralSuspects: more than one commit may be guilty.
+	SeveralSuspects Reason = "SeveralSuspects"
+	// NoSuspect: no commit since last good changed this environment.
+	NoSuspect Reason = "NoSuspect"
+	// Reverting: the revert is being written and pushed.
+	Reverting Reason = "Reverting"
+	// Reverted: the guilty commit was taken back in Git.
+	Reverted Reason = "Reverted"
+	// RevertConflict: later commits changed the same lines.
+	RevertConflict Reason = "RevertConflict"
+	// RevertRejected: the source does not take the revert.
+	RevertRejected Reason = "RevertRejected"
+	// RevertOfRevert: the suspect is itself a revert, or was reverted before.
+	RevertOfRevert Reason = "RevertOfRevert"
+	// RevertDisabled: the environment says `onFailure: hold`.
+	RevertDisabled Reason = "RevertDisabled"
+)
+
+// Reasons of rest.
+const (
+	// UpToDate: what runs is what is wanted, and it verified.
+	UpToDate Reason = "UpToDate"
+	// Removed: the environment's file is gone from the branch.
+	Removed Reason = "Removed"
+)
+
+// Explain is one sentence for people, without the particulars of a case.
+func (r Reason) Explain() string { return reasons[r].explain }
+
+// Unblock says who can change it, and how.
+func (r Reason) Unblock() string { return reasons[r].unblock }
+
+// Reasons lists every reason, sorted.
+func Reasons() []Reason { return slices.Sorted(maps.Keys(reasons)) }
+
+type reasonText struct{ explain, unblock string }
+
+//lint:long because it is one table, and splitting it would hide a reason without its text
+var reasons = map[Reason]reasonText{
+	InvalidEnvironment: {
+		"The environment's file is not valid, so the environment keeps what it runs.",
+		"A developer: correct the file at the lines named, on the branch."},
+	DependencyCycle: {
+		"The pipeline's `after` fields lead in a circle, so nothing in it has a first place.",
+		"A developer: remove one `after` of the circle named, on the branch."},
+	UnknownEnvironment: {
+		"An `after` field names an environment that has no file in this pipeline.",
+		"A developer: correct the name, or add the environment's file, on the branch."},
+	SourceUnavailable: {
+		"Git cannot be reached or refuses the daemon's credentials, so everything stays as it is.",
+		"An operator: check the network, the address and the credentials of the source; it is tried again by itself."},
+	BranchGone: {
+		"Git answers, and has no branch of the configured name, so everything stays as it is.",
+		"An operator: restore the branch, or correct `source.branch` in the daemon's configuration."},
+	HistoryRewritten: {
+		"What runs is no longer an ancestor of the branch's head, as after a force-push.",
+		"A developer: bring the old commits back into the branch; or an operator: accept the new history with `chaperone retry`."},
+	RenderFailed: {
+		"Kustomize could not build the environment's path at this revision.",
+		"A developer: correct the files named; `chaperone render` shows the same error locally."},
+	EmptyRender: {
+		"The build holds no object, which is never taken for an order to delete everything.",
+		"A developer: correct the kustomization; to retire the environment, remove its file under environments/."},
+	PolicyDenied: {
+		"A policy rule denies the release.",
+		"A developer: correct the objects named; or the security team: grant an exception that expires."},
+	PolicyError: {
+		"A policy rule could not be evaluated, which counts as deny.",
+		"The security team: correct the rule; `chaperone check` shows the same error."},
+	WaitingForUpstream: {
+		"An environment in `after` has not verified this release yet.",
+		"Nobody needs to, while upstream makes progress; otherwise whoever its own reason names."},
+	WaitingForPromotion: {
+		"The environment is promoted by pull request, and its first promotion is not merged yet.",
+		"A reviewer: merge a commit that sets `spec.revision` to a revision that upstream verified."},
+	UnverifiedRevision: {
+		"The pin points at a revision that upstream never verified.",
+		"A developer: pin a revision that upstream verified; `chaperone why` shows what differs."},
+	Soaking: {
+		"Upstream verified the release, and has not run it for as long as `promotion.soak` asks.",
+		"Nobody needs to: it goes on by itself when the time named is over."},
+	Quarantined: {
+		"This release failed verification here before, and is not tried again by itself.",
+		"A developer: merge a fix; or an operator: `chaperone retry` when the cause lay elsewhere."},
+	Paused: {
+		"A person asked that nothing happens here.",
+		"An operator: `chaperone resume`."},
+	Applying: {
+		"The release is being applied.",
+		"Nobody needs to: it goes on by itself."},
+	ApplyRejected: {
+		"The API server refused the release in a dry run, so nothing was touched.",
+		"A developer: correct the objects named; or an operator: grant the environment's service account what it lacks."},
+	ApplyFailed: {
+		"The apply stopped before it was complete; what is missing is applied by the next pass.",
+		"Nobody needs to, while passes make progress; otherwise an operator: look at the object named."},
+	Verifying: {
+		"The release is applied, and its checks are running.",
+		"Nobody needs to: it ends by itself within `verify.timeout` and `verify.settle`."},
+	VerificationFailed: {
+		"A check gave a definite no to what this release changed.",
+		"A developer: merge a fix; until then the environment runs what it verified last."},
+	VerificationError: {
+		"A check could not be asked, which neither passes nor reverts anything.",
+		"An operator: make the check's address reachable from the daemon; it is asked again by itself."},
+	VerificationNoData: {
+		"A check was asked and had nothing to go by, which neither passes nor reverts anything.",
+		"A developer: correct the check, or give it data; it is asked again by itself."},
+	Pruning: {
+		"The release is verified, and what Git no longer has is being deleted.",
+		"Nobody needs to: it goes on by itself; an object that does not go is named."},
+	MassDeletion: {
+		"The release would delete a larger share of the environment's objects than it may at once.",
+		"A developer: restore what was dropped by mistake; or an operator: raise `maxDeletePart` for this change."},
+	ConflictingOwner: {
+		"An object belongs to another environment or tool, and is not taken from it.",
+		"A developer: rename the object here, or remove it from its other owner."},
+	ClusterUnavailable: {
+		"The cluster's API server cannot be reached or refuses the credentials, so everything stays as it is.",
+		"An operator: check the network and the kubeconfig Secret; it is tried again by itself."},
+	Drifted: {
+		"Fields that this environment owns were changed on the cluster.",
+		"A developer: commit the change, or an operator: undo it; `drift: correct` would put it back by itself."},
+	Correcting: {
+		"Fields that were changed on the cluster are being put back.",
+		"Nobody needs to: it goes on by itself."},
+	Restoring: {
+		"The release failed, and what verified last is being applied again.",
+		"Nobody needs to: it goes on by itself, also without Git."},
+	RestoreFailed: {
+		"What verified last could not be applied again, or no longer verifies.",
+		"An operator: look at the object or check named; the cause lies outside this release."},
+	NoLastGood: {
+		"The release failed, and nothing ever verified here that could be restored.",
+		"A developer: merge a fix."},
+	SeveralSuspects: {
+		"The release failed, and more than one commit since last good changed this environment.",
+		"A developer: fix or revert the guilty one of the commits named; `chaperone revert COMMIT` writes the revert."},
+	NoSuspect: {
+		"The release failed, and no commit since last good changed this environment.",
+		"An operator: look outside Git, at the cluster or at what the checks depend on."},
+	Reverting: {
+		"The guilty commit is being taken back in Git.",
+		"Nobody needs to: it goes on by itself."},
+	Reverted: {
+		"The guilty commit was taken back in Git, and the environment runs what it verified last.",
+		"A developer: bring the change back together with a fix, by reverting the revert."},
+	RevertConflict: {
+		"The guilty commit cannot be taken back by itself: later commits changed the same lines.",
+		"A developer: resolve the paths named and revert by hand; the environment runs what it verified last."},
+	RevertRejected: {
+		"The source does not take the revert: the branch is protected, or the daemon may not push.",
+		"An operator: allow the daemon to push; or a developer: push the revert that `chaperone revert COMMIT` writes."},
+	RevertOfRevert: {
+		"The guilty commit is itself a revert, or was reverted before; the daemon does neither twice.",
+		"A developer: decide which of the two commits named is right, and merge a fix."},
+	RevertDisabled: {
+		"The environment says `onFailure: hold`, so Git is left as it is.",
+		"A developer: merge a fix or a revert; the environment runs what it verified last."},
+	UpToDate: {
+		"What runs is what is wanted, and it verified.",
+		"Nobody needs to: nothing is held."},
+	Removed: {
+		"The environment's file is gone from the branch; what it ran is left as it is.",
+		"A developer: restore the file; or an operator: delete what it ran by hand."},
+}
