@@ -273,7 +273,7 @@ func TestEveryReachableWorldKeepsTheInvariants(t *testing.T) {
 	first := start(time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC))
 	seen := map[string]bool{first.key(): true}
 	queue := []outside{first}
-	quiet := 0
+	quiet, visited := 0, 0
 	for len(queue) > 0 && len(seen) < limit {
 		o := queue[len(queue)-1]
 		queue = queue[:len(queue)-1]
@@ -281,6 +281,9 @@ func TestEveryReachableWorldKeepsTheInvariants(t *testing.T) {
 			if times > 1 {
 				t.Fatalf("3: %s was reverted %d times in %s", guilty, times, o.key())
 			}
+		}
+		if visited++; visited%sampled == 0 {
+			checkLiveness(t, o)
 		}
 		following := o.next(t)
 		if len(following) == 0 {
@@ -298,6 +301,36 @@ func TestEveryReachableWorldKeepsTheInvariants(t *testing.T) {
 		t.Fatal("11: no quiet world was reached")
 	}
 	t.Logf("%d worlds, %d of them at rest", len(seen), quiet)
+}
+
+// sampled is how many worlds stand between two that are left alone.
+const sampled = 16
+
+// checkLiveness leaves a world alone: nobody pushes, nothing fails but what is
+// bad. It must come to rest.
+func checkLiveness(t *testing.T, o outside) {
+	t.Helper()
+	from := o.key()
+	for range 200 {
+		if len(o.branch) > 0 && o.Head != o.branch[len(o.branch)-1].revision {
+			o = o.poll()
+		}
+		d := Decide(o.World)
+		if len(d.Actions) == 0 {
+			if d.LookAgain.IsZero() {
+				return
+			}
+			o.Now = d.LookAgain
+			continue
+		}
+		for _, a := range d.Actions {
+			o.World = Begin(o.World, a)
+			end := o.outcomes(a)[0]
+			o = end.outside
+			o.World = Observe(o.World, end.result)
+		}
+	}
+	t.Fatalf("11: no rest after 200 rounds from %s\nnow %s", from, o.key())
 }
 
 // checkRest: at rest an environment either runs what is wanted, or says in one
