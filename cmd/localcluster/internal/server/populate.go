@@ -1,0 +1,132 @@
+package server
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"time"
+
+	"k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/util/wait"
+	"k8s.io/client-go/dynamic"
+	"k8s.io/client-go/informers"
+
+	"chaperone.dev/chaperone/cmd/localcluster/internal/controlplane"
+	"chaperone.dev/chaperone/cmd/localcluster/internal/crds"
+	"chaperone.dev/chaperone/cmd/localcluster/internal/externalsecrets"
+	"chaperone.dev/chaperone/cmd/localcluster/internal/kubelet"
+	"chaperone.dev/chaperone/cmd/localcluster/internal/network"
+	"chaperone.dev/chaperone/cmd/localcluster/internal/pki"
+	"chaperone.dev/chaperone/cmd/localcluster/internal/usage"
+	"chaperone.dev/chaperone/cmd/localcluster/internal/volumes"
+)
+
+// populate brings in everything that is not control plane. ctx is the cluster's life, starting
+// the start's. The parts do not need each other, so they start side by side.
+func (c *cluster) populate(ctx, starting context.Context) error {
+	c.progress(fmt.Sprintf("%d nodes, storage, resource metrics, proxy, custom resource definitions", c.Nodes))
+	if err := c.watches(ctx, starting); err != nil {
+		return err
+	}
+	parts := []func() error{
+		func() error { return c.nodes(ctx, starting) },
+		func() error { return volumes.EnsureDefaultClass(starting, c.client) },
+		func() error { return c.awaitServiceAccount(starting) },
+		func() error { return c.definitions(ctx, starting) },
+	}
+	done := make(chan error, len(parts))
+	for _, part := range parts {
+		go func() { done <- part() }()
+	}
+	var errs []error
+	for range parts {
+		errs = append(errs, <-done)
+	}
+	return errors.Join(errs...)
+}
+
+// watches starts what answers from one shared set of caches.
+func (c *cluster) watches(ctx, starting context.Context) error {
+	c.factory = informers.NewSharedInformerFactoryWithOptions(c.client, 0, informers.WithTransform(withoutManagedFields))
+	pods, err := network.New(c.factory, time.Now)
+	if err != nil {
+		return err
+	}
+	provisioner, err := volumes.New(c.factory, c.client)
+	if err != nil {
+		return err
+	}
+	metrics := usage.New(c.factory, time.Now)
+	c.factory.Start(ctx.Done())
+	for kind, ok := range c.factory.WaitForCacheSync(starting.Done()) {
+		if !ok {
+			return fmt.Errorf("watch %v: %w", kind, context.Cause(starting))
+		}
+	}
+	pods.Serve(ctx, c.proxy)
+	go provisioner.Run(ctx)
+	return c.metrics(ctx, starting, metrics)
+}
+
+// withoutManagedFields halves what the caches hold.
+func withoutManagedFields(obj any) (any, error) {
+	if object, err := meta.Accessor(obj); err == nil {
+		object.SetManagedFields(nil)
+	}
+	return obj, nil
+}
+
+func (c *cluster) metrics(ctx, starting context.Context, api *usage.API) error {
+	listener, err := listen("")
+	if err != nil {
+		return fmt.Errorf("resource metrics: %w", err)
+	}
+	pair, err := c.plane.Serving.Issue("metrics", pki.Subject{Name: "metrics-server", Hosts: []string{usage.Host}})
+	if err != nil {
+		return err
+	}
+	if err := api.Serve(ctx, listener, pair, c.plane.FrontProxy); err != nil {
+		return err
+	}
+	port := listener.Addr().(*net.TCPAddr).Port
+	return usage.Register(starting, c.plane.Admin, int32(port), c.plane.Serving)
+}
+
+func (c *cluster) nodes(ctx, starting context.Context) error {
+	if err := kubelet.CreateNodes(starting, c.client, c.Nodes, controlplane.Version()); err != nil {
+		return err
+	}
+	if err := kubelet.Start(ctx, c.plane.Admin); err != nil {
+		return err
+	}
+	return kubelet.AwaitNodes(starting, c.client, c.Nodes)
+}
+
+func (c *cluster) definitions(ctx, starting context.Context) error {
+	if !c.CRDs {
+		return nil
+	}
+	if err := crds.Install(starting, c.plane.Admin); err != nil {
+		return err
+	}
+	dyn, err := dynamic.NewForConfig(c.plane.Admin)
+	if err != nil {
+		return fmt.Errorf("external secrets: %w", err)
+	}
+	return externalsecrets.Run(ctx, c.client, dyn)
+}
+
+// awaitServiceAccount waits for the first work of the controllers: without the account no pod
+// can be made in the default namespace.
+func (c *cluster) awaitServiceAccount(starting context.Context) error {
+	err := wait.PollUntilContextCancel(starting, 100*time.Millisecond, true, func(ctx context.Context) (bool, error) {
+		_, err := c.client.CoreV1().ServiceAccounts(metav1.NamespaceDefault).Get(ctx, "default", metav1.GetOptions{})
+		return err == nil, nil
+	})
+	if err != nil {
+		return fmt.Errorf("kube-controller-manager: no default service account: %w", err)
+	}
+	return nil
+}
