@@ -43,6 +43,10 @@ func (v *verdict) decide() {
 		// of it must not leave a failed release running.
 		v.effect(ActionRestore, attempt.Release, promotion.Restoring)
 		return
+	case v.e.Fault == promotion.SourceUnavailable:
+		v.is(PhaseWaiting, v.e.Fault) // its file was not read yet
+	case v.e.Fault == promotion.Removed:
+		v.is(PhaseHeld, v.e.Fault)
 	case v.e.Fault != "":
 		v.is(PhaseInvalid, v.e.Fault)
 		return

@@ -41,6 +41,9 @@ func choose(w World, e Environment) choice {
 		if i == 0 {
 			c.wanted = candidate
 		}
+		if candidate.Verdict == VerdictError {
+			c.evaluate = revision // a rule that could not be asked may answer later
+		}
 		lastGood := e.Journal.LastGood.Digest
 		c.current = lastGood != "" && candidate.Release.Digest == lastGood
 		reason, until := gate(w, e, candidate)

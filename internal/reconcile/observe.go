@@ -103,6 +103,9 @@ func (e *Environment) observeEvaluation(r Result, w World) {
 		e.EvaluateAt = w.Now.Add(backoff(3))
 		return
 	}
+	if r.Candidate.Verdict == VerdictError {
+		e.EvaluateAt = w.Now.Add(backoff(7))
+	}
 	kept := []Candidate{r.Candidate}
 	for _, c := range e.Candidates {
 		if c.Release.Revision != r.Candidate.Release.Revision && len(kept) < maxCandidates {

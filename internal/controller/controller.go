@@ -1,0 +1,240 @@
+// Package controller is the only loop. It looks (poll, evaluate, watch), lets
+// reconcile decide, and acts through the ports in ports.go. One goroutine owns
+// the world; everything that takes time runs beside it and posts what came of
+// it. Guarantees: an effect begins only after its intent is stored; an
+// environment has at most one effect under way; one environment that is stuck
+// delays no other; whoever is fenced off by another writer reads anew before
+// it does anything else.
+package controller
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync"
+	"time"
+
+	"chaperone.dev/chaperone/internal/manifest"
+	"chaperone.dev/chaperone/internal/promotion"
+	"chaperone.dev/chaperone/internal/reconcile"
+	"chaperone.dev/chaperone/internal/source"
+)
+
+// Config is what the controller is told.
+type Config struct {
+	PollInterval time.Duration // between polls; 0 is 30 s
+	Grace        time.Duration // for work under way when asked to stop; 0 is 8 s
+	Workers      int           // evaluations at once; 0 is 2
+	Redactor     manifest.Redactor
+	Now          func() time.Time // nil is time.Now
+	Log          *slog.Logger
+}
+
+// Ports are the controller's ways to the world outside.
+type Ports struct {
+	Source    Source
+	Renderer  Renderer
+	Policies  Policies
+	Cluster   Cluster
+	Store     Store
+	Telemetry Telemetry
+}
+
+// Controller reconciles every environment of one source.
+type Controller struct {
+	Ports
+	Config
+	events  chan func() // run by the loop, in order
+	pollNow chan struct{}
+	work    sync.WaitGroup
+	slots   chan struct{} // bounds evaluations at once
+
+	// Owned by the loop.
+	world        reconcile.World
+	polled       bool
+	sourceDetail string
+	environments map[promotion.ID]*environment
+	published    map[promotion.ID]reconcile.Status
+}
+
+// environment is what the loop keeps of one beside its part of the world.
+type environment struct {
+	file     promotion.Environment // as last valid
+	recorder *recorder
+	notes    map[promotion.Reason]string
+	problems map[source.Revision]string // why a candidate may not run
+	commits  map[source.Revision]source.Commit
+	cancel   context.CancelFunc // of a verification
+	watching string             // what the drift watch looks at
+	unwatch  context.CancelFunc
+	status   reconcile.Status
+	message  string
+	since    time.Time
+}
+
+// New makes a controller; Run runs it.
+func New(ports Ports, config Config) *Controller {
+	if config.PollInterval <= 0 {
+		config.PollInterval = 30 * time.Second
+	}
+	if config.Grace <= 0 {
+		config.Grace = 8 * time.Second
+	}
+	if config.Workers <= 0 {
+		config.Workers = 2
+	}
+	if config.Now == nil {
+		config.Now = time.Now
+	}
+	if config.Log == nil {
+		config.Log = slog.New(slog.DiscardHandler)
+	}
+	return &Controller{
+		Ports: ports, Config: config,
+		events:       make(chan func(), 64),
+		pollNow:      make(chan struct{}, 1),
+		slots:        make(chan struct{}, config.Workers),
+		environments: map[promotion.ID]*environment{},
+		published:    map[promotion.ID]reconcile.Status{},
+	}
+}
+
+// Run reconciles until ctx ends. What is under way then is given Grace to
+// finish and abandoned after; the journal tells the next start what was.
+func (c *Controller) Run(ctx context.Context) error {
+	if err := c.load(ctx); err != nil {
+		return fmt.Errorf("load state: %w", err)
+	}
+	work, stop := context.WithCancel(ctx)
+	defer stop()
+	c.spawn(func() { c.poll(work) })
+	timer := time.NewTimer(0)
+	defer timer.Stop()
+	for {
+		c.reset(timer, c.pass(work))
+		select {
+		case <-ctx.Done():
+			stop()
+			return c.drain()
+		case event := <-c.events:
+			event()
+			c.takeWaiting()
+		case <-timer.C:
+		}
+	}
+}
+
+// reset lets the timer fire when a decision asks to be looked at again.
+func (c *Controller) reset(timer *time.Timer, again time.Time) {
+	const idle = time.Hour
+	wait := idle
+	if !again.IsZero() {
+		wait = max(again.Sub(c.Now()), time.Millisecond)
+	}
+	timer.Reset(wait)
+}
+
+// takeWaiting runs what has been posted meanwhile, so that a burst costs one pass.
+func (c *Controller) takeWaiting() {
+	for range cap(c.events) {
+		select {
+		case event := <-c.events:
+			event()
+		default:
+			return
+		}
+	}
+}
+
+// Nudge asks for a pass, as after the policies changed.
+func (c *Controller) Nudge() {
+	select {
+	case c.events <- func() {}:
+	default: // a full queue is followed by a pass anyway
+	}
+}
+
+// Poll asks for a look at the source now, instead of at the next interval.
+func (c *Controller) Poll() {
+	select {
+	case c.pollNow <- struct{}{}:
+	default:
+	}
+}
+
+func (c *Controller) spawn(f func()) {
+	c.work.Go(f)
+}
+
+// post hands a change of the loop's data to the loop.
+func (c *Controller) post(ctx context.Context, event func()) {
+	select {
+	case c.events <- event:
+	case <-ctx.Done():
+	}
+}
+
+func (c *Controller) drain() error {
+	done := make(chan struct{})
+	go func() { c.work.Wait(); close(done) }()
+	select {
+	case <-done:
+		return nil
+	case <-time.After(c.Grace):
+		return errors.New("work under way was abandoned after the grace period; the next start takes it up from the journal")
+	}
+}
+
+// load takes up where the last daemon left off.
+func (c *Controller) load(ctx context.Context) error {
+	records, err := c.Store.Load(ctx)
+	if err != nil {
+		return err
+	}
+	for _, record := range records {
+		e := c.environment(record.ID)
+		e.recorder = newRecorder(c.Store, record)
+		e.file = record.Environment
+		e.status, e.message, e.since = record.Status, record.Message, record.Since
+		e.notes[record.Status.Reason] = record.Message
+		if record.Evidence != "" {
+			e.notes[promotion.VerificationFailed] = record.Evidence
+		}
+		c.world.Environments = append(c.world.Environments, reconcile.Environment{
+			ID: record.ID, Journal: record.Journal, Spec: specOf(record.Environment),
+			// Until the first poll says otherwise, nothing is known of its file.
+			Fault: promotion.SourceUnavailable,
+		})
+	}
+	return nil
+}
+
+func (c *Controller) environment(id promotion.ID) *environment {
+	e, known := c.environments[id]
+	if !known {
+		e = &environment{
+			notes:    map[promotion.Reason]string{},
+			problems: map[source.Revision]string{},
+			commits:  map[source.Revision]source.Commit{},
+		}
+		c.environments[id] = e
+	}
+	return e
+}
+
+// pass decides once and starts what was decided. It returns when to look again.
+func (c *Controller) pass(ctx context.Context) time.Time {
+	if !c.polled && c.world.SourceFault == "" {
+		return time.Time{} // nothing is known yet, not even that nothing can be known
+	}
+	c.world.Now = c.Now()
+	c.world.Policy = c.Policies.Digest()
+	decision := reconcile.Decide(c.world)
+	c.publish(ctx, decision)
+	for _, action := range decision.Actions {
+		c.start(ctx, action)
+	}
+	c.watchDrift(ctx)
+	return decision.LookAgain
+}

@@ -1,0 +1,105 @@
+package controller
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"time"
+
+	"chaperone.dev/chaperone/internal/manifest"
+	"chaperone.dev/chaperone/internal/promotion"
+	"chaperone.dev/chaperone/internal/reconcile"
+)
+
+// drift watches what one environment runs. A watch only says that something
+// changed; whether it is drift, a comparison of the owned fields decides.
+type drift struct {
+	c      *Controller
+	file   promotion.Environment
+	digest reconcile.Digest
+}
+
+// settle lets a burst of changes, such as a rollout's, pass before comparing.
+const settle = 150 * time.Millisecond
+
+func (d drift) run(ctx context.Context) {
+	set, err := d.c.Store.Bundle(ctx, d.file.ID, d.digest)
+	if err != nil {
+		d.log(ctx, "read last good", err)
+		return
+	}
+	changed := make(chan struct{}, 1)
+	nudge := func() {
+		select {
+		case changed <- struct{}{}:
+		default:
+		}
+	}
+	nudge() // what happened before the watch began
+	d.c.spawn(func() { d.watch(ctx, nudge) })
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-changed:
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-time.After(settle):
+		}
+		d.compare(ctx, set, nudge)
+	}
+}
+
+// watch begins again after each end, at a bounded pace.
+func (d drift) watch(ctx context.Context, nudge func()) {
+	const pause = 2 * time.Second
+	for ctx.Err() == nil {
+		if err := d.c.Cluster.Watch(ctx, d.file, nudge); err != nil {
+			d.log(ctx, "watch", err)
+		}
+		select {
+		case <-ctx.Done():
+		case <-time.After(pause):
+			nudge()
+		}
+	}
+}
+
+func (d drift) compare(ctx context.Context, set manifest.Set, again func()) {
+	differences, err := d.c.Cluster.Drift(ctx, d.file, set)
+	if err != nil {
+		d.log(ctx, "compare", err)
+		return
+	}
+	d.c.post(ctx, func() {
+		d.c.change(d.file.ID, func(e *reconcile.Environment) {
+			rests := e.Journal.Attempt.Stage == reconcile.StageNone && e.Busy == reconcile.ActionNone
+			if !rests || e.Journal.Running.Digest != d.digest {
+				// Our own changes look like drift from within them.
+				time.AfterFunc(time.Second, again)
+				return
+			}
+			e.Drifted = len(differences) > 0
+			if e.Drifted {
+				d.c.environment(d.file.ID).notes[promotion.Drifted] = describe(differences)
+			}
+		})
+	})
+}
+
+func describe(differences []string) string {
+	const shown = 3
+	text := strings.Join(differences[:min(shown, len(differences))], "; ")
+	if more := len(differences) - shown; more > 0 {
+		text += fmt.Sprintf("; and %d more", more)
+	}
+	return "changed on the cluster: " + text
+}
+
+func (d drift) log(ctx context.Context, doing string, err error) {
+	if ctx.Err() == nil {
+		d.c.Log.Warn(doing, "environment", d.file.ID.String(), "revision", "", "reason", promotion.Drifted, "err", err)
+	}
+}

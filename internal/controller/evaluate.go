@@ -1,0 +1,219 @@
+package controller
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"chaperone.dev/chaperone/internal/fault"
+	"chaperone.dev/chaperone/internal/manifest"
+	"chaperone.dev/chaperone/internal/policy"
+	"chaperone.dev/chaperone/internal/promotion"
+	"chaperone.dev/chaperone/internal/reconcile"
+	"chaperone.dev/chaperone/internal/source"
+)
+
+// evaluation renders and judges one environment at one revision.
+type evaluation struct {
+	c        *Controller
+	action   reconcile.Action
+	file     promotion.Environment
+	policy   reconcile.Digest
+	running  source.Revision
+	upstream []upstream
+}
+
+// upstream is an environment that comes before, as far as an evaluation needs it.
+type upstream struct {
+	id       promotion.ID
+	path     string // "" while its file is not valid
+	verified reconcile.Release
+}
+
+// startEvaluation looks at a release beside everything else.
+func (c *Controller) startEvaluation(ctx context.Context, a reconcile.Action) {
+	e := c.environment(a.Environment)
+	known, _ := c.world.Find(a.Environment)
+	v := &evaluation{c: c, action: a, file: e.file, policy: c.world.Policy, running: known.Journal.Running.Revision}
+	for _, id := range e.file.After {
+		u := upstream{id: id}
+		if before, found := c.world.Find(id); found && before.Fault == "" {
+			u.path, u.verified = c.environment(id).file.Path, before.Journal.LastGood
+		}
+		v.upstream = append(v.upstream, u)
+	}
+	c.world = reconcile.Begin(c.world, a)
+	c.spawn(func() {
+		c.slots <- struct{}{}
+		defer func() { <-c.slots }()
+		result, commit, problem := v.run(ctx)
+		c.post(ctx, func() { c.evaluated(result, commit, problem) })
+	})
+}
+
+// evaluated folds an evaluation into the world.
+func (c *Controller) evaluated(result reconcile.Result, commit source.Commit, problem string) {
+	e := c.environment(result.Action.Environment)
+	revision := result.Action.Release.Revision
+	if len(e.problems) > maxHistory*2 {
+		clear(e.problems)
+		clear(e.commits)
+	}
+	delete(e.problems, revision)
+	if problem != "" {
+		e.problems[revision] = problem
+	}
+	e.commits[revision] = commit
+	c.world.Now = c.Now()
+	c.world = reconcile.Observe(c.world, result)
+	if result.Outcome != reconcile.OutcomeDone {
+		c.Log.Warn("evaluate", "environment", result.Action.Environment.String(), "revision", revision,
+			"reason", result.Reason, "err", problem)
+	}
+}
+
+func (v *evaluation) run(ctx context.Context) (reconcile.Result, source.Commit, string) {
+	result := reconcile.Result{Action: v.action, Outcome: reconcile.OutcomeDone}
+	candidate, commit, err := v.candidate(ctx)
+	result.Candidate = candidate
+	if err != nil && candidate.Fault == "" && candidate.Verdict == reconcile.VerdictUnknown {
+		result.Outcome, result.Reason = reconcile.OutcomeRetry, promotion.SourceUnavailable
+	}
+	if err != nil {
+		return result, commit, err.Error()
+	}
+	return result, commit, ""
+}
+
+// candidate is what there is to know of the release. An error beside a
+// candidate with a fault or a verdict says why it may not run; an error beside
+// one without says that it could not be found out.
+func (v *evaluation) candidate(ctx context.Context) (reconcile.Candidate, source.Commit, error) {
+	revision := v.action.Release.Revision
+	c := reconcile.Candidate{Release: reconcile.Release{Revision: revision, Policy: v.policy}}
+	commit, err := v.c.Source.Commit(revision)
+	if errors.Is(err, source.ErrUnknownRevision) {
+		c.Fault = promotion.UnknownRevision
+		return c, commit, fmt.Errorf("%s: revision: %w on the followed branch; want the full hash of one of its commits", v.file.File, err)
+	}
+	if err != nil {
+		return c, commit, err
+	}
+	snapshot, err := v.c.Source.Snapshot(revision)
+	if err != nil {
+		return c, commit, err
+	}
+	set, digest, err := v.render(ctx, snapshot, v.file.Path)
+	switch {
+	case fault.IsTerminal(err):
+		c.Fault = promotion.RenderFailed
+		return c, commit, err
+	case err != nil:
+		return c, commit, err
+	case set.Len() == 0:
+		c.Fault = promotion.EmptyRender
+		return c, commit, fmt.Errorf("%s renders no object at %s; an empty render is never applied", v.file.Path, revision.Short())
+	}
+	c.Release.Digest = reconcile.Digest(digest)
+	for _, u := range v.upstream {
+		c.Upstream = append(c.Upstream, v.upstreamAt(ctx, snapshot, u))
+	}
+	c.Verdict, err = v.judge(ctx, set, digest, commit)
+	return c, commit, err
+}
+
+func (v *evaluation) render(ctx context.Context, snapshot source.Snapshot, path string) (manifest.Set, manifest.Digest, error) {
+	began := v.c.Now()
+	defer func() { v.c.Telemetry.Step("render", v.c.Now().Sub(began)) }()
+	return v.c.Renderer.Render(ctx, snapshot, path)
+}
+
+// upstreamAt is what an upstream environment would run at the same revision.
+// One that does not render there has no digest, which opens no gate.
+func (v *evaluation) upstreamAt(ctx context.Context, snapshot source.Snapshot, u upstream) reconcile.Upstream {
+	at := reconcile.Upstream{ID: u.id}
+	if u.path == "" {
+		return at
+	}
+	if _, digest, err := v.render(ctx, snapshot, u.path); err == nil {
+		at.Digest = reconcile.Digest(digest)
+	}
+	return at
+}
+
+func (v *evaluation) judge(ctx context.Context, set manifest.Set, digest manifest.Digest, commit source.Commit) (reconcile.Verdict, error) {
+	began := v.c.Now()
+	changed, err := v.changed()
+	if err != nil {
+		return reconcile.VerdictUnknown, err
+	}
+	in := policy.NewInput(v.file, set, policy.Release{
+		Revision: commit.Revision, Digest: digest, Changed: changed,
+		Author: policy.PersonOf(commit.Author), Committer: policy.PersonOf(commit.Committer),
+	}, v.upstreamFacts(), v.c.Now(), v.c.Redactor)
+	report, err := v.c.Policies.Judge(ctx, in)
+	v.c.Telemetry.Step("policy", v.c.Now().Sub(began))
+	if ctx.Err() != nil {
+		return reconcile.VerdictUnknown, ctx.Err()
+	}
+	if err != nil {
+		return reconcile.VerdictError, err
+	}
+	v.c.Telemetry.Judged(v.action.Environment, report)
+	if reconcile.Digest(report.PolicyDigest) != v.policy {
+		// The bundle was exchanged in between; ask again rather than mix the two.
+		return reconcile.VerdictUnknown, errors.New("policies changed during the evaluation")
+	}
+	switch report.Verdict {
+	case policy.VerdictAllow:
+		return reconcile.VerdictAllow, nil
+	case policy.VerdictDeny:
+		return reconcile.VerdictDeny, errors.New(denial(report))
+	}
+	return reconcile.VerdictError, errors.New(denial(report))
+}
+
+func (v *evaluation) changed() ([]string, error) {
+	if v.running == "" {
+		return nil, nil
+	}
+	paths, err := v.c.Source.Changed(v.running, v.action.Release.Revision)
+	if errors.Is(err, source.ErrUnknownRevision) {
+		return nil, nil // what runs is of a history that is gone
+	}
+	return paths, err
+}
+
+func (v *evaluation) upstreamFacts() []policy.Upstream {
+	var facts []policy.Upstream
+	for _, u := range v.upstream {
+		facts = append(facts, policy.Upstream{
+			Environment: u.id, Revision: u.verified.Revision, Digest: manifest.Digest(u.verified.Digest),
+		})
+	}
+	return facts
+}
+
+// denial names the first stopping finding and counts the rest.
+func denial(report policy.Report) string {
+	stopping := report.Stopping()
+	switch {
+	case len(report.Errors) > 0:
+		return report.Errors[0].Error()
+	case len(stopping) == 0:
+		return "the policies gave no verdict"
+	}
+	first := stopping[0]
+	text := first.Rule + ": "
+	if first.Object != nil {
+		text += first.Object.String() + ": "
+	}
+	if first.Path != "" {
+		text += first.Path + ": "
+	}
+	text += first.Message
+	if others := len(stopping) - 1; others > 0 {
+		text += fmt.Sprintf(" (and %d more)", others)
+	}
+	return text
+}

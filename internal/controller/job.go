@@ -1,0 +1,310 @@
+package controller
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"reflect"
+	"time"
+
+	"chaperone.dev/chaperone/internal/fault"
+	"chaperone.dev/chaperone/internal/manifest"
+	"chaperone.dev/chaperone/internal/promotion"
+	"chaperone.dev/chaperone/internal/reconcile"
+	"chaperone.dev/chaperone/internal/source"
+	"chaperone.dev/chaperone/internal/state"
+)
+
+// job is one effect on its way, with its own copy of all it needs: the loop
+// goes on meanwhile.
+type job struct {
+	c        *Controller
+	action   reconcile.Action
+	file     promotion.Environment
+	world    reconcile.World // of this environment alone, the effect begun
+	changed  bool            // beginning it changed the journal
+	recorder *recorder
+	commit   source.Commit
+	evidence string
+}
+
+// ended is what came of an effect.
+type ended struct {
+	result reconcile.Result
+	note   string // in the words of what went wrong, for people
+}
+
+// start begins an action that was decided.
+func (c *Controller) start(ctx context.Context, a reconcile.Action) {
+	switch a.Kind {
+	case reconcile.ActionEvaluate:
+		c.startEvaluation(ctx, a)
+		return
+	case reconcile.ActionCancel:
+		if cancel := c.environment(a.Environment).cancel; cancel != nil {
+			cancel()
+		}
+		return
+	}
+	before, _ := c.world.Find(a.Environment)
+	c.world = reconcile.Begin(c.world, a)
+	after, _ := c.world.Find(a.Environment)
+	e := c.environment(a.Environment)
+	if e.recorder == nil {
+		e.recorder = newRecorder(c.Store, state.Record{ID: a.Environment, Environment: e.file})
+	}
+	j := &job{
+		c: c, action: a, file: e.file, recorder: e.recorder,
+		world:    reconcile.World{Now: c.world.Now, Environments: []reconcile.Environment{after}},
+		changed:  !reflect.DeepEqual(before.Journal, after.Journal),
+		commit:   e.commits[a.Release.Revision],
+		evidence: e.notes[promotion.VerificationFailed],
+	}
+	c.Log.Info("begin", "environment", a.Environment.String(), "action", a.Kind, "revision", a.Release.Revision,
+		"digest", a.Release.Digest, "reason", a.Reason)
+	run, cancel := context.WithCancel(ctx)
+	if a.Kind == reconcile.ActionVerify {
+		e.cancel = cancel
+	}
+	c.spawn(func() {
+		defer cancel()
+		j.run(run, ctx)
+	})
+}
+
+// run stores the intent, has the effect, stores the outcome and tells the
+// loop. life ends with the daemon; ctx may end before, when a verification is
+// called off.
+func (j *job) run(ctx, life context.Context) {
+	if err := j.prepare(life); err != nil {
+		j.fenced(life, err)
+		return
+	}
+	began := j.c.Now()
+	end := j.effect(ctx)
+	end.result.Action = j.action
+	j.c.Telemetry.Step(string(j.action.Kind), j.c.Now().Sub(began))
+	if life.Err() != nil {
+		return // stopping: the journal says what was under way
+	}
+	now := j.c.Now()
+	j.world.Now = now
+	observed := reconcile.Observe(j.world, end.result).Environments[0].Journal
+	if err := j.recorder.save(life, func(r *state.Record) {
+		r.Journal = observed
+		if end.result.Outcome == reconcile.OutcomeFailed && end.note != "" {
+			r.Evidence = end.note
+		}
+	}); err != nil {
+		j.fenced(life, err)
+		return
+	}
+	j.recordRelease(life, observed, end)
+	j.c.Telemetry.Ended(j.action.Kind, j.action.Environment, end.result.Outcome)
+	j.c.post(life, func() { j.c.observed(end, now) })
+}
+
+// prepare makes sure that what is about to happen can be taken up again after
+// a crash: the bundle first, then the intent.
+func (j *job) prepare(ctx context.Context) error {
+	if j.action.Kind == reconcile.ActionApply {
+		set, err := j.render(ctx)
+		if err == nil {
+			err = j.c.Store.PutBundle(ctx, j.action.Environment, j.action.Release.Digest, set)
+		}
+		if err != nil {
+			j.c.Log.Warn("store bundle", "environment", j.action.Environment.String(),
+				"revision", j.action.Release.Revision, "reason", promotion.ApplyFailed, "err", err)
+		}
+	}
+	if !j.changed {
+		return nil
+	}
+	journal := j.world.Environments[0].Journal
+	return j.recorder.save(ctx, func(r *state.Record) { r.Journal, r.Environment = journal, j.file })
+}
+
+// fenced gives the environment back to the loop as the store has it.
+func (j *job) fenced(ctx context.Context, err error) {
+	if ctx.Err() != nil {
+		return
+	}
+	id := j.action.Environment
+	j.c.Log.Warn("another writer was first; reading anew", "environment", id.String(), "action", j.action.Kind, "err", err)
+	record := j.recorder.latest()
+	j.c.post(ctx, func() {
+		j.c.change(id, func(e *reconcile.Environment) { e.Busy, e.Journal = reconcile.ActionNone, record.Journal })
+	})
+}
+
+// change edits one environment of the world; for the loop only.
+func (c *Controller) change(id promotion.ID, f func(*reconcile.Environment)) {
+	environments := append([]reconcile.Environment(nil), c.world.Environments...)
+	for i := range environments {
+		if environments[i].ID == id {
+			f(&environments[i])
+		}
+	}
+	c.world.Environments = environments
+}
+
+// observed folds an outcome that is stored into the world.
+func (c *Controller) observed(end ended, now time.Time) {
+	a := end.result.Action
+	e := c.environment(a.Environment)
+	c.world.Now = now
+	c.world = reconcile.Observe(c.world, end.result)
+	level := c.Log.Info
+	if end.result.Outcome != reconcile.OutcomeDone {
+		level = c.Log.Warn
+	}
+	level("end", "environment", a.Environment.String(), "action", a.Kind, "revision", a.Release.Revision,
+		"outcome", end.result.Outcome, "reason", end.result.Reason, "detail", end.note)
+	e.note(end)
+	switch a.Kind {
+	case reconcile.ActionVerify:
+		e.cancel = nil
+	case reconcile.ActionRevert:
+		c.Poll() // the revert is the newest commit
+	}
+}
+
+// note keeps what went wrong for the sentence that people read.
+func (e *environment) note(end ended) {
+	if end.note == "" || end.result.Reason == "" && len(end.result.Suspects) == 0 {
+		return
+	}
+	e.notes[end.result.Reason] = end.note
+	if len(end.result.Suspects) > 1 {
+		e.notes[promotion.SeveralSuspects] = end.note
+	}
+}
+
+// effect has the action's effect.
+func (j *job) effect(ctx context.Context) ended {
+	switch j.action.Kind {
+	case reconcile.ActionAdvance:
+		return ended{result: reconcile.Result{Outcome: reconcile.OutcomeDone}}
+	case reconcile.ActionApply:
+		return j.apply(ctx)
+	case reconcile.ActionVerify:
+		return j.verify(ctx)
+	case reconcile.ActionPrune:
+		return j.prune(ctx)
+	case reconcile.ActionRestore:
+		return j.withLastGood(ctx, promotion.RestoreFailed, j.c.Cluster.Restore)
+	case reconcile.ActionCorrect:
+		return j.withLastGood(ctx, promotion.ApplyFailed, j.c.Cluster.Apply)
+	case reconcile.ActionBlame:
+		return j.blame(ctx)
+	case reconcile.ActionRevert:
+		return j.revert(ctx)
+	}
+	return ended{result: reconcile.Result{Outcome: reconcile.OutcomeFailed},
+		note: fmt.Sprintf("unknown action %q", j.action.Kind)}
+}
+
+// render builds the release to be applied, and makes sure that it is that
+// release and no other.
+func (j *job) render(ctx context.Context) (manifest.Set, error) {
+	release := j.action.Release
+	snapshot, err := j.c.Source.Snapshot(release.Revision)
+	if err == nil {
+		set, digest, renderErr := j.c.Renderer.Render(ctx, snapshot, j.file.Path)
+		if renderErr == nil && reconcile.Digest(digest) == release.Digest {
+			return set, nil
+		}
+		err = renderErr
+	}
+	stored, bundleErr := j.c.Store.Bundle(ctx, j.action.Environment, release.Digest)
+	if bundleErr == nil {
+		return stored, nil
+	}
+	return manifest.Set{}, errors.Join(fmt.Errorf("render %s again: not the release that was decided on", release.Revision.Short()), err, bundleErr)
+}
+
+func (j *job) apply(ctx context.Context) ended {
+	set, err := j.c.Store.Bundle(ctx, j.action.Environment, j.action.Release.Digest)
+	if err != nil {
+		// Without a stored bundle it could not be restored later: do not begin.
+		return applyEnded(fmt.Errorf("read bundle: %w", err))
+	}
+	return applyEnded(j.c.Cluster.Apply(ctx, j.file, set))
+}
+
+// applyEnded tells what an apply's error means for the release.
+func applyEnded(err error) ended {
+	var refusal *Refusal
+	switch {
+	case err == nil:
+		return ended{result: reconcile.Result{Outcome: reconcile.OutcomeDone}}
+	case errors.Is(err, context.Canceled):
+		return ended{result: reconcile.Result{Outcome: reconcile.OutcomeInterrupted}}
+	case errors.As(err, &refusal) && refusal.Reason == promotion.VerificationFailed:
+		return failed(reconcile.OutcomeFailed, refusal.Reason, err)
+	case errors.As(err, &refusal):
+		return failed(reconcile.OutcomeRejected, refusal.Reason, err)
+	case fault.IsTerminal(err):
+		return failed(reconcile.OutcomeFailed, promotion.ApplyFailed, err)
+	}
+	return failed(reconcile.OutcomeRetry, promotion.ClusterUnavailable, err)
+}
+
+func failed(outcome reconcile.Outcome, reason promotion.Reason, err error) ended {
+	return ended{result: reconcile.Result{Outcome: outcome, Reason: reason}, note: err.Error()}
+}
+
+func (j *job) verify(ctx context.Context) ended {
+	set, err := j.c.Store.Bundle(ctx, j.action.Environment, j.action.Release.Digest)
+	if err != nil {
+		return failed(reconcile.OutcomeError, promotion.VerificationError, fmt.Errorf("read bundle: %w", err))
+	}
+	verdict, err := j.c.Cluster.Verify(ctx, j.file, set)
+	switch {
+	case ctx.Err() != nil:
+		// A cancelled check says nothing, whatever it returned: its answer and the
+		// cancellation race.
+		return ended{result: reconcile.Result{Outcome: reconcile.OutcomeInterrupted}}
+	case err != nil:
+		return failed(reconcile.OutcomeError, promotion.VerificationError, err)
+	}
+	reasons := map[reconcile.Outcome]promotion.Reason{
+		reconcile.OutcomeDone:   "",
+		reconcile.OutcomeFailed: promotion.VerificationFailed,
+		reconcile.OutcomeNoData: promotion.VerificationNoData,
+	}
+	reason, known := reasons[verdict.Outcome]
+	if !known {
+		verdict.Outcome, reason = reconcile.OutcomeError, promotion.VerificationError
+	}
+	return ended{result: reconcile.Result{Outcome: verdict.Outcome, Reason: reason}, note: verdict.Evidence}
+}
+
+func (j *job) prune(ctx context.Context) ended {
+	set, err := j.c.Store.Bundle(ctx, j.action.Environment, j.action.Release.Digest)
+	if err == nil {
+		err = j.c.Cluster.Prune(ctx, j.file, set)
+	}
+	if err == nil {
+		err = j.c.Store.KeepBundles(ctx, j.action.Environment, j.action.Release.Digest)
+	}
+	if err != nil {
+		return failed(reconcile.OutcomeRetry, promotion.Pruning, err)
+	}
+	return ended{result: reconcile.Result{Outcome: reconcile.OutcomeDone}}
+}
+
+// withLastGood applies the stored bundle of last good. Git is not needed.
+func (j *job) withLastGood(ctx context.Context, terminal promotion.Reason,
+	do func(context.Context, promotion.Environment, manifest.Set) error) ended {
+	set, err := j.c.Store.Bundle(ctx, j.action.Environment, j.world.Environments[0].Journal.LastGood.Digest)
+	if err != nil {
+		return failed(reconcile.OutcomeFailed, terminal, fmt.Errorf("read last good: %w", err))
+	}
+	end := applyEnded(do(ctx, j.file, set))
+	switch end.result.Outcome {
+	case reconcile.OutcomeFailed, reconcile.OutcomeRejected:
+		end.result.Outcome, end.result.Reason = reconcile.OutcomeFailed, terminal
+	}
+	return end
+}

@@ -1,0 +1,129 @@
+package controller
+
+import (
+	"context"
+	"time"
+
+	"chaperone.dev/chaperone/internal/manifest"
+	"chaperone.dev/chaperone/internal/policy"
+	"chaperone.dev/chaperone/internal/promotion"
+	"chaperone.dev/chaperone/internal/reconcile"
+	"chaperone.dev/chaperone/internal/source"
+	"chaperone.dev/chaperone/internal/state"
+)
+
+// Source is the Git repository. Errors wrap the ones of package source.
+// All but Poll and Revert read what the last Poll brought; they are called
+// from many goroutines.
+type Source interface {
+	// Poll asks for the newest commit and fetches it if it is new. It is called
+	// from one goroutine, at the poll interval.
+	Poll(ctx context.Context) (source.Revision, error)
+	Snapshot(source.Revision) (source.Snapshot, error)
+	Commit(source.Revision) (source.Commit, error)
+	// FirstParents are the commits after one revision up to another, newest first.
+	FirstParents(ctx context.Context, after, upTo source.Revision, max int) ([]source.Commit, error)
+	// Changed lists paths that differ between two revisions, bounded.
+	Changed(from, to source.Revision) ([]string, error)
+	// Revert is idempotent: a commit that was taken back before is not again.
+	Revert(ctx context.Context, guilty source.Revision, note source.RevertNote) (RevertResult, error)
+}
+
+// RevertResult is how a revert ended when the source could be asked.
+type RevertResult struct {
+	Outcome   reconcile.Outcome // done, already, conflict, rejected or failed
+	Reason    promotion.Reason  // with every outcome but done and already
+	Commit    source.Revision   // the revert
+	Conflicts []string          // paths
+	Detail    string            // the server's own words; without credentials
+}
+
+// Renderer builds a directory of a snapshot. A terminal error means that this
+// snapshot cannot be built. It is called from many goroutines and caches.
+type Renderer interface {
+	Render(ctx context.Context, snap source.Snapshot, dir string) (manifest.Set, manifest.Digest, error)
+}
+
+// Policies judge a release. Digest is "" while no bundle could be loaded.
+type Policies interface {
+	Digest() reconcile.Digest
+	Judge(ctx context.Context, in policy.Input) (policy.Report, error)
+}
+
+// Cluster is the cluster that an environment runs on. Every method is
+// idempotent and may be repeated after a crash. Errors that a dry run or a
+// guard gave before anything was touched are *Refusal.
+type Cluster interface {
+	// Apply brings the objects of set to the cluster, and nothing off it.
+	Apply(ctx context.Context, env promotion.Environment, set manifest.Set) error
+	// Prune deletes what env owns and set does not hold.
+	Prune(ctx context.Context, env promotion.Environment, set manifest.Set) error
+	// Restore applies last good and prunes what came after it.
+	Restore(ctx context.Context, env promotion.Environment, set manifest.Set) error
+	// Drift lists what differs on the cluster from what was applied, redacted.
+	Drift(ctx context.Context, env promotion.Environment, set manifest.Set) ([]string, error)
+	// Watch calls changed after any owned object changed, until ctx ends. It may
+	// call it for nothing.
+	Watch(ctx context.Context, env promotion.Environment, changed func()) error
+	// Verify runs the environment's checks. A cancelled ctx gives an error and no
+	// verdict.
+	Verify(ctx context.Context, env promotion.Environment, set manifest.Set) (Verdict, error)
+}
+
+// Verdict is what the checks of one verification came to.
+type Verdict struct {
+	Outcome  reconcile.Outcome // done for a pass, failed, error or no-data
+	Evidence string            // what was measured, in one or two sentences
+}
+
+// Refusal says that an apply was stopped before anything was touched, or that
+// a hook gave the verdict (VerificationFailed).
+type Refusal struct {
+	Reason promotion.Reason
+	Err    error
+}
+
+func (r *Refusal) Error() string { return r.Err.Error() }
+func (r *Refusal) Unwrap() error { return r.Err }
+
+// Store outlives the daemon. See package state.
+type Store interface {
+	Load(ctx context.Context) ([]state.Record, error)
+	Get(ctx context.Context, id promotion.ID) (state.Record, error)
+	Save(ctx context.Context, r state.Record) (state.Record, error)
+	PutBundle(ctx context.Context, id promotion.ID, digest reconcile.Digest, set manifest.Set) error
+	Bundle(ctx context.Context, id promotion.ID, digest reconcile.Digest) (manifest.Set, error)
+	KeepBundles(ctx context.Context, id promotion.ID, keep ...reconcile.Digest) error
+	PutRelease(ctx context.Context, r state.Release) error
+	Event(ctx context.Context, id promotion.ID, warning bool, reason promotion.Reason, message string) error
+}
+
+// Telemetry takes measurements. Its methods do not block.
+type Telemetry interface {
+	Step(step string, took time.Duration)
+	Polled(outcome string, fetched bool)
+	Ended(action reconcile.ActionKind, id promotion.ID, outcome reconcile.Outcome)
+	Judged(id promotion.ID, report policy.Report)
+	Published(View)
+}
+
+// View is everything that pages, metrics and readiness need. It is never
+// changed once published.
+type View struct {
+	At           time.Time
+	Head         source.Revision
+	SourceFault  promotion.Reason
+	SourceDetail string
+	Polled       bool // at least once with success
+	Policy       reconcile.Digest
+	Environments []EnvironmentView
+}
+
+// EnvironmentView is one line of it.
+type EnvironmentView struct {
+	ID      promotion.ID
+	Status  reconcile.Status
+	Message string
+	Since   time.Time
+	Journal reconcile.Journal
+}

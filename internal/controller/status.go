@@ -1,0 +1,170 @@
+package controller
+
+import (
+	"context"
+	"fmt"
+	"strings"
+
+	"chaperone.dev/chaperone/internal/promotion"
+	"chaperone.dev/chaperone/internal/reconcile"
+	"chaperone.dev/chaperone/internal/state"
+)
+
+// publish makes what was decided visible: the view for pages and metrics, and
+// for each environment whose status changed, its record, a log line and an Event.
+func (c *Controller) publish(ctx context.Context, d reconcile.Decision) {
+	view := View{
+		At: c.world.Now, Head: c.world.Head, SourceFault: c.world.SourceFault, SourceDetail: c.sourceDetail,
+		Polled: c.polled, Policy: c.world.Policy,
+	}
+	for i, status := range d.Statuses {
+		world := c.world.Environments[i]
+		e := c.environment(status.Environment)
+		message := c.sentence(world, e, status, d)
+		if status.Reason != e.status.Reason || e.since.IsZero() {
+			e.since = c.world.Now
+			c.announce(ctx, status.Environment, status, message)
+		}
+		if visible(status) != visible(e.status) || message != e.message {
+			c.saveStatus(ctx, world, e, status, message)
+		}
+		e.status, e.message = status, message
+		view.Environments = append(view.Environments, EnvironmentView{
+			ID: status.Environment, Status: status, Message: message, Since: e.since, Journal: world.Journal,
+		})
+	}
+	c.Telemetry.Published(view)
+}
+
+// visible is what of a status is worth a write.
+func visible(s reconcile.Status) reconcile.Status {
+	return reconcile.Status{Environment: s.Environment, Phase: s.Phase, Reason: s.Reason, Wanted: s.Wanted}
+}
+
+// saveStatus writes a status beside the journal. While an effect is under way
+// its own writes take the newest status along only when they come later, which
+// is soon enough.
+func (c *Controller) saveStatus(ctx context.Context, world reconcile.Environment, e *environment, status reconcile.Status, message string) {
+	if e.recorder == nil {
+		e.recorder = newRecorder(c.Store, state.Record{ID: world.ID})
+	}
+	file, since, recorder := e.file, e.since, e.recorder
+	c.spawn(func() {
+		err := recorder.save(ctx, func(r *state.Record) {
+			if r.Since.After(since) {
+				return // a later status was quicker
+			}
+			r.Status, r.Message, r.Since = status, message, since
+			if file.ID == world.ID {
+				r.Environment = file
+			}
+		})
+		if err != nil && ctx.Err() == nil {
+			c.refresh(ctx, world.ID, recorder)
+		}
+	})
+}
+
+// refresh takes over what another writer stored, unless an effect is under
+// way: that finds out by itself.
+func (c *Controller) refresh(ctx context.Context, id promotion.ID, recorder *recorder) {
+	record := recorder.latest()
+	c.post(ctx, func() {
+		c.change(id, func(e *reconcile.Environment) {
+			if e.Busy == reconcile.ActionNone {
+				e.Journal = record.Journal
+			}
+		})
+	})
+}
+
+// sentence says for people what a status means in this case.
+func (c *Controller) sentence(world reconcile.Environment, e *environment, status reconcile.Status, d reconcile.Decision) string {
+	switch status.Reason {
+	case promotion.PolicyDenied, promotion.PolicyError, promotion.RenderFailed, promotion.EmptyRender, promotion.UnknownRevision:
+		if problem := e.problems[status.Wanted.Revision]; problem != "" {
+			return problem
+		}
+	case promotion.WaitingForUpstream, promotion.UnverifiedRevision:
+		return c.waitingFor(world, status, d)
+	case promotion.SourceUnavailable, promotion.BranchGone:
+		if c.sourceDetail != "" {
+			return c.sourceDetail
+		}
+	case promotion.UpToDate:
+		return fmt.Sprintf("runs %s, verified", world.Journal.LastGood.Revision.Short())
+	case promotion.Applying, promotion.Verifying, promotion.Pruning:
+		return fmt.Sprintf("%s %s", strings.ToLower(string(status.Reason)), world.Journal.Attempt.Release.Revision.Short())
+	case promotion.Reverted:
+		return reverted(world.Journal.LastRevert)
+	case promotion.Restoring, promotion.Reverting, promotion.Quarantined, promotion.NoLastGood, promotion.RevertDisabled:
+		if evidence := e.notes[promotion.VerificationFailed]; evidence != "" {
+			return status.Reason.Explain() + " " + evidence
+		}
+	}
+	if note := e.notes[status.Reason]; note != "" {
+		return note
+	}
+	return status.Reason.Explain()
+}
+
+func reverted(r reconcile.Revert) string {
+	if r.Commit == "" {
+		return fmt.Sprintf("%s failed verification; it had been taken back already", r.Guilty.Short())
+	}
+	return fmt.Sprintf("%s failed verification and was taken back by %s", r.Guilty.Short(), r.Commit.Short())
+}
+
+// waitingFor names the upstream environments that have not verified what is
+// wanted, and where they are.
+func (c *Controller) waitingFor(world reconcile.Environment, status reconcile.Status, d reconcile.Decision) string {
+	upstream := map[promotion.ID]reconcile.Status{}
+	for _, s := range d.Statuses {
+		upstream[s.Environment] = s
+	}
+	var waits []string
+	for _, id := range world.Spec.After {
+		s, found := upstream[id]
+		if !found {
+			waits = append(waits, fmt.Sprintf("%s does not exist", id))
+			continue
+		}
+		before, _ := c.world.Find(id)
+		if s.Reason != promotion.UpToDate || before.Journal.LastGood.Revision != status.Wanted.Revision {
+			waits = append(waits, fmt.Sprintf("%s is %s (%s)", id, s.Phase, s.Reason))
+		}
+	}
+	return fmt.Sprintf("%s is not verified by every environment before this one: %s",
+		status.Wanted.Revision.Short(), strings.Join(waits, ", "))
+}
+
+// watchDrift keeps one watch for each environment at rest, on what it runs.
+func (c *Controller) watchDrift(ctx context.Context) {
+	for _, world := range c.world.Environments {
+		e := c.environment(world.ID)
+		key := ""
+		good := world.Journal.LastGood
+		if good.Digest != "" && good.Digest == world.Journal.Running.Digest && world.Fault == "" {
+			key = fmt.Sprint(good.Digest, e.file.Target)
+		}
+		if key == e.watching {
+			continue
+		}
+		if e.unwatch != nil {
+			e.unwatch()
+		}
+		e.watching, e.unwatch = key, nil
+		if key != "" {
+			watching, cancel := context.WithCancel(ctx)
+			e.unwatch = cancel
+			w := drift{c: c, file: e.file, digest: good.Digest}
+			c.spawn(func() { w.run(watching) })
+		}
+	}
+	for id, e := range c.environments {
+		if _, found := c.world.Find(id); !found && e.unwatch != nil {
+			e.unwatch()
+			e.unwatch, e.watching = nil, ""
+		}
+	}
+}
