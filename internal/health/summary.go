@@ -57,10 +57,20 @@ func Summarize(objects map[manifest.ID]*manifest.Object, missing []manifest.ID) 
 			s.add(Item{ID: id, Status: Missing(id)})
 		}
 	}
+	s.sort()
+	return s
+}
+
+// Add counts one more object, such as one that is gone and whose end was seen.
+func (s *Summary) Add(item Item) {
+	s.add(item)
+	s.sort()
+}
+
+func (s *Summary) sort() {
 	for _, items := range [][]Item{s.Failed, s.Waiting, s.Unknown} {
 		slices.SortFunc(items, worstFirst)
 	}
-	return s
 }
 
 func (s *Summary) add(item Item) {
