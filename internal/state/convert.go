@@ -1,0 +1,200 @@
+package state
+
+import (
+	"encoding/json"
+	"fmt"
+	"strings"
+	"time"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
+
+	"chaperone.dev/chaperone/internal/promotion"
+	"chaperone.dev/chaperone/internal/reconcile"
+	"chaperone.dev/chaperone/internal/source"
+	"chaperone.dev/chaperone/internal/state/v1alpha1"
+)
+
+// maxText bounds what is kept of a message: evidence can quote a whole page.
+const maxText = 4 << 10
+
+// ObjectName is how an environment is called in the cluster.
+func ObjectName(id promotion.ID) string { return id.Pipeline + "." + id.Name }
+
+func clip(text string) string {
+	if len(text) <= maxText {
+		return text
+	}
+	return strings.ToValidUTF8(text[:maxText], "") + "…"
+}
+
+// specOf mirrors an environment's file.
+func specOf(id promotion.ID, file promotion.Environment) (v1alpha1.EnvironmentSpec, error) {
+	definition, err := json.Marshal(file)
+	if err != nil {
+		return v1alpha1.EnvironmentSpec{}, fmt.Errorf("encode environment %s: %w", id, err)
+	}
+	spec := v1alpha1.EnvironmentSpec{
+		Pipeline: id.Pipeline, Name: id.Name, Path: file.Path, Revision: string(file.Revision),
+		Data: string(file.Data), Namespace: file.Target.Namespace, Definition: runtime.RawExtension{Raw: definition},
+	}
+	for _, after := range file.After {
+		spec.After = append(spec.After, after.Name)
+	}
+	return spec, nil
+}
+
+// statusOf is what is shown and kept of a record. Conditions that keep their
+// status keep their transition time.
+func statusOf(r Record, old v1alpha1.EnvironmentStatus, generation int64, now time.Time) (v1alpha1.EnvironmentStatus, error) {
+	journal, err := json.Marshal(r.Journal)
+	if err != nil {
+		return old, fmt.Errorf("encode journal of %s: %w", r.ID, err)
+	}
+	status := v1alpha1.EnvironmentStatus{
+		ObservedGeneration: generation,
+		Phase:              string(r.Status.Phase), Reason: string(r.Status.Reason), Message: clip(r.Message),
+		Since:   timeOf(r.Since),
+		Running: revisionOf(r.Journal.Running), Wanted: revisionOf(r.Status.Wanted), LastGood: revisionOf(r.Journal.LastGood),
+		Evidence: clip(r.Evidence), Journal: runtime.RawExtension{Raw: journal},
+	}
+	for _, v := range r.Journal.Verified {
+		if v.Digest == r.Journal.LastGood.Digest {
+			status.LastGoodAt = timeOf(v.At)
+		}
+	}
+	status.Conditions = conditionsOf(r, old.Conditions, generation, now)
+	return status, nil
+}
+
+// conditionsOf follows the conventions of kstatus: Ready for waiting on,
+// Reconciling and Stalled true only while they are.
+func conditionsOf(r Record, old []metav1.Condition, generation int64, now time.Time) []metav1.Condition {
+	reason := string(r.Status.Reason)
+	if reason == "" {
+		reason = "Unknown"
+	}
+	truth := func(holds bool) metav1.ConditionStatus {
+		if holds {
+			return metav1.ConditionTrue
+		}
+		return metav1.ConditionFalse
+	}
+	phase := r.Status.Phase
+	conditions := []metav1.Condition{
+		{Type: "Ready", Status: truth(phase == reconcile.PhaseReady)},
+		{Type: "Reconciling", Status: truth(phase == reconcile.PhaseProgressing)},
+		{Type: "Stalled", Status: truth(phase == reconcile.PhaseHeld || phase == reconcile.PhaseInvalid)},
+	}
+	for i := range conditions {
+		c := &conditions[i]
+		c.Reason, c.Message, c.ObservedGeneration = reason, clip(r.Message), generation
+		c.LastTransitionTime = metav1.NewTime(now.UTC().Truncate(time.Second))
+		for _, before := range old {
+			if before.Type == c.Type && before.Status == c.Status {
+				c.LastTransitionTime = before.LastTransitionTime
+			}
+		}
+	}
+	return conditions
+}
+
+func timeOf(t time.Time) *metav1.Time {
+	if t.IsZero() {
+		return nil
+	}
+	converted := metav1.NewTime(t.UTC())
+	return &converted
+}
+
+func revisionOf(r reconcile.Release) *v1alpha1.Revision {
+	if r == (reconcile.Release{}) {
+		return nil
+	}
+	return &v1alpha1.Revision{
+		Revision: string(r.Revision), Short: r.Revision.Short(), Digest: string(r.Digest), PolicyDigest: string(r.Policy),
+	}
+}
+
+func releaseOf(r *v1alpha1.Revision) reconcile.Release {
+	if r == nil {
+		return reconcile.Release{}
+	}
+	return reconcile.Release{
+		Revision: source.Revision(r.Revision), Digest: reconcile.Digest(r.Digest), Policy: reconcile.Digest(r.PolicyDigest),
+	}
+}
+
+// recordOf reads back what specOf and statusOf wrote.
+func recordOf(e v1alpha1.Environment) (Record, error) {
+	r := Record{
+		ID: promotion.ID{Pipeline: e.Spec.Pipeline, Name: e.Spec.Name}, Message: e.Status.Message,
+		Evidence: e.Status.Evidence, Version: e.ResourceVersion,
+	}
+	if len(e.Spec.Definition.Raw) > 0 {
+		if err := json.Unmarshal(e.Spec.Definition.Raw, &r.Environment); err != nil {
+			return r, fmt.Errorf("Environment/%s: read spec.definition: %w", e.Name, err)
+		}
+	}
+	if len(e.Status.Journal.Raw) > 0 {
+		if err := json.Unmarshal(e.Status.Journal.Raw, &r.Journal); err != nil {
+			return r, fmt.Errorf("Environment/%s: read status.journal: %w", e.Name, err)
+		}
+	}
+	r.Status = reconcile.Status{
+		Environment: r.ID, Phase: reconcile.Phase(e.Status.Phase), Reason: promotion.Reason(e.Status.Reason),
+		Wanted: releaseOf(e.Status.Wanted),
+	}
+	if e.Status.Since != nil {
+		r.Since = e.Status.Since.Time
+	}
+	return r, nil
+}
+
+// releaseObject is the custom resource of a release.
+func releaseObject(r Release) v1alpha1.Release {
+	object := v1alpha1.Release{
+		TypeMeta: metav1.TypeMeta{APIVersion: v1alpha1.GroupVersion.String(), Kind: "Release"},
+		ObjectMeta: metav1.ObjectMeta{
+			Name:   fmt.Sprintf("%s-%d", ObjectName(r.Environment), r.Started.UnixMicro()),
+			Labels: labelsOf(r.Environment),
+		},
+		Spec: v1alpha1.ReleaseSpec{
+			Environment: r.Environment.String(), Release: *revisionOf(r.Release),
+			Author: r.Author.String(), Subject: clip(r.Subject), Started: metav1.NewMicroTime(r.Started.UTC()),
+		},
+		Status: v1alpha1.ReleaseStatus{
+			Phase: string(r.Phase), Reason: string(r.Reason), Evidence: clip(r.Evidence),
+			Guilty: string(r.Guilty), Revert: string(r.Revert), Ended: timeOf(r.Ended),
+		},
+	}
+	if r.Author.Name == "" {
+		object.Spec.Author = ""
+	}
+	return object
+}
+
+func releaseFrom(o v1alpha1.Release) (Release, error) {
+	id, err := promotion.ParseID(o.Spec.Environment)
+	if err != nil {
+		return Release{}, fmt.Errorf("Release/%s: %w", o.Name, err)
+	}
+	r := Release{
+		Environment: id, Release: releaseOf(&o.Spec.Release), Phase: ReleasePhase(o.Status.Phase),
+		Reason: promotion.Reason(o.Status.Reason), Subject: o.Spec.Subject, Evidence: o.Status.Evidence,
+		Guilty: source.Revision(o.Status.Guilty), Revert: source.Revision(o.Status.Revert), Started: o.Spec.Started.Time,
+	}
+	name, email, found := strings.Cut(strings.TrimSuffix(o.Spec.Author, ">"), " <")
+	if found {
+		r.Author = source.Person{Name: name, Email: email}
+	}
+	if o.Status.Ended != nil {
+		r.Ended = o.Status.Ended.Time
+	}
+	return r, nil
+}
+
+// labelsOf select everything that belongs to an environment.
+func labelsOf(id promotion.ID) map[string]string {
+	return map[string]string{"chaperone.dev/pipeline": id.Pipeline, "chaperone.dev/environment": id.Name}
+}

@@ -1,0 +1,333 @@
+package state
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"slices"
+	"sync"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/labels"
+	"k8s.io/client-go/dynamic"
+	"k8s.io/client-go/kubernetes"
+	"k8s.io/client-go/rest"
+
+	"chaperone.dev/chaperone/internal/fault"
+	"chaperone.dev/chaperone/internal/promotion"
+	"chaperone.dev/chaperone/internal/state/v1alpha1"
+)
+
+// maxReleases is how many releases are kept for each environment.
+const maxReleases = 20
+
+// Store is the daemon's namespace. It is safe for concurrent use; writes of one
+// record are the caller's to put in order.
+type Store struct {
+	objects   dynamic.Interface
+	core      kubernetes.Interface
+	namespace string
+	now       func() time.Time
+
+	mu    sync.Mutex
+	known map[promotion.ID]v1alpha1.Environment // as last read or written
+}
+
+// New uses the custom resources in a namespace. It makes no request.
+func New(config *rest.Config, namespace string, now func() time.Time) (*Store, error) {
+	config = rest.CopyConfig(config)
+	config.QPS = -1 // the server's priority and fairness decides
+	objects, err := dynamic.NewForConfig(config)
+	if err != nil {
+		return nil, fmt.Errorf("open state: %w", err)
+	}
+	core, err := kubernetes.NewForConfig(config)
+	if err != nil {
+		return nil, fmt.Errorf("open state: %w", err)
+	}
+	return &Store{objects: objects, core: core, namespace: namespace, now: now,
+		known: map[promotion.ID]v1alpha1.Environment{}}, nil
+}
+
+func (s *Store) environments() dynamic.ResourceInterface {
+	return s.objects.Resource(v1alpha1.GroupVersion.WithResource("environments")).Namespace(s.namespace)
+}
+
+func (s *Store) releases() dynamic.ResourceInterface {
+	return s.objects.Resource(v1alpha1.GroupVersion.WithResource("releases")).Namespace(s.namespace)
+}
+
+// classify tells what a request's error means for the caller.
+func classify(op, object string, err error) error {
+	switch {
+	case err == nil:
+		return nil
+	case apierrors.IsConflict(err), apierrors.IsAlreadyExists(err):
+		return fault.Retryable(op, object, fmt.Errorf("%w: %w", ErrConflict, err))
+	case apierrors.IsNotFound(err):
+		return fault.Retryable(op, object, fmt.Errorf("%w: %w", ErrNotFound, err))
+	case apierrors.IsInvalid(err), apierrors.IsForbidden(err), apierrors.IsBadRequest(err):
+		return fault.Terminal(op, object, err)
+	}
+	return fault.Retryable(op, object, err)
+}
+
+// Load reads every record.
+func (s *Store) Load(ctx context.Context) ([]Record, error) {
+	list, err := s.environments().List(ctx, metav1.ListOptions{})
+	if err != nil {
+		return nil, classify("list", "environments in namespace "+s.namespace, err)
+	}
+	var records []Record
+	for i := range list.Items {
+		record, err := s.read(&list.Items[i])
+		if err != nil {
+			return nil, err
+		}
+		records = append(records, record)
+	}
+	slices.SortFunc(records, func(a, b Record) int { return a.ID.Compare(b.ID) })
+	return records, nil
+}
+
+// Get reads one record.
+func (s *Store) Get(ctx context.Context, id promotion.ID) (Record, error) {
+	object, err := s.environments().Get(ctx, ObjectName(id), metav1.GetOptions{})
+	if err != nil {
+		return Record{ID: id}, classify("read", "Environment/"+ObjectName(id), err)
+	}
+	return s.read(object)
+}
+
+func (s *Store) read(object *unstructured.Unstructured) (Record, error) {
+	var e v1alpha1.Environment
+	if err := fromObject(object, &e); err != nil {
+		return Record{}, err
+	}
+	record, err := recordOf(e)
+	if err == nil {
+		s.remember(record.ID, e)
+	}
+	return record, err
+}
+
+func (s *Store) remember(id promotion.ID, e v1alpha1.Environment) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.known[id] = e
+}
+
+// Save writes a record on top of the version it was read at, or creates it.
+// The status is written last and in one request: it holds the journal.
+func (s *Store) Save(ctx context.Context, r Record) (Record, error) {
+	s.mu.Lock()
+	e := s.known[r.ID]
+	s.mu.Unlock()
+	spec, err := specOf(r.ID, r.Environment)
+	if err != nil {
+		return r, err
+	}
+	if e, err = s.saveSpec(ctx, r, e, spec); err != nil {
+		return r, err
+	}
+	if e.Status, err = statusOf(r, e.Status, e.Generation, s.now()); err != nil {
+		return r, err
+	}
+	e, err = s.write(ctx, e, "status")
+	if err != nil {
+		return r, err
+	}
+	s.remember(r.ID, e)
+	r.Version = e.ResourceVersion
+	return r, nil
+}
+
+func (s *Store) saveSpec(ctx context.Context, r Record, e v1alpha1.Environment, spec v1alpha1.EnvironmentSpec) (v1alpha1.Environment, error) {
+	if r.Version == "" {
+		e = v1alpha1.Environment{
+			TypeMeta:   metav1.TypeMeta{APIVersion: v1alpha1.GroupVersion.String(), Kind: "Environment"},
+			ObjectMeta: metav1.ObjectMeta{Name: ObjectName(r.ID), Namespace: s.namespace, Labels: labelsOf(r.ID)},
+			Spec:       spec,
+		}
+		object, err := toObject(e)
+		if err != nil {
+			return e, err
+		}
+		created, err := s.environments().Create(ctx, object, metav1.CreateOptions{FieldManager: "chaperone"})
+		if err != nil {
+			return e, classify("create", "Environment/"+ObjectName(r.ID), err)
+		}
+		return e, fromObject(created, &e)
+	}
+	e.ResourceVersion = r.Version
+	if e.Name == "" || sameJSON(e.Spec, spec) {
+		e.Name, e.Namespace = ObjectName(r.ID), s.namespace
+		return e, nil
+	}
+	e.Spec = spec
+	return s.write(ctx, e)
+}
+
+func (s *Store) write(ctx context.Context, e v1alpha1.Environment, subresources ...string) (v1alpha1.Environment, error) {
+	e.TypeMeta = metav1.TypeMeta{APIVersion: v1alpha1.GroupVersion.String(), Kind: "Environment"}
+	object, err := toObject(e)
+	if err != nil {
+		return e, err
+	}
+	saved, err := s.environments().Update(ctx, object, metav1.UpdateOptions{FieldManager: "chaperone"}, subresources...)
+	if apierrors.IsNotFound(err) {
+		// Deleted by somebody in between: the same as written by somebody.
+		return e, fault.Retryable("write", "Environment/"+e.Name, fmt.Errorf("%w: %w", ErrConflict, err))
+	}
+	if err != nil {
+		return e, classify("write", "Environment/"+e.Name, err)
+	}
+	var read v1alpha1.Environment
+	return read, errors.Join(fromObject(saved, &read))
+}
+
+// PutRelease writes how far a release came, and lets go of the oldest.
+func (s *Store) PutRelease(ctx context.Context, r Release) error {
+	wanted := releaseObject(r)
+	wanted.Namespace = s.namespace
+	object, err := toObject(wanted)
+	if err != nil {
+		return err
+	}
+	current, err := s.releases().Get(ctx, wanted.Name, metav1.GetOptions{})
+	if apierrors.IsNotFound(err) {
+		s.mu.Lock()
+		owner := s.known[r.Environment]
+		s.mu.Unlock()
+		if owner.UID != "" {
+			object.SetOwnerReferences([]metav1.OwnerReference{{
+				APIVersion: v1alpha1.GroupVersion.String(), Kind: "Environment", Name: owner.Name, UID: owner.UID}})
+		}
+		if current, err = s.releases().Create(ctx, object, metav1.CreateOptions{FieldManager: "chaperone"}); err == nil {
+			err = s.trim(ctx, r.Environment)
+		}
+	}
+	if err != nil {
+		return classify("write", "Release/"+wanted.Name, err)
+	}
+	object.SetResourceVersion(current.GetResourceVersion())
+	_, err = s.releases().UpdateStatus(ctx, object, metav1.UpdateOptions{FieldManager: "chaperone"})
+	return classify("write", "Release/"+wanted.Name, err)
+}
+
+func (s *Store) trim(ctx context.Context, id promotion.ID) error {
+	all, err := s.Releases(ctx, id)
+	if err != nil {
+		return err
+	}
+	for _, old := range all[min(maxReleases, len(all)):] {
+		err := s.releases().Delete(ctx, releaseObject(old).Name, metav1.DeleteOptions{})
+		if err != nil && !apierrors.IsNotFound(err) {
+			return err
+		}
+	}
+	return nil
+}
+
+// Releases are an environment's, newest first.
+func (s *Store) Releases(ctx context.Context, id promotion.ID) ([]Release, error) {
+	list, err := s.releases().List(ctx, metav1.ListOptions{LabelSelector: labels.SelectorFromSet(labelsOf(id)).String()})
+	if err != nil {
+		return nil, classify("list", "releases of "+id.String(), err)
+	}
+	var all []Release
+	for i := range list.Items {
+		var object v1alpha1.Release
+		if err := fromObject(&list.Items[i], &object); err != nil {
+			return nil, err
+		}
+		release, err := releaseFrom(object)
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, release)
+	}
+	slices.SortFunc(all, func(a, b Release) int { return b.Started.Compare(a.Started) })
+	return all, nil
+}
+
+// Event tells of a change on the environment's own object.
+func (s *Store) Event(ctx context.Context, id promotion.ID, warning bool, reason promotion.Reason, message string) error {
+	s.mu.Lock()
+	uid := s.known[id].UID
+	s.mu.Unlock()
+	kind := corev1.EventTypeNormal
+	if warning {
+		kind = corev1.EventTypeWarning
+	}
+	now := metav1.NewTime(s.now().UTC())
+	const longest = 1000 // the API refuses messages of more than 1,024 bytes
+	if len(message) > longest {
+		message = message[:longest]
+	}
+	_, err := s.core.CoreV1().Events(s.namespace).Create(ctx, &corev1.Event{
+		ObjectMeta: metav1.ObjectMeta{GenerateName: ObjectName(id) + "-", Namespace: s.namespace},
+		InvolvedObject: corev1.ObjectReference{
+			APIVersion: v1alpha1.GroupVersion.String(), Kind: "Environment",
+			Name: ObjectName(id), Namespace: s.namespace, UID: uid,
+		},
+		Reason: string(reason), Message: message, Type: kind, Count: 1,
+		FirstTimestamp: now, LastTimestamp: now, Source: corev1.EventSource{Component: "chaperone"},
+	}, metav1.CreateOptions{})
+	return classify("write event of", id.String(), err)
+}
+
+// Kubeconfig reads the Secret that an environment's target names.
+func (s *Store) Kubeconfig(ctx context.Context, name string) ([]byte, error) {
+	secret, err := s.core.CoreV1().Secrets(s.namespace).Get(ctx, name, metav1.GetOptions{})
+	if err != nil {
+		return nil, classify("read", "Secret/"+s.namespace+"/"+name, err)
+	}
+	for _, key := range []string{"kubeconfig", "value"} {
+		if content := secret.Data[key]; len(content) > 0 {
+			return content, nil
+		}
+	}
+	return nil, fault.Terminal("read kubeconfig", "Secret/"+s.namespace+"/"+name, errors.New(`want its content under the key "kubeconfig"`))
+}
+
+func toObject(v any) (*unstructured.Unstructured, error) {
+	encoded, err := json.Marshal(v)
+	if err != nil {
+		return nil, fmt.Errorf("encode: %w", err)
+	}
+	object := &unstructured.Unstructured{}
+	return object, object.UnmarshalJSON(encoded)
+}
+
+func fromObject(object *unstructured.Unstructured, into any) error {
+	encoded, err := object.MarshalJSON()
+	if err == nil {
+		err = json.Unmarshal(encoded, into)
+	}
+	if err != nil {
+		return fmt.Errorf("%s/%s: read: %w", object.GetKind(), object.GetName(), err)
+	}
+	return nil
+}
+
+func sameJSON(a, b any) bool {
+	canonical := func(v any) string {
+		encoded, err := json.Marshal(v)
+		if err != nil {
+			return ""
+		}
+		var plain any
+		if json.Unmarshal(encoded, &plain) != nil {
+			return ""
+		}
+		encoded, _ = json.Marshal(plain)
+		return string(encoded)
+	}
+	return canonical(a) != "" && canonical(a) == canonical(b)
+}
