@@ -104,7 +104,7 @@ type Environment struct {
 	Drift         Drift // default correct
 	Verify        Verify
 	OnFailure     OnFailure // default revert
-	MaxDeletePart float64   // largest share of the inventory one release may prune; default 0.5
+	MaxDeletePart float64   // largest share of the inventory one release may prune, as 0.25 or 25%; default 0.5
 }
 
 // Pinned reports whether the environment runs a revision of its own, or waits
@@ -189,10 +189,10 @@ type HTTPCheck struct {
 	Path     string            // default /
 	Method   string            // default GET
 	Headers  map[string]string // sent as they are
-	Status   []int             // expected; default 200
-	Body     string            // expected substring; "" is any
+	Status   []int             // expect.status: any of these; default 200
+	Body     string            // expect.body: a substring; "" is any
 	Count    int               // requests; default 10
 	Interval time.Duration     // between requests; default 1s
 	Timeout  time.Duration     // for each; default 5s
-	Failures float64           // allowed share of failures, 0 to 1; default 0
+	Failures float64           // allowed share of failures, as 0.01 or 1%; at least 0 and below 1, default 0
 }

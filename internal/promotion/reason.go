@@ -27,6 +27,10 @@ const (
 
 // Reasons that come from judging a release.
 const (
+	// Evaluating: it is being rendered and judged.
+	Evaluating Reason = "Evaluating"
+	// UnknownRevision: the pin is not a commit of the source.
+	UnknownRevision Reason = "UnknownRevision"
 	// RenderFailed: kustomize could not build the environment's path.
 	RenderFailed Reason = "RenderFailed"
 	// EmptyRender: the build succeeded and held no object; never taken for "delete all".
@@ -144,6 +148,12 @@ var reasons = map[Reason]reasonText{
 	HistoryRewritten: {
 		"What runs is no longer an ancestor of the branch's head, as after a force-push.",
 		"A developer: bring the old commits back into the branch; or an operator: accept the new history with `chaperone retry`."},
+	Evaluating: {
+		"The release is being rendered and judged by the policies.",
+		"Nobody needs to: it ends by itself."},
+	UnknownRevision: {
+		"The revision that the environment is pinned to is not a commit of the source's branch.",
+		"A developer: set `revision` to a full commit hash of the followed branch."},
 	RenderFailed: {
 		"Kustomize could not build the environment's path at this revision.",
 		"A developer: correct the files named; `chaperone render` shows the same error locally."},

@@ -69,6 +69,10 @@ func (d *Document) Root() *Object {
 	return o
 }
 
+// Node is the document as the parser sees it, nil when there is none; for
+// editing a file in place.
+func (d *Document) Node() *yaml.Node { return d.root }
+
 // Err is nil or Problems, in the order of the file. It is to be asked last:
 // a field that no reader asked for until then is a problem.
 func (d *Document) Err() error {
@@ -147,7 +151,8 @@ func syntaxAdvice(text string) string {
 		{"mapping values are not allowed", "; quote a text that contains \": \", or mend the indentation"},
 		{"did not find expected key", "; mend the indentation or the quotes"},
 		{"could not find expected ':'", "; want \"field: value\""},
-		{"cannot start any token", "; quote a text that begins with this character"},
+		{"cannot start any token", "; indent with spaces only, and quote a text that begins with @, ` or %"},
+		{"control characters", "; remove it, or write it as an escape in double quotes"},
 		{"unexpected end of stream", "; close the quote"},
 		{"expected ',' or", "; close the bracket"},
 		{"unknown anchor", "; write the value out"},

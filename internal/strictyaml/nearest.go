@@ -52,11 +52,18 @@ func DidYouMean(word string, candidates []string) string {
 	if near := Nearest(word, candidates); near != "" {
 		return `did you mean "` + near + `"?`
 	}
+	return OneOf(candidates)
+}
+
+// OneOf is a clause to end a message with: all that would be right.
+func OneOf(candidates []string) string {
 	switch len(candidates) {
 	case 0:
-		return "none is known here"
+		return "nothing is known here; remove it"
 	case 1:
 		return "want " + candidates[0]
+	case 2:
+		return "want " + candidates[0] + " or " + candidates[1]
 	}
 	last := len(candidates) - 1
 	return "want one of " + strings.Join(candidates[:last], ", ") + " or " + candidates[last]

@@ -212,6 +212,6 @@ func Enum[T ~string](o *Object, name string, fallback T, allowed ...T) T {
 	for _, word := range allowed {
 		words = append(words, string(word))
 	}
-	v.Problem("%s is not known; %s", quote(text), DidYouMean(text, words))
+	v.Problem("%s is not known; %s", quote(text), OneOf(words))
 	return fallback
 }

@@ -63,6 +63,7 @@ func (p Problems) sorted() Problems {
 	slices.SortStableFunc(sorted, func(a, b Problem) int {
 		return cmp.Or(cmp.Compare(a.Line, b.Line), cmp.Compare(a.Column, b.Column))
 	})
+	sorted = slices.Compact(sorted) // two readers of one field may report the same
 	if more := len(sorted) - maxProblems; more > 0 {
 		sorted = append(sorted[:maxProblems], Problem{File: p[0].File, Text: fmt.Sprintf("and %d problems more", more)})
 	}

@@ -74,7 +74,7 @@ func TestReportsEveryFaultWithItsPlaceAndWhatIsRight(t *testing.T) {
 		{"name: [a]\n", `f.yaml:1:1: name: want a text, not a list`},
 		{"name: !x a\n", `f.yaml:1:7: name: want a text, not a value tagged !x (a)`},
 		{"name: a b\n", `f.yaml:1:7: name: want a name without spaces`},
-		{"name: a\ncolor: grene\n", `f.yaml:2:8: color: "grene" is not known; did you mean "green"?`},
+		{"name: a\ncolor: grene\n", `f.yaml:2:8: color: "grene" is not known; want one of red, green or blue`},
 		{"name: a\ncolor: 7\n", `f.yaml:2:8: color: "7" is not known; want one of red, green or blue`},
 		{"name: a\nspec: 1\n", `f.yaml:2:7: spec: want a mapping of fields, not a number`},
 		{"name: a\nspec: {on: yes}\n", `f.yaml:2:12: spec.on: want true or false, not the text "yes"`},
@@ -92,7 +92,7 @@ func TestReportsEveryFaultWithItsPlaceAndWhatIsRight(t *testing.T) {
 		{"name: a\n---\nname: b\n", `f.yaml:2: a second document begins; want one per file`},
 		{"name: a\nspec: &s {labels: *s}\n", `f.yaml:2:7: the alias contains itself; write the value out`},
 		{"name: a\n\xff\n", `f.yaml:2: not UTF-8; save the file in UTF-8`},
-		{"name: a\ncolor: b\x01\n", `f.yaml:2: not YAML: control characters are not allowed`},
+		{"name: a\ncolor: b\x01\n", `f.yaml:2: not YAML: control characters are not allowed; remove it, or write it as an escape in double quotes`},
 		{"name: a\nspec: {on: maybe, count: x}\n", `f.yaml:2:12: spec.on: want true or false, not the text "maybe"` + "\n" +
 			`f.yaml:2:26: spec.count: want a whole number, not the text "x"`},
 	} {

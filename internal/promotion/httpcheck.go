@@ -1,0 +1,165 @@
+package promotion
+
+import (
+	"errors"
+	"fmt"
+	"net/url"
+	"regexp"
+	"strings"
+	"time"
+	"unicode"
+
+	"chaperone.dev/chaperone/internal/strictyaml"
+)
+
+// Defaults and bounds of an HTTP check.
+const (
+	DefaultCount    = 10
+	DefaultInterval = time.Second
+	DefaultTimeout  = 5 * time.Second
+
+	maxChecks   = 50
+	maxCount    = 10_000
+	maxInterval = time.Hour
+	maxTimeout  = 10 * time.Minute
+	maxHeaders  = 50
+)
+
+func decodeVerify(verify *strictyaml.Object) Verify {
+	refuseUnenforced(verify)
+	v := Verify{
+		Timeout: verify.Duration("timeout", DefaultVerifyTimeout, time.Second, maxVerify),
+		Settle:  verify.Duration("settle", DefaultSettle, 0, maxVerify),
+	}
+	limit(verify.Value("http"), maxChecks)
+	first := map[string]int{}
+	for _, o := range verify.Objects("http") {
+		check := decodeHTTPCheck(o)
+		name := o.Value("name")
+		if line, twice := first[check.Name]; twice && check.Name != "" {
+			name.Problem("%q names the check in line %d too; want a name of its own", check.Name, line)
+		} else {
+			first[check.Name] = name.Line()
+		}
+		v.HTTP = append(v.HTTP, check)
+	}
+	return v
+}
+
+func decodeHTTPCheck(o *strictyaml.Object) HTTPCheck {
+	expect := o.Object("expect")
+	o.Require("name", "want a short name, such as readiness: what a failure is reported under")
+	c := HTTPCheck{
+		Name:     o.String("name", "", checkLabel),
+		URL:      o.String("url", "", checkURL),
+		Service:  o.String("service", "", checkLabel),
+		Port:     o.Int("port", 0, 1, 65535),
+		Path:     o.String("path", "/", checkRequestPath),
+		Method:   strictyaml.Enum(o, "method", "GET", "GET", "HEAD", "OPTIONS", "POST"),
+		Headers:  o.StringMap("headers", checkHeader),
+		Status:   decodeStatus(expect.Value("status")),
+		Body:     expect.String("body", "", checkBody),
+		Count:    o.Int("count", DefaultCount, 1, maxCount),
+		Interval: o.Duration("interval", DefaultInterval, 0, maxInterval),
+		Timeout:  o.Duration("timeout", DefaultTimeout, time.Millisecond, maxTimeout),
+		Failures: decodeFailures(o.Value("failures")),
+	}
+	checkAddress(o)
+	if len(c.Headers) > maxHeaders {
+		o.Value("headers").Problem("want at most %d headers, not %d", maxHeaders, len(c.Headers))
+	}
+	if c.Method == "HEAD" && c.Body != "" {
+		expect.Value("body").Problem("an answer to HEAD has no body; remove it, or use method GET")
+	}
+	return c
+}
+
+// checkAddress wants exactly one way to say where to ask.
+func checkAddress(o *strictyaml.Object) {
+	service, port := o.Value("service").Present(), o.Value("port").Present()
+	if o.Value("url").Present() {
+		for _, name := range []string{"service", "port", "path"} {
+			if v := o.Value(name); v.Present() {
+				v.Problem("url says it all; want either url, or service and port (and path)")
+			}
+		}
+		return
+	}
+	switch {
+	case !service && !port:
+		o.Require("url", "want either url, or service and port")
+	case !port:
+		o.Require("port", "want the port of service")
+	case !service:
+		o.Require("service", "want the service that port belongs to")
+	}
+}
+
+func decodeStatus(v strictyaml.Value) []int {
+	const low, high, ok = 100, 599, 200
+	if !v.IsList() {
+		return []int{v.Int(ok, low, high)}
+	}
+	var codes []int
+	for _, item := range v.List() {
+		codes = append(codes, item.Int(ok, low, high))
+	}
+	if len(codes) == 0 {
+		v.Problem("want at least one status, such as [200]")
+	}
+	return codes
+}
+
+func decodeFailures(v strictyaml.Value) float64 {
+	part, err := decodePart(v, 0)
+	switch {
+	case err != nil:
+		v.Problem("%v", err)
+	case part < 0 || part >= 1:
+		v.Problem(`want a share of at least 0 and below 1, such as 0.01 or "1%%": a check that may fail every time checks nothing`)
+	}
+	return part
+}
+
+func checkURL(s string) error {
+	u, err := url.Parse(s)
+	switch {
+	case err != nil || u.Hostname() == "" || u.Scheme != "http" && u.Scheme != "https":
+		return errors.New("want an address such as https://novamind.example.org/healthz")
+	case u.User != nil:
+		return errors.New("credentials do not belong in a file of the repository; remove them from the url")
+	case u.Fragment != "":
+		return errors.New("no server sees what follows #; remove it")
+	}
+	return checkLine(s)
+}
+
+func checkRequestPath(s string) error {
+	if !strings.HasPrefix(s, "/") || strings.ContainsFunc(s, unicode.IsSpace) {
+		return fmt.Errorf("want a path that begins with /, such as /healthz, not %.80q", s)
+	}
+	if _, err := url.ParseRequestURI(s); err != nil {
+		return fmt.Errorf("want a path such as /healthz, with other characters escaped, not %.80q", s)
+	}
+	return checkLine(s)
+}
+
+var headerName = regexp.MustCompile("^[A-Za-z0-9!#$%&'*+.^_`|~-]+$")
+
+// checkHeader never shows the value: it may be a token.
+func checkHeader(name, value string) error {
+	if !headerName.MatchString(name) {
+		return errors.New("want the name of an HTTP header, such as Accept")
+	}
+	if checkLine(value) != nil {
+		return fmt.Errorf("want a value of one line of at most %d bytes", maxText)
+	}
+	return nil
+}
+
+func checkBody(s string) error {
+	if len(s) > maxText {
+		return fmt.Errorf("want at most %d bytes to look for, not %d", maxText, len(s))
+	}
+	return nil
+}

@@ -1,0 +1,147 @@
+package promotion
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"path"
+	"strings"
+
+	"chaperone.dev/chaperone/internal/fault"
+	"chaperone.dev/chaperone/internal/strictyaml"
+)
+
+// Dir is where the environment files of a source stand.
+const Dir = "environments"
+
+// MaxFiles bounds the environments of one source.
+const MaxFiles = 1000
+
+// Load reads environments/<pipeline>/<name>.yaml from a snapshot. A file that
+// is wrong becomes a Fault; only what makes the whole unreadable is an error,
+// and then nothing is known: neither which environments there are, nor which
+// are gone.
+func Load(fsys fs.FS) (Set, error) {
+	l := loader{fsys: fsys, drafts: map[ID]draft{}, set: Set{Environments: map[ID]Environment{}, Faults: map[ID]Fault{}}}
+	if err := l.readAll(); err != nil {
+		return Set{}, fmt.Errorf("load environments: %w", err)
+	}
+	if l.files == 0 {
+		return Set{}, fault.Terminal("load environments", "", errors.Join(append([]error{ErrNoEnvironments}, l.set.Misplaced...)...))
+	}
+	for _, pipeline := range l.pipelines() {
+		l.link(pipeline)
+	}
+	return l.set, nil
+}
+
+type loader struct {
+	fsys   fs.FS
+	files  int
+	drafts map[ID]draft
+	set    Set
+}
+
+func (l *loader) readAll() error {
+	pipelines, err := fs.ReadDir(l.fsys, Dir)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("read %s: %w", Dir, err)
+	}
+	for _, entry := range pipelines {
+		name := path.Join(Dir, entry.Name())
+		switch {
+		case entry.IsDir():
+			if err := l.readPipeline(entry.Name()); err != nil {
+				return err
+			}
+		case looksLikeEnvironment(entry):
+			l.misplaced(name, "want it in the directory of its pipeline, "+path.Join(Dir, "<pipeline>", stem(entry.Name())+".yaml"))
+		}
+	}
+	return nil
+}
+
+func (l *loader) readPipeline(pipeline string) error {
+	dir := path.Join(Dir, pipeline)
+	entries, err := fs.ReadDir(l.fsys, dir)
+	if err != nil {
+		return fmt.Errorf("read %s: %w", dir, err)
+	}
+	for _, entry := range entries {
+		name := path.Join(dir, entry.Name())
+		switch {
+		case strings.HasPrefix(entry.Name(), "."):
+		case entry.IsDir():
+			l.misplaced(name, "directories below a pipeline are not read; want "+path.Join(dir, "<name>.yaml"))
+		case path.Ext(entry.Name()) == ".yaml":
+			if err := l.readFile(ID{Pipeline: pipeline, Name: stem(entry.Name())}, name, entry); err != nil {
+				return err
+			}
+		case looksLikeEnvironment(entry):
+			l.misplaced(name, "want it named "+stem(entry.Name())+".yaml")
+		}
+	}
+	return nil
+}
+
+func (l *loader) readFile(id ID, file string, entry fs.DirEntry) error {
+	if l.files++; l.files > MaxFiles {
+		return fault.Terminal("read", file, fmt.Errorf("more than %d environment files; want fewer, or another source", MaxFiles))
+	}
+	if err := checkID(id); err != nil {
+		l.invalid(id, fmt.Errorf("%s: %w", file, err))
+		return nil
+	}
+	if !entry.Type().IsRegular() {
+		l.invalid(id, fmt.Errorf("%s: want a regular file, not a link or a submodule", file))
+		return nil
+	}
+	content, err := read(l.fsys, file)
+	if err != nil {
+		return fmt.Errorf("read %s: %w", file, err)
+	}
+	d, err := decode(id, file, content)
+	if err != nil {
+		l.invalid(id, err)
+		return nil
+	}
+	l.drafts[id] = d
+	return nil
+}
+
+// read stops one byte past the bound, which the decoder refuses.
+func read(fsys fs.FS, file string) (content []byte, err error) {
+	f, err := fsys.Open(file)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, f.Close()) }()
+	return io.ReadAll(io.LimitReader(f, strictyaml.MaxBytes+1))
+}
+
+func (l *loader) invalid(id ID, err error) {
+	l.set.Faults[id] = Fault{Reason: InvalidEnvironment, Err: err}
+}
+
+func (l *loader) misplaced(file, advice string) {
+	if len(l.set.Misplaced) < MaxFiles {
+		l.set.Misplaced = append(l.set.Misplaced, fmt.Errorf("%s: %s", file, advice))
+	}
+}
+
+func looksLikeEnvironment(entry fs.DirEntry) bool {
+	if strings.HasPrefix(entry.Name(), ".") {
+		return false
+	}
+	switch strings.ToLower(path.Ext(entry.Name())) {
+	case ".yaml", ".yml", ".json":
+		return true
+	}
+	return !entry.Type().IsRegular() // a link or a submodule in place of a pipeline
+}
+
+func stem(name string) string { return strings.TrimSuffix(name, path.Ext(name)) }

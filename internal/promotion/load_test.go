@@ -1,0 +1,285 @@
+package promotion
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"reflect"
+	"slices"
+	"strings"
+	"testing"
+	"testing/fstest"
+	"time"
+
+	"chaperone.dev/chaperone/internal/fault"
+	"chaperone.dev/chaperone/internal/strictyaml"
+)
+
+const revision = "4f2c4f2c4f2c4f2c4f2c4f2c4f2c4f2c4f2c4f2c"
+
+// complete has every field that this version enforces, and the others as the
+// nothing that is allowed.
+const complete = `apiVersion: chaperone.dev/v1alpha1
+kind: Environment
+metadata:
+  name: production
+spec:
+  path: overlays/novamind/production
+  after: [staging]
+  revision: ` + revision + `
+  data: anonymized
+  target:
+    kubeconfig: prod-cluster
+    namespace: novamind
+    serviceAccount: deployer
+    allow: ["namespace:shared", ClusterRole.rbac.authorization.k8s.io/novamind-viewer, Namespace/novamind]
+  promotion:
+    mode: pull-request
+    schedule: ""
+    soak: 30m
+    windows: []
+    freezes: null
+    approval: {}
+  access: [operations]
+  governance:
+    owner: platform@example.org
+    recovery: {rto: 4h, rpo: 1h}
+    audit: {sink: elasticsearch, retention: 2190d}
+    deidentification: {method: expert-determination, by: Dr. A. Example, date: 2026-01-31}
+  prune: false
+  drift: report
+  maxDeletePart: 25%
+  verify:
+    timeout: 5m
+    settle: 0s
+    http:
+    - name: readiness
+      service: api
+      port: 8000
+      path: /readyz?full=1
+      method: POST
+      headers: {Accept: application/json}
+      expect: {status: [200, 204], body: ok}
+      count: 12
+      interval: 5s
+      timeout: 2s
+      failures: 1%
+    - {name: front, url: "https://novamind.example.org/", expect: {status: 301}, failures: 0.01}
+    jobs: []
+    metrics:
+  onFailure: hold
+`
+
+func TestLoadReadsEveryField(t *testing.T) {
+	t.Parallel()
+	set, err := Load(tree(map[string]string{"novamind/production.yaml": complete, "novamind/staging.yaml": ""}))
+	if err != nil || len(set.Faults) != 0 {
+		t.Fatal(err, set.Faults)
+	}
+	want := Environment{
+		ID: ID{"novamind", "production"}, File: "environments/novamind/production.yaml", Path: "overlays/novamind/production",
+		After: []ID{{"novamind", "staging"}}, Revision: revision, Data: DataAnonymized,
+		Target: Target{Kubeconfig: "prod-cluster", Namespace: "novamind", ServiceAccount: "deployer", Allow: []Allowance{
+			{Namespace: "shared"}, {Group: "rbac.authorization.k8s.io", Kind: "ClusterRole", Name: "novamind-viewer"},
+			{Kind: "Namespace", Name: "novamind"}}},
+		Promotion: Promotion{Mode: ModePullRequest, Soak: 30 * time.Minute}, Access: []string{"operations"},
+		Governance: Governance{Owner: "platform@example.org", RTO: 4 * time.Hour, RPO: time.Hour, AuditSink: "elasticsearch",
+			AuditRetention:   2190 * 24 * time.Hour,
+			Deidentification: &Deidentification{Method: "expert-determination", By: "Dr. A. Example", Date: "2026-01-31"}},
+		Drift: DriftReport, MaxDeletePart: 0.25, OnFailure: FailureHold,
+		Verify: Verify{Timeout: 5 * time.Minute, HTTP: []HTTPCheck{
+			{Name: "readiness", Service: "api", Port: 8000, Path: "/readyz?full=1", Method: "POST",
+				Headers: map[string]string{"Accept": "application/json"}, Status: []int{200, 204}, Body: "ok", Count: 12,
+				Interval: 5 * time.Second, Timeout: 2 * time.Second, Failures: 0.01},
+			{Name: "front", URL: "https://novamind.example.org/", Path: "/", Method: "GET", Status: []int{301}, Count: DefaultCount,
+				Interval: DefaultInterval, Timeout: DefaultTimeout, Failures: 0.01}}},
+	}
+	if got := set.Environments[want.ID]; !reflect.DeepEqual(got, want) {
+		t.Errorf("got  %+v\nwant %+v", got, want)
+	}
+}
+
+func TestLoadFillsInDefaults(t *testing.T) {
+	t.Parallel()
+	set, err := Load(tree(map[string]string{"novamind/staging.yaml": ""}))
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := Environment{
+		ID: ID{"novamind", "staging"}, File: "environments/novamind/staging.yaml", Path: "overlays/novamind/staging",
+		Data: DataNone, Target: Target{Namespace: "novamind"}, Promotion: Promotion{Mode: ModeAutomatic}, Prune: true,
+		Drift: DriftCorrect, OnFailure: FailureRevert, MaxDeletePart: 0.5,
+		Verify: Verify{Timeout: 10 * time.Minute, Settle: time.Minute},
+	}
+	if got := set.Environments[want.ID]; !reflect.DeepEqual(got, want) {
+		t.Errorf("got  %+v\nwant %+v", got, want)
+	}
+}
+
+// A hash may look like a number to YAML; it is a hash all the same.
+func TestRevisionThatLooksLikeANumber(t *testing.T) {
+	t.Parallel()
+	for _, hash := range []string{strings.Repeat("1", 40), "1" + strings.Repeat("0", 36) + "e12", "0" + strings.Repeat("7", 39)} {
+		content := strings.Replace(complete, revision, hash, 1)
+		set, err := Load(tree(map[string]string{"novamind/production.yaml": content, "novamind/staging.yaml": ""}))
+		if err != nil || string(set.Environments[ID{"novamind", "production"}].Revision) != hash {
+			t.Errorf("%s: got %v, %v", hash, set, err)
+		}
+	}
+}
+
+// Pitfall 1: what cannot be read is never taken for empty.
+func TestLoadNeverTakesTheUnreadableForEmpty(t *testing.T) {
+	t.Parallel()
+	for name, fsys := range map[string]fs.FS{
+		"no directory": fstest.MapFS{"base/a.yaml": {}},
+		"no pipeline":  fstest.MapFS{"environments/README.md": {}},
+		"no file":      fstest.MapFS{"environments/novamind/README.md": {}, "environments/novamind/.gitkeep": {}},
+		"only misplaced": fstest.MapFS{"environments/production.yaml": {}, "environments/novamind/production.yml": {},
+			"environments/novamind/eu/production.yaml": {}},
+	} {
+		set, err := Load(fsys)
+		if !errors.Is(err, ErrNoEnvironments) || !fault.IsTerminal(err) || len(set.IDs()) != 0 {
+			t.Errorf("%s: got %v, %v, want ErrNoEnvironments", name, set, err)
+		}
+	}
+	for _, broken := range []string{"environments", "environments/novamind", "environments/novamind/staging.yaml"} {
+		_, err := Load(failing{tree(map[string]string{"novamind/staging.yaml": "", "crohns/staging.yaml": ""}), broken})
+		if !errors.Is(err, errDisk) || errors.Is(err, ErrNoEnvironments) || fault.IsTerminal(err) || !strings.Contains(err.Error(), broken) {
+			t.Errorf("%s: got %v, want the disk's error and the name", broken, err)
+		}
+	}
+}
+
+var errDisk = errors.New("object database is corrupt")
+
+// failing is a tree of which one name cannot be opened.
+type failing struct {
+	fs.FS
+	name string
+}
+
+func (f failing) Open(name string) (fs.File, error) {
+	if name == f.name {
+		return nil, &fs.PathError{Op: "open", Path: name, Err: errDisk}
+	}
+	return f.FS.Open(name)
+}
+
+func TestLoadBoundsNamesFilesAndSizes(t *testing.T) {
+	t.Parallel()
+	long := strings.Repeat("a", 40)
+	fsys := tree(map[string]string{
+		"novamind/Production.yaml": "", "novamind/two words.yaml": "", "Nova_Mind/staging.yaml": "", "novamind/.hidden.yaml": "",
+		long + "/" + long + ".yaml": "", "novamind/-.yaml": "", "novamind/large.yaml": strings.Repeat("#", strictyaml.MaxBytes+1),
+		"novamind/staging.yaml": "",
+	})
+	fsys["environments/novamind/link.yaml"] = &fstest.MapFile{Data: []byte("staging.yaml"), Mode: fs.ModeSymlink}
+	set, err := Load(fsys)
+	if err != nil || len(set.Environments) != 1 || len(set.Faults) != 7 {
+		t.Fatalf("got %v, %v, want one environment and seven faults", set, err)
+	}
+	for id, f := range set.Faults {
+		if f.Reason != InvalidEnvironment || !strings.Contains(f.Err.Error(), "environments/"+id.String()+".yaml: ") ||
+			!strings.Contains(f.Err.Error(), "want") {
+			t.Errorf("%s: got %s: %v", id, f.Reason, f.Err)
+		}
+	}
+	many := map[string]string{}
+	for i := range MaxFiles + 1 {
+		many[fmt.Sprintf("novamind/e%d.yaml", i)] = ""
+	}
+	if _, err := Load(tree(many)); !fault.IsTerminal(err) || !strings.Contains(err.Error(), "more than 1000 environment files") {
+		t.Errorf("1001 files: got %v", err)
+	}
+}
+
+func TestLoadTellsOfMisplacedFiles(t *testing.T) {
+	t.Parallel()
+	fsys := tree(map[string]string{"novamind/staging.yaml": "", "production.yaml": "", "novamind/production.yml": "", "novamind/eu/a.yaml": ""})
+	fsys["environments/elsewhere"] = &fstest.MapFile{Mode: fs.ModeSymlink}
+	set, err := Load(fsys)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var got []string
+	for _, misplaced := range set.Misplaced {
+		got = append(got, misplaced.Error())
+	}
+	want := []string{
+		"environments/elsewhere: want it in the directory of its pipeline, environments/<pipeline>/elsewhere.yaml",
+		"environments/novamind/eu: directories below a pipeline are not read; want environments/novamind/<name>.yaml",
+		"environments/novamind/production.yml: want it named production.yaml",
+		"environments/production.yaml: want it in the directory of its pipeline, environments/<pipeline>/production.yaml",
+	}
+	if !slices.Equal(got, want) {
+		t.Errorf("got:\n%s\nwant:\n%s", strings.Join(got, "\n"), strings.Join(want, "\n"))
+	}
+}
+
+func TestAllowanceIsReadBack(t *testing.T) {
+	t.Parallel()
+	for _, text := range []string{"namespace:shared", "Namespace/novamind", "ClusterRole.rbac.authorization.k8s.io/system:viewer"} {
+		if a, err := ParseAllowance(text); err != nil || a.String() != text {
+			t.Errorf("%s: got %+v, %v", text, a, err)
+		}
+	}
+}
+
+// The sample of this repository is what people copy from.
+func TestSampleEnvironmentsAreValid(t *testing.T) {
+	t.Parallel()
+	set, err := Load(os.DirFS("../.."))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for id, f := range set.Faults {
+		t.Errorf("%s: %s: %v", id, f.Reason, f.Err)
+	}
+	for _, err := range set.Misplaced {
+		t.Error(err)
+	}
+	for pipeline, want := range map[string]string{
+		"crohns":   "[crohns/development crohns/integration crohns/staging crohns/production]",
+		"novamind": "[novamind/development novamind/testing novamind/staging novamind/production]",
+	} {
+		if got := fmt.Sprint(set.Order(pipeline)); got != want {
+			t.Errorf("%s passes %s, want %s", pipeline, got, want)
+		}
+	}
+}
+
+func FuzzDecode(f *testing.F) {
+	f.Add([]byte(complete))
+	f.Add([]byte(strings.Replace(valid, "NAME", "production", 1)))
+	fixtures, err := fs.Glob(os.DirFS("testdata"), "environment.*.yaml")
+	if err != nil {
+		f.Fatal(err)
+	}
+	for _, fixture := range fixtures {
+		content, err := os.ReadFile("testdata/" + fixture)
+		if err != nil {
+			f.Fatal(err)
+		}
+		f.Add(content)
+	}
+	id := ID{"novamind", "production"}
+	f.Fuzz(func(t *testing.T, content []byte) {
+		d, err := decode(id, "f.yaml", content)
+		if err != nil {
+			return
+		}
+		// What is valid keeps the promises that others build on.
+		e := d.Environment
+		if e.ID != id || !fs.ValidPath(e.Path) || checkLabel(e.Target.Namespace) != nil || len(d.after) != len(e.After) ||
+			e.MaxDeletePart <= 0 || e.MaxDeletePart > 1 || e.Verify.Timeout <= 0 || e.Promotion.Mode == ModeSchedule {
+			t.Fatalf("%q: got %+v", content, e)
+		}
+		for _, check := range e.Verify.HTTP {
+			if (check.URL == "") == (check.Service == "") || check.Failures < 0 || check.Failures >= 1 || check.Count < 1 {
+				t.Fatalf("%q: got %+v", content, check)
+			}
+		}
+	})
+}
