@@ -147,7 +147,7 @@ var reasons = map[Reason]reasonText{
 		"An operator: restore the branch, or correct `source.branch` in the daemon's configuration."},
 	HistoryRewritten: {
 		"What runs is no longer an ancestor of the branch's head, as after a force-push.",
-		"A developer: bring the old commits back into the branch; or an operator: accept the new history with `chaperone retry`."},
+		"A developer: bring the old commits back into the branch, with a merge where it has moved on."},
 	Evaluating: {
 		"The release is being rendered and judged by the policies.",
 		"Nobody needs to: it ends by itself."},
@@ -180,10 +180,10 @@ var reasons = map[Reason]reasonText{
 		"Nobody needs to: it goes on by itself when the time named is over."},
 	Quarantined: {
 		"This release failed verification here before, and is not tried again by itself.",
-		"A developer: merge a fix; or an operator: `chaperone retry` when the cause lay elsewhere."},
+		"A developer: merge a fix; any commit that changes what this environment renders is tried."},
 	Paused: {
 		"A person asked that nothing happens here.",
-		"An operator: `chaperone resume`."},
+		"An operator: whoever paused it ends the pause."},
 	Applying: {
 		"The release is being applied.",
 		"Nobody needs to: it goes on by itself."},
