@@ -1,0 +1,228 @@
+package reconcile
+
+import (
+	"slices"
+	"testing"
+	"time"
+
+	"chaperone.dev/chaperone/internal/promotion"
+	"chaperone.dev/chaperone/internal/source"
+)
+
+var noon = time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
+
+func id(name string) promotion.ID { return promotion.ID{Pipeline: "novamind", Name: name} }
+
+// running is an environment at rest on a release.
+func running(name, revision, digest string) Environment {
+	release := Release{Revision: source.Revision(revision), Digest: Digest(digest), Policy: "p1"}
+	return Environment{
+		ID:   id(name),
+		Spec: Spec{OnFailure: promotion.FailureRevert, Drift: promotion.DriftCorrect},
+		Journal: Journal{
+			Running: release, LastGood: release, Verified: []Verified{{Release: release, At: noon.Add(-time.Hour)}},
+		},
+		Candidates: []Candidate{{Release: release, Verdict: VerdictAllow}},
+	}
+}
+
+func allow(revision, digest string) Candidate {
+	return Candidate{
+		Release: Release{Revision: source.Revision(revision), Digest: Digest(digest), Policy: "p1"}, Verdict: VerdictAllow,
+	}
+}
+
+func world(head string, environments ...Environment) World {
+	history := []source.Revision{"c3", "c2", "c1"}
+	return World{
+		Now: noon, Head: source.Revision(head), History: history[slices.Index(history, source.Revision(head)):],
+		Policy: "p1", Environments: environments,
+	}
+}
+
+// with adds candidates, newest judged.
+func (e Environment) with(candidates ...Candidate) Environment {
+	e.Candidates = append(candidates, e.Candidates...)
+	return e
+}
+
+func (e Environment) edit(f func(*Environment)) Environment {
+	f(&e)
+	return e
+}
+
+func TestDecide(t *testing.T) {
+	t.Parallel()
+	denied := allow("c3", "d3")
+	denied.Verdict = VerdictDeny
+	broken := allow("c3", "d3")
+	broken.Verdict = VerdictError
+	for _, test := range []struct {
+		name   string
+		world  World
+		action ActionKind
+		target source.Revision
+		phase  Phase
+		reason promotion.Reason
+	}{
+		{"nothing new", world("c1", running("dev", "c1", "d1")),
+			ActionNone, "", PhaseReady, promotion.UpToDate},
+		{"a new commit is looked at", world("c3", running("dev", "c1", "d1")),
+			ActionEvaluate, "c3", PhaseWaiting, promotion.Evaluating},
+		{"an allowed one is applied", world("c3", running("dev", "c1", "d1").with(allow("c3", "d3"))),
+			ActionApply, "c3", PhaseProgressing, promotion.Applying},
+		{"the same content is only noted", world("c3", running("dev", "c1", "d1").with(allow("c3", "d1"))),
+			ActionAdvance, "c3", PhaseReady, promotion.UpToDate},
+		{"a denied one lets an older one be looked at", world("c3", running("dev", "c1", "d1").with(denied)),
+			ActionEvaluate, "c2", PhaseWaiting, promotion.PolicyDenied},
+		{"the newest that may run is applied", world("c3", running("dev", "c1", "d1").with(denied, allow("c2", "d2"))),
+			ActionApply, "c2", PhaseProgressing, promotion.Applying},
+		{"an error of the policies is not an allow", world("c3", running("dev", "c1", "d1").with(broken, allow("c2", "d1")).
+			edit(func(e *Environment) { e.EvaluateAt = noon.Add(time.Minute) })),
+			ActionNone, "", PhaseWaiting, promotion.PolicyError},
+		{"a verdict of other policies counts for nothing", func() World {
+			w := world("c3", running("dev", "c1", "d1").with(allow("c3", "d3")))
+			w.Policy = "p2"
+			return w
+		}(), ActionEvaluate, "c3", PhaseWaiting, promotion.Evaluating},
+		{"no policies, no release", func() World {
+			w := world("c3", running("dev", "c1", "d1").with(allow("c3", "d3")))
+			w.Policy = ""
+			return w
+		}(), ActionNone, "", PhaseWaiting, promotion.PolicyError},
+		{"source down: nothing new begins", func() World {
+			w := world("c3", running("dev", "c1", "d1").with(allow("c3", "d3")))
+			w.SourceFault = promotion.SourceUnavailable
+			return w
+		}(), ActionNone, "", PhaseWaiting, promotion.SourceUnavailable},
+		{"pitfall 28: a newer commit preempts a verification", world("c3", running("dev", "c1", "d1").with(allow("c3", "d3")).
+			edit(func(e *Environment) {
+				e.Journal.Attempt = Attempt{Release: allow("c2", "d2").Release, Stage: StageVerifying}
+				e.Busy = ActionVerify
+			})), ActionCancel, "c2", PhaseProgressing, promotion.Verifying},
+		{"a crash while applying: it is finished", world("c3", running("dev", "c1", "d1").with(allow("c3", "d3")).
+			edit(func(e *Environment) {
+				e.Journal.Attempt = Attempt{Release: allow("c3", "d3").Release, Stage: StageApplying, Tries: 1}
+			})), ActionApply, "c3", PhaseProgressing, promotion.Applying},
+		{"a crash while applying, denied since: it is taken back", world("c3", running("dev", "c1", "d1").with(denied, allow("c2", "d1")).
+			edit(func(e *Environment) {
+				e.Journal.Attempt = Attempt{Release: allow("c3", "d3").Release, Stage: StageApplying, Tries: 1}
+			})), ActionRestore, "c3", PhaseProgressing, promotion.Restoring},
+		{"quarantined: not again, and nothing between", world("c3", running("dev", "c1", "d1").with(allow("c3", "d3"), allow("c2", "d2")).
+			edit(func(e *Environment) {
+				e.Journal.Quarantine = []Digest{"d3"}
+				e.Journal.Hold = Hold{Reason: promotion.SeveralSuspects, Digest: "d3"}
+			})), ActionNone, "", PhaseHeld, promotion.SeveralSuspects},
+		{"a hold ends with new content", world("c3", running("dev", "c1", "d1").with(allow("c3", "d3")).
+			edit(func(e *Environment) {
+				e.Journal.Quarantine = []Digest{"d2"}
+				e.Journal.Hold = Hold{Reason: promotion.RevertConflict, Digest: "d2"}
+			})), ActionApply, "c3", PhaseProgressing, promotion.Applying},
+		{"drift is put right", world("c1", running("dev", "c1", "d1").edit(func(e *Environment) { e.Drifted = true })),
+			ActionCorrect, "c1", PhaseProgressing, promotion.Drifted},
+		{"drift is put right though a newer commit is denied", world("c3", running("dev", "c1", "d1").with(denied, allow("c2", "d1")).
+			edit(func(e *Environment) { e.Drifted = true })), ActionCorrect, "c2", PhaseProgressing, promotion.Drifted},
+		{"drift is reported where the file says so", world("c1", running("dev", "c1", "d1").edit(func(e *Environment) {
+			e.Drifted, e.Spec.Drift = true, promotion.DriftReport
+		})), ActionNone, "", PhaseReady, promotion.Drifted},
+		{"paused: nothing", world("c3", running("dev", "c1", "d1").with(allow("c3", "d3")).edit(func(e *Environment) {
+			e.Spec.Paused, e.Drifted = true, true
+		})), ActionNone, "", PhaseHeld, promotion.Paused},
+		{"an invalid file keeps what runs", world("c3", running("dev", "c1", "d1").with(allow("c3", "d3")).edit(func(e *Environment) {
+			e.Fault = promotion.InvalidEnvironment
+		})), ActionNone, "", PhaseInvalid, promotion.InvalidEnvironment},
+		{"an invalid file does not stop a restore", world("c3", running("dev", "c1", "d1").edit(func(e *Environment) {
+			e.Fault = promotion.InvalidEnvironment
+			e.Journal.Attempt = Attempt{Release: allow("c3", "d3").Release, Stage: StageRestoring}
+		})), ActionRestore, "c3", PhaseProgressing, promotion.Restoring},
+		{"pinned without a pin waits", world("c3", Environment{ID: id("prod"), Spec: Spec{Pinned: true}}),
+			ActionNone, "", PhaseWaiting, promotion.WaitingForPromotion},
+		{"pitfall 37: last good that would be denied is restored all the same", world("c3",
+			running("dev", "c1", "d1").with(denied).edit(func(e *Environment) {
+				e.Candidates[1].Verdict = VerdictDeny
+				e.Journal.Attempt = Attempt{Release: allow("c3", "d3").Release, Stage: StageRestoring}
+			})), ActionRestore, "c3", PhaseProgressing, promotion.Restoring},
+	} {
+		d := Decide(test.world)
+		if violations := Violations(test.world, d); len(violations) > 0 {
+			t.Errorf("%s: %v", test.name, violations)
+		}
+		var got Action
+		for _, a := range d.Actions {
+			if got.Kind == ActionNone || a.Kind != ActionEvaluate {
+				got = a // the effect, where there is one
+			}
+		}
+		if got.Kind != test.action || got.Release.Revision != test.target {
+			t.Errorf("%s: %s %s, want %s %s", test.name, got.Kind, got.Release.Revision, test.action, test.target)
+		}
+		if s := d.Statuses[0]; s.Phase != test.phase || s.Reason != test.reason {
+			t.Errorf("%s: %s (%s), want %s (%s)", test.name, s.Phase, s.Reason, test.phase, test.reason)
+		}
+	}
+}
+
+func TestDownstreamGetsOnlyWhatUpstreamVerified(t *testing.T) {
+	t.Parallel()
+	dev := running("dev", "c3", "dev3")
+	candidate := allow("c3", "prod3")
+	candidate.Upstream = []Upstream{{ID: id("dev"), Digest: "dev3"}}
+	prod := running("prod", "c1", "prod1").with(candidate)
+	prod.Spec.After = []promotion.ID{id("dev")}
+	decided := func(w World) (ActionKind, promotion.Reason) {
+		t.Helper()
+		d := Decide(w)
+		if violations := Violations(w, d); len(violations) > 0 {
+			t.Error(violations)
+		}
+		for _, a := range d.Actions {
+			if a.Environment == id("prod") {
+				return a.Kind, d.Statuses[1].Reason
+			}
+		}
+		return ActionNone, d.Statuses[1].Reason
+	}
+	if action, reason := decided(world("c3", dev, prod)); action != ActionApply {
+		t.Errorf("verified upstream: %s (%s), want apply", action, reason)
+	}
+	unverified := dev
+	unverified.Journal.Verified = nil
+	if action, reason := decided(world("c3", unverified, prod)); action == ActionApply || reason != promotion.WaitingForUpstream {
+		t.Errorf("unverified upstream: %s (%s), want %s", action, reason, promotion.WaitingForUpstream)
+	}
+	soaking := prod
+	soaking.Spec.Soak = 2 * time.Hour
+	w := world("c3", dev, soaking)
+	if action, reason := decided(w); action == ActionApply || reason != promotion.Soaking {
+		t.Errorf("soaking: %s (%s), want %s", action, reason, promotion.Soaking)
+	}
+	if again := Decide(w).LookAgain; !again.Equal(noon.Add(time.Hour)) {
+		t.Errorf("soaking: look again at %s, want when it has soaked", again)
+	}
+	pinned := prod
+	pinned.Spec.Pinned, pinned.Spec.Pin = true, "c3"
+	if _, reason := decided(world("c3", unverified, pinned)); reason != promotion.UnverifiedRevision {
+		t.Errorf("a pin that upstream never verified: %s, want %s", reason, promotion.UnverifiedRevision)
+	}
+}
+
+func TestErrorAndNoDataHoldAndNeverRevert(t *testing.T) {
+	t.Parallel()
+	for outcome, reason := range map[Outcome]promotion.Reason{
+		OutcomeError: promotion.VerificationError, OutcomeNoData: promotion.VerificationNoData,
+	} {
+		e := running("dev", "c1", "d1").with(allow("c3", "d3"))
+		e.Journal.Attempt = Attempt{Release: allow("c3", "d3").Release, Stage: StageVerifying}
+		e.Journal.Running = allow("c3", "d3").Release
+		w := world("c3", e)
+		a := Decide(w).Actions[0]
+		w = Observe(Begin(w, a), Result{Action: a, Outcome: outcome, Reason: reason})
+		d := Decide(w)
+		if len(d.Actions) != 0 || d.Statuses[0].Phase != PhaseHeld || d.Statuses[0].Reason != reason {
+			t.Errorf("%s: %v %v, want a hold with %s", outcome, d.Actions, d.Statuses, reason)
+		}
+		if len(w.Environments[0].Journal.Quarantine) != 0 {
+			t.Errorf("%s: quarantined without a fail", outcome)
+		}
+	}
+}
