@@ -3,6 +3,7 @@ package source
 import (
 	"fmt"
 	"strings"
+	"unicode"
 )
 
 // Trailer keys that the daemon writes into its commits and looks for later:
@@ -15,8 +16,12 @@ const (
 	TrailerReason      = "Chaperone-Reason"
 )
 
-// maxSubject is where Git hosts begin to cut a subject line.
-const maxSubject = 100
+const (
+	// maxSubject is where Git hosts begin to cut a subject line.
+	maxSubject = 100
+	// maxEvidence keeps a message readable; the ledger has all of it.
+	maxEvidence = 2000
+)
 
 // Subject is the first line of the message.
 func (c Commit) Subject() string {
@@ -25,22 +30,43 @@ func (c Commit) Subject() string {
 }
 
 // Trailer returns the values of key in the message's last paragraph, in order.
-// A message that merely mentions a key in its body has no such trailer: people
-// quote revert messages.
+// That paragraph counts only if all of it is trailers: people quote revert
+// messages in their own.
 func (c Commit) Trailer(key string) []string {
-	body := strings.TrimRight(strings.ReplaceAll(c.Message, "\r\n", "\n"), "\n \t")
-	paragraphs := strings.Split(body, "\n\n")
-	if len(paragraphs) < 2 {
-		return nil
-	}
 	var values []string
-	for line := range strings.SplitSeq(paragraphs[len(paragraphs)-1], "\n") {
+	for _, line := range c.lastParagraph() {
+		if strings.HasPrefix(line, " ") || strings.HasPrefix(line, "\t") {
+			continue // the value above, folded
+		}
 		name, value, found := strings.Cut(line, ":")
-		if found && strings.EqualFold(strings.TrimSpace(name), key) {
+		if !found || !trailerName(name) {
+			return nil
+		}
+		if strings.EqualFold(name, key) {
 			values = append(values, strings.TrimSpace(value))
 		}
 	}
 	return values
+}
+
+// lastParagraph is nil for a message of one paragraph: that one is the subject.
+func (c Commit) lastParagraph() []string {
+	lines := strings.Split(strings.TrimRight(strings.ReplaceAll(c.Message, "\r\n", "\n"), " \t\n"), "\n")
+	for i := len(lines) - 1; i > 0; i-- {
+		if strings.TrimSpace(lines[i]) == "" && strings.TrimSpace(strings.Join(lines[:i], "")) != "" {
+			return lines[i+1:]
+		}
+	}
+	return nil
+}
+
+func trailerName(s string) bool {
+	for _, c := range s {
+		if !('a' <= c && c <= 'z' || 'A' <= c && c <= 'Z' || '0' <= c && c <= '9' || c == '-') {
+			return false
+		}
+	}
+	return s != ""
 }
 
 // Reverts returns the revision that this commit takes back, if the daemon
@@ -68,13 +94,13 @@ type RevertNote struct {
 // (design.md §4).
 func RevertMessage(guilty Commit, note RevertNote) string {
 	var b strings.Builder
-	fmt.Fprintf(&b, "%s\n\n", clip(fmt.Sprintf("Revert %q", guilty.Subject()), maxSubject))
+	fmt.Fprintf(&b, "%s\n\n", revertSubject(guilty.Subject()))
 	b.WriteString(wrap(revertStory(guilty, note), 72))
 	if len(guilty.Parents) > 1 {
-		b.WriteString("\n" + wrap("This takes a merge back along its first parent. Merging the same branch again "+
+		b.WriteString(wrap("This takes a merge back along its first parent. Merging the same branch again "+
 			"will not bring the change back: revert this commit instead.", 72))
 	}
-	b.WriteString("\n" + wrap("To bring the change back, revert this commit together with a fix.", 72) + "\n")
+	b.WriteString(wrap("To bring the change back, revert this commit together with a fix.", 72) + "\n")
 	for _, trailer := range [][2]string{
 		{TrailerReverts, string(guilty.Revision)},
 		{TrailerEnvironment, note.Environment},
@@ -90,10 +116,14 @@ func RevertMessage(guilty Commit, note RevertNote) string {
 
 func revertStory(guilty Commit, note RevertNote) string {
 	story := fmt.Sprintf("This reverts commit %s.", guilty.Revision)
-	if note.Environment != "" {
-		story += fmt.Sprintf(" It failed verification in %s: %s", note.Environment, oneLine(note.Evidence))
-	} else if note.Evidence != "" {
-		story += " " + oneLine(note.Evidence)
+	evidence := clip(oneLine(note.Evidence), maxEvidence)
+	switch {
+	case note.Environment != "" && evidence != "":
+		story += fmt.Sprintf(" It failed verification in %s: %s", oneLine(note.Environment), evidence)
+	case note.Environment != "":
+		story += fmt.Sprintf(" It failed verification in %s", oneLine(note.Environment))
+	case evidence != "":
+		story += " " + evidence
 	}
 	if !strings.HasSuffix(story, ".") {
 		story += "."
@@ -101,14 +131,31 @@ func revertStory(guilty Commit, note RevertNote) string {
 	return story
 }
 
-func oneLine(s string) string { return strings.Join(strings.Fields(s), " ") }
+// oneLine keeps words and drops what Git or a terminal would stumble over.
+func oneLine(s string) string {
+	printable := strings.Map(func(r rune) rune {
+		if unicode.IsControl(r) && !unicode.IsSpace(r) {
+			return -1
+		}
+		return r
+	}, strings.ToValidUTF8(s, "?"))
+	return strings.Join(strings.Fields(printable), " ")
+}
 
+// revertSubject quotes the subject as it is, as people know it from Git; what
+// would break the line is taken out.
+func revertSubject(subject string) string {
+	const around = len(`Revert ""`)
+	return `Revert "` + clip(oneLine(subject), maxSubject-around) + `"`
+}
+
+// clip cuts s to limit characters, the last then being an ellipsis.
 func clip(s string, limit int) string {
 	runes := []rune(s)
 	if len(runes) <= limit {
 		return s
 	}
-	return string(runes[:limit-2]) + "…\""
+	return strings.TrimRight(string(runes[:limit-1]), " ") + "…"
 }
 
 // wrap breaks text at spaces so that lines stay within width where words allow.
