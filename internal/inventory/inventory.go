@@ -1,0 +1,121 @@
+// Package inventory holds what an environment owns on its cluster. It
+// guarantees that an entry is only ever dropped by name, never by being left
+// out: a merge is a union, so that an object whose apply or deletion failed
+// half way is still known to the next pass.
+package inventory
+
+import (
+	"maps"
+	"slices"
+	"strings"
+
+	"k8s.io/apimachinery/pkg/runtime/schema"
+
+	"chaperone.dev/chaperone/internal/manifest"
+)
+
+// Entry is one object that the environment owns, or is about to create.
+type Entry struct {
+	manifest.ID
+	Version string `json:"version,omitempty"` // API version it was applied in, to find it again
+	UID     string `json:"uid,omitempty"`     // "" until the cluster has confirmed it
+	Release string `json:"release,omitempty"` // the release that applied it last, in short
+	Applied string `json:"applied,omitempty"` // digest of what was applied; Jobs only, as they may be gone when asked for
+	Kept    bool   `json:"kept,omitempty"`    // no longer rendered, not deleted either
+}
+
+// Inventory is a sorted set of entries. Its methods return changed copies.
+type Inventory struct{ entries map[manifest.ID]Entry }
+
+// New holds the given entries; the last of one identity wins.
+func New(entries ...Entry) Inventory {
+	return Inventory{}.Merge(entries)
+}
+
+// Len is the number of entries.
+func (i Inventory) Len() int { return len(i.entries) }
+
+// Get finds an entry by identity.
+func (i Inventory) Get(id manifest.ID) (Entry, bool) {
+	e, found := i.entries[id]
+	return e, found
+}
+
+// Entries are sorted by identity.
+func (i Inventory) Entries() []Entry {
+	return slices.SortedFunc(maps.Values(i.entries), func(a, b Entry) int { return a.ID.Compare(b.ID) })
+}
+
+// Merge is the union of both. It is written before anything is applied, so
+// what is known of an entry (its UID, what was applied) stays until something
+// newer is known: the object is still the old one until the cluster says so.
+func (i Inventory) Merge(entries []Entry) Inventory {
+	merged := make(map[manifest.ID]Entry, len(i.entries)+len(entries))
+	maps.Copy(merged, i.entries)
+	for _, e := range entries {
+		old := merged[e.ID]
+		if e.UID == "" {
+			e.UID = old.UID
+		}
+		if e.Applied == "" {
+			e.Applied = old.Applied
+		}
+		merged[e.ID] = e
+	}
+	return Inventory{entries: merged}
+}
+
+// Drop forgets the objects whose deletion is confirmed, or which turned out to
+// be somebody else's.
+func (i Inventory) Drop(ids ...manifest.ID) Inventory {
+	left := maps.Clone(i.entries)
+	for _, id := range ids {
+		delete(left, id)
+	}
+	return Inventory{entries: left}
+}
+
+// Keep marks objects that are no longer wanted and not deleted either.
+func (i Inventory) Keep(ids ...manifest.ID) Inventory {
+	marked := maps.Clone(i.entries)
+	for _, id := range ids {
+		if e, found := marked[id]; found {
+			e.Kept = true
+			marked[id] = e
+		}
+	}
+	return Inventory{entries: marked}
+}
+
+// Unwanted are the entries that the desired objects do not name, sorted.
+func (i Inventory) Unwanted(desired manifest.Set) []Entry {
+	return slices.DeleteFunc(i.Entries(), func(e Entry) bool {
+		_, wanted := desired.Get(e.ID)
+		return wanted
+	})
+}
+
+// GroupKinds are the kinds of the entries, sorted by name.
+func (i Inventory) GroupKinds() []schema.GroupKind {
+	seen := map[schema.GroupKind]bool{}
+	for id := range i.entries {
+		seen[id.GroupKind()] = true
+	}
+	return slices.SortedFunc(maps.Keys(seen), func(a, b schema.GroupKind) int {
+		return strings.Compare(a.String(), b.String())
+	})
+}
+
+// Namespaces are those of the entries, sorted; cluster-scoped ones add none.
+func (i Inventory) Namespaces() []string {
+	seen := map[string]bool{}
+	for id := range i.entries {
+		if id.Namespace != "" {
+			seen[id.Namespace] = true
+		}
+	}
+	return slices.Sorted(maps.Keys(seen))
+}
+
+// Equal reports whether both hold the same entries.
+func (i Inventory) Equal(other Inventory) bool { return maps.Equal(i.entries, other.entries) }

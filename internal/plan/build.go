@@ -1,0 +1,254 @@
+package plan
+
+import (
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+
+	"chaperone.dev/chaperone/internal/manifest"
+	"chaperone.dev/chaperone/internal/promotion"
+)
+
+// Seen is what the cluster answered about one object.
+type Seen struct {
+	Live      *manifest.Object // as read; nil where there is none
+	Send      *manifest.Object // what would be sent; nil for one that is not rendered
+	Same      bool             // certain to change nothing, so it was not tried
+	Tried     *manifest.Object // what a dry run of sending it answered
+	Rejected  error            // what a dry run was refused with, free of secrets
+	Immutable bool             // the refusal is about fields that cannot be updated in place
+	Staged    bool             // cannot be tried yet: its kind or namespace comes with the release
+}
+
+// Input is all that a plan depends on.
+type Input struct {
+	Owner   Owner
+	Guards  Guards
+	Manager string // field manager
+	Redact  manifest.Redactor
+	Desired manifest.Set // prepared; a complete, valid render
+	Owned   []Owned      // the whole inventory
+	Seen    map[manifest.ID]Seen
+	// SkipHooks leaves hooks alone: while restoring, the old release's
+	// migrations are not to run against the new one's data.
+	SkipHooks bool
+}
+
+// Build decides. The error is a *Refusal or a *Rejected; the plan is then what
+// would have been done, for showing only.
+func Build(in Input) (Plan, error) {
+	b := builder{Input: in, owned: map[manifest.ID]Owned{}}
+	for _, entry := range in.Owned {
+		b.owned[entry.ID] = entry
+	}
+	for _, o := range in.Desired.Objects() {
+		b.add(o)
+	}
+	b.stageDependents()
+	deletes, refusal := Prune(in.Owner, in.Guards, in.Desired.Len(), in.Owned, b.unwanted(), b.live())
+	p := Plan{Changes: append(b.changes, deletes...), Refused: b.refusal()}
+	if p.Refused == nil {
+		p.Refused = refusal
+	}
+	if p.Refused != nil {
+		return p, p.Refused
+	}
+	if len(b.rejected) > 0 {
+		return p, &Rejected{Objects: b.rejected}
+	}
+	return p, nil
+}
+
+type builder struct {
+	Input
+	owned    map[manifest.ID]Owned
+	changes  []Change
+	outside  []Culprit
+	taken    []Culprit
+	rejected []Rejection
+}
+
+func (b *builder) add(o *manifest.Object) {
+	id, stage := manifest.IDOf(o), manifest.StageOf(o)
+	if text := b.Owner.outside(id); text != "" {
+		b.outside = append(b.outside, Culprit{ID: id, Text: text})
+	}
+	seen := b.Seen[id]
+	if seen.Live != nil {
+		if other := b.Owner.Other(seen.Live); other != "" {
+			b.taken = append(b.taken, Culprit{ID: id, Text: "belongs to " + other})
+		}
+	}
+	if stage == manifest.StageRollback || b.SkipHooks && isHookStage(stage) {
+		return // still rendered, so not pruned
+	}
+	c := Change{ID: id, Stage: stage, Object: seen.Send}
+	if seen.Live != nil {
+		c.UID = string(seen.Live.GetUID())
+	}
+	if seen.Send == nil {
+		c.Object = o
+	}
+	b.changes = append(b.changes, b.decide(c, seen))
+}
+
+func isHookStage(stage manifest.Stage) bool {
+	return stage == manifest.StagePreDeploy || stage == manifest.StagePostDeploy
+}
+
+// decide settles what can be settled from the object alone. A rejection stays
+// open until stageDependents has seen the whole plan.
+func (b *builder) decide(c Change, seen Seen) Change {
+	switch {
+	case seen.Live == nil && ranAndLeft(c.Object, b.owned[c.ID]):
+		c.Action, c.Reason = Unchanged, ReasonCompleted
+	case seen.Live == nil:
+		c.Action = Create
+	case seen.Live.GetDeletionTimestamp() != nil:
+		c.Action, c.Reason = Replace, ReasonTerminating
+		return c
+	case failedHook(seen.Live):
+		c.Action, c.Reason = Replace, ReasonHookFailed
+	case seen.Same:
+		c.Action = Unchanged
+	default:
+		c.Action = Update
+	}
+	switch {
+	case c.Action == Unchanged:
+	case seen.Rejected != nil && seen.Immutable && Replaceable(c.Object):
+		c.Action, c.Reason = Replace, ReasonImmutable
+	case seen.Tried != nil:
+		c.Tried = true
+		if c.Action == Update {
+			c = b.compare(c, seen)
+		}
+	case seen.Staged:
+		c.Staged = true
+	}
+	return c
+}
+
+func (b *builder) compare(c Change, seen Seen) Change {
+	fields, changed := Compare(seen.Live, seen.Tried, b.Manager, b.Redact)
+	if !changed {
+		c.Action = Unchanged
+		return c
+	}
+	c.Fields = fields
+	if managed(seen.Live, b.Manager) == nil {
+		c.Reason, c.Adopt = ReasonAdopted, true
+	}
+	return c
+}
+
+func failedHook(live *manifest.Object) bool {
+	state, _ := StateOf(live)
+	return IsHook(live) && state == JobFailed
+}
+
+// stageDependents turns a rejection of an object into a later try, when
+// something that it depends on changes with the same release.
+func (b *builder) stageDependents() {
+	pending := map[manifest.ID]bool{}
+	for _, c := range b.changes {
+		if c.Action != Unchanged {
+			pending[c.ID] = true
+		}
+	}
+	crds := Definitions(b.Desired.Objects())
+	for i, c := range b.changes {
+		seen := b.Seen[c.ID]
+		if seen.Rejected == nil || c.Action == Unchanged || c.Reason == ReasonImmutable || c.Reason == ReasonTerminating {
+			continue
+		}
+		if dependsOnAny(c.Object, crds, pending) {
+			b.changes[i].Staged = true
+			continue
+		}
+		b.rejected = append(b.rejected, Rejection{ID: c.ID, Err: seen.Rejected})
+	}
+}
+
+// Definitions finds the CRD of a release that defines a kind.
+func Definitions(objects []*manifest.Object) map[schema.GroupKind]*manifest.Object {
+	crds := map[schema.GroupKind]*manifest.Object{}
+	for _, o := range objects {
+		if gvk := o.GroupVersionKind(); gvk.Group != "apiextensions.k8s.io" || gvk.Kind != "CustomResourceDefinition" {
+			continue
+		}
+		group, _, _ := unstructured.NestedString(o.Object, "spec", "group")
+		kind, _, _ := unstructured.NestedString(o.Object, "spec", "names", "kind")
+		crds[schema.GroupKind{Group: group, Kind: kind}] = o
+	}
+	return crds
+}
+
+func dependsOnAny(o *manifest.Object, crds map[schema.GroupKind]*manifest.Object, pending map[manifest.ID]bool) bool {
+	for _, id := range dependencies(o, crds) {
+		if pending[id] {
+			return true
+		}
+	}
+	return false
+}
+
+// dependencies are the objects without which the API server refuses an object.
+func dependencies(o *manifest.Object, crds map[schema.GroupKind]*manifest.Object) []manifest.ID {
+	gk := o.GroupVersionKind().GroupKind()
+	ids := []manifest.ID{{Kind: "Namespace", Name: o.GetNamespace()}}
+	if crd := crds[gk]; crd != nil {
+		ids = append(ids, manifest.IDOf(crd))
+	}
+	if IsBinding(gk) {
+		kind, _, _ := unstructured.NestedString(o.Object, "roleRef", "kind")
+		name, _, _ := unstructured.NestedString(o.Object, "roleRef", "name")
+		role := manifest.ID{Group: gk.Group, Kind: kind, Name: name}
+		if kind == "Role" {
+			role.Namespace = o.GetNamespace()
+		}
+		ids = append(ids, role)
+	}
+	if gk == (schema.GroupKind{Kind: "Pod"}) {
+		account, _, _ := unstructured.NestedString(o.Object, "spec", "serviceAccountName")
+		ids = append(ids, manifest.ID{Kind: "ServiceAccount", Namespace: o.GetNamespace(), Name: account})
+	}
+	return ids
+}
+
+// IsBinding reports whether a kind refers to a role, which the API server
+// looks up to see that nobody grants more than they have.
+func IsBinding(gk schema.GroupKind) bool {
+	return gk.Group == "rbac.authorization.k8s.io" && (gk.Kind == "RoleBinding" || gk.Kind == "ClusterRoleBinding")
+}
+
+func (b *builder) refusal() *Refusal {
+	if len(b.outside) > 0 {
+		return &Refusal{Reason: promotion.ApplyRejected, Objects: b.outside,
+			Text: "the release holds objects that the environment may not touch"}
+	}
+	if len(b.taken) > 0 {
+		return &Refusal{Reason: promotion.ConflictingOwner, Objects: b.taken,
+			Text: "the release holds objects of other owners; rename them here, or remove them there first"}
+	}
+	return nil
+}
+
+func (b *builder) unwanted() []Owned {
+	var unwanted []Owned
+	for _, entry := range b.Owned {
+		if _, rendered := b.Desired.Get(entry.ID); !rendered {
+			unwanted = append(unwanted, entry)
+		}
+	}
+	return unwanted
+}
+
+func (b *builder) live() map[manifest.ID]*manifest.Object {
+	live := map[manifest.ID]*manifest.Object{}
+	for id, seen := range b.Seen {
+		if seen.Live != nil {
+			live[id] = seen.Live
+		}
+	}
+	return live
+}

@@ -1,0 +1,88 @@
+package plan
+
+import (
+	"encoding/json"
+
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+
+	"chaperone.dev/chaperone/internal/manifest"
+)
+
+// AnnotationReplace on an object allows that it is deleted and created again
+// when a field changed that cannot be updated in place.
+const AnnotationReplace = "chaperone.dev/replace" // allow
+
+// IsJob reports whether an object is a batch Job.
+func IsJob(o *manifest.Object) bool {
+	gvk := o.GroupVersionKind()
+	return gvk.Group == "batch" && gvk.Kind == "Job"
+}
+
+// IsHook reports whether an object is a Job that a release waits for.
+func IsHook(o *manifest.Object) bool {
+	stage := manifest.StageOf(o)
+	return IsJob(o) && (stage == manifest.StagePreDeploy || stage == manifest.StagePostDeploy)
+}
+
+// JobState is how far a Job is.
+type JobState int
+
+// The states of a Job.
+const (
+	JobRunning JobState = iota
+	JobComplete
+	JobFailed
+)
+
+// StateOf reads a Job's conditions; message is the failure in the Job
+// controller's words.
+func StateOf(job *manifest.Object) (state JobState, message string) {
+	conditions, _, err := unstructured.NestedSlice(job.Object, "status", "conditions")
+	if err != nil {
+		return JobRunning, ""
+	}
+	for _, c := range conditions {
+		condition, _ := c.(map[string]any)
+		if condition["status"] != "True" {
+			continue
+		}
+		switch condition["type"] {
+		case "Complete":
+			return JobComplete, ""
+		case "Failed":
+			reason, _ := condition["reason"].(string)
+			text, _ := condition["message"].(string)
+			return JobFailed, reason + ": " + text
+		}
+	}
+	return JobRunning, ""
+}
+
+// Applied is the digest by which an inventory remembers what a Job was applied
+// as.
+func Applied(sent *manifest.Object) string {
+	b, err := json.Marshal(sent.Object)
+	if err != nil {
+		return ""
+	}
+	return manifest.DigestBytes(b).Short()
+}
+
+// ranAndLeft reports whether a Job that is not there has run with this very
+// content: a Job with a time to live goes by itself, and running its migration
+// again at every pass would be worse than not having it.
+func ranAndLeft(sent *manifest.Object, owned Owned) bool {
+	if !IsJob(sent) || owned.Applied == "" || owned.Applied != Applied(sent) {
+		return false
+	}
+	_, leaves, err := unstructured.NestedFieldNoCopy(sent.Object, "spec", "ttlSecondsAfterFinished")
+	return IsHook(sent) || leaves && err == nil
+}
+
+// Replaceable reports whether an object may be deleted and created again.
+func Replaceable(o *manifest.Object) bool {
+	if manifest.KeptUnlessAllowed(o.GroupVersionKind().GroupKind()) {
+		return false
+	}
+	return IsHook(o) || o.GetAnnotations()[AnnotationReplace] == "allow"
+}

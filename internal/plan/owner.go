@@ -1,0 +1,107 @@
+package plan
+
+import (
+	"fmt"
+
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+
+	"chaperone.dev/chaperone/internal/manifest"
+	"chaperone.dev/chaperone/internal/promotion"
+)
+
+// Every owned object carries these two marks. The label is the one of KEP-3659
+// and is what watches select by; the annotation is for people and decides who
+// owns an object, as it survives a move of the inventory.
+const (
+	LabelPartOf           = "applyset.kubernetes.io/part-of"
+	AnnotationEnvironment = "chaperone.dev/environment"
+)
+
+// Owner is the environment that a plan is made for.
+type Owner struct {
+	Environment string // pipeline/name
+	SetID       string // value of the part-of label
+	Namespace   string // the one namespace it may touch, unless Allow says more
+	Allow       []promotion.Allowance
+}
+
+// Mark writes the owner's marks on an object that is about to be sent.
+func (w Owner) Mark(o *manifest.Object) error {
+	for _, m := range []struct{ field, key, value string }{
+		{"labels", LabelPartOf, w.SetID},
+		{"annotations", AnnotationEnvironment, w.Environment},
+	} {
+		// Set through the untyped map: the typed setters drop every label when
+		// one of them is not a string, and the server would never get to say so.
+		if err := unstructured.SetNestedField(o.Object, m.value, "metadata", m.field, m.key); err != nil {
+			return fmt.Errorf("%s: mark owner: metadata.%s: %w", manifest.IDOf(o), m.field, err)
+		}
+	}
+	return nil
+}
+
+// Marked reports whether an object carries the owner's marks. The annotation
+// decides; the label alone is enough where somebody took the annotation away.
+func (w Owner) Marked(live *manifest.Object) bool {
+	if environment, found := live.GetAnnotations()[AnnotationEnvironment]; found {
+		return environment == w.Environment
+	}
+	return live.GetLabels()[LabelPartOf] == w.SetID
+}
+
+// otherTools leave these on what they own.
+var otherTools = []struct {
+	tool, label, annotation string
+}{
+	{tool: "Helm release", annotation: "meta.helm.sh/release-name"},
+	{tool: "Flux Kustomization", label: "kustomize.toolkit.fluxcd.io/name"},
+	{tool: "Flux HelmRelease", label: "helm.toolkit.fluxcd.io/name"},
+	{tool: "Argo CD application", annotation: "argocd.argoproj.io/tracking-id"},
+	{tool: "Fleet bundle", label: "objectset.rio.cattle.io/hash"},
+	{tool: "OLM operator", label: "olm.owner"},
+}
+
+// Other names who else an object on the cluster belongs to, or is "" when it
+// is the owner's own or nobody's and may be adopted.
+func (w Owner) Other(live *manifest.Object) string {
+	if w.Marked(live) {
+		return ""
+	}
+	if environment := live.GetAnnotations()[AnnotationEnvironment]; environment != "" {
+		return "environment " + environment
+	}
+	if set := live.GetLabels()[LabelPartOf]; set != "" {
+		return "ApplySet " + set
+	}
+	for _, t := range otherTools {
+		if name := live.GetLabels()[t.label]; t.label != "" && name != "" {
+			return t.tool + " " + name
+		}
+		if name := live.GetAnnotations()[t.annotation]; t.annotation != "" && name != "" {
+			return t.tool + " " + name
+		}
+	}
+	if owners := live.GetOwnerReferences(); len(owners) > 0 {
+		return owners[0].Kind + " " + owners[0].Name + ", its owner"
+	}
+	return ""
+}
+
+// outside says why the owner may not touch an object, or "".
+func (w Owner) outside(id manifest.ID) string {
+	if id.Namespace == w.Namespace && id.Namespace != "" {
+		return ""
+	}
+	want := promotion.Allowance{Namespace: id.Namespace}
+	entry := "namespace:" + id.Namespace
+	if id.Namespace == "" {
+		want = promotion.Allowance{Group: id.Group, Kind: id.Kind, Name: id.Name}
+		entry = id.String()
+	}
+	for _, allowed := range w.Allow {
+		if allowed == want {
+			return ""
+		}
+	}
+	return fmt.Sprintf("outside the target; remove it, or add %q to target.allow", entry)
+}

@@ -1,0 +1,185 @@
+package plan
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	"chaperone.dev/chaperone/internal/manifest"
+	"chaperone.dev/chaperone/internal/promotion"
+)
+
+// Guards are the limits on deletion.
+type Guards struct {
+	Prune bool // false: nothing is deleted
+	// MaxDeletePart is the largest share of the inventory that one release may
+	// delete; 0 is the default of one half, 1 is no limit.
+	MaxDeletePart float64
+	// DaemonNamespace is where the daemon runs. Nothing in it is ever deleted.
+	DaemonNamespace string
+	// Partial says that a part of the API could not be discovered. What seems
+	// to be missing may only be out of sight, so nothing is deleted or forgotten.
+	Partial bool
+	// Restoring lets a plan go on without the deletions that a guard forbids:
+	// what brings an environment back must not wait for a person.
+	Restoring bool
+}
+
+const (
+	defaultDeletePart = 0.5
+	// minDeletes is how many deletions always pass: half of two objects is no
+	// sign of a mistake.
+	minDeletes = 5
+)
+
+// Owned is an inventory entry, as far as a plan needs it.
+type Owned struct {
+	manifest.ID
+	UID     string
+	Applied string // digest of what was applied, of Jobs only
+	Kept    bool   // kept before
+}
+
+// Prune decides the fate of every owned object that is no longer rendered.
+// live holds what was read of them; one that is absent from it is gone. Call
+// it only with a complete read and a complete, valid render.
+func Prune(w Owner, g Guards, rendered int, owned, unwanted []Owned, live map[manifest.ID]*manifest.Object) ([]Change, *Refusal) {
+	if rendered == 0 && len(owned) > 0 {
+		return nil, &Refusal{Reason: promotion.EmptyRender,
+			Text: fmt.Sprintf("nothing was rendered, and %d objects are owned; an empty render never deletes them", len(owned))}
+	}
+	changes := make([]Change, 0, len(unwanted))
+	for _, entry := range unwanted {
+		changes = append(changes, fate(w, g, entry, live[entry.ID]))
+	}
+	sortDeletes(changes)
+	return guardShare(g, owned, changes)
+}
+
+func fate(w Owner, g Guards, entry Owned, live *manifest.Object) Change {
+	c := Change{ID: entry.ID}
+	decide := func(action Action, reason string) Change {
+		c.Action, c.Reason = action, reason
+		return c
+	}
+	if g.Partial {
+		return decide(Keep, ReasonPartialRead)
+	}
+	if live == nil {
+		return decide(Forget, ReasonGone)
+	}
+	c.UID, c.Stage = string(live.GetUID()), manifest.StageOf(live)
+	if !sameObject(w, entry, live) {
+		return decide(Forget, ReasonForeign)
+	}
+	if reason := protected(g, live); reason != "" {
+		return decide(Keep, reason)
+	}
+	return decide(Delete, "")
+}
+
+// sameObject reports whether what is on the cluster is what we applied, and
+// not something that took its name since.
+func sameObject(w Owner, entry Owned, live *manifest.Object) bool {
+	if environment, found := live.GetAnnotations()[AnnotationEnvironment]; found && environment != w.Environment {
+		return false
+	}
+	if entry.UID == "" {
+		// Written down before it was applied, and never confirmed.
+		return w.Marked(live)
+	}
+	return entry.UID == string(live.GetUID())
+}
+
+// protected is the reason why an object is kept though it could be deleted.
+func protected(g Guards, live *manifest.Object) string {
+	id := manifest.IDOf(live)
+	word := live.GetAnnotations()[manifest.AnnotationPrune]
+	switch {
+	case isDaemons(g, live):
+		return ReasonOwnObject
+	case inSystemNamespace(id):
+		return ReasonSystemNamespace
+	case len(live.GetOwnerReferences()) > 0:
+		return ReasonHasOwner
+	case word == "never":
+		return ReasonPruneNever
+	case manifest.KeptUnlessAllowed(id.GroupKind()) && word != "allow":
+		return ReasonProtectedKind
+	case !g.Prune:
+		return ReasonPruneDisabled
+	}
+	return ""
+}
+
+// isDaemons reports whether deleting an object could take the daemon down: a
+// namespace transformer once renamed one, and the daemon deleted itself.
+func isDaemons(g Guards, live *manifest.Object) bool {
+	id := manifest.IDOf(live)
+	if g.DaemonNamespace != "" {
+		if id.Namespace == g.DaemonNamespace || isNamespace(id) && id.Name == g.DaemonNamespace {
+			return true
+		}
+	}
+	const group = "chaperone.dev"
+	return id.Group == group || strings.HasSuffix(id.Name, "."+group) ||
+		live.GetLabels()["app.kubernetes.io/name"] == "chaperone"
+}
+
+func inSystemNamespace(id manifest.ID) bool {
+	return isSystem(id.Namespace) || isNamespace(id) && (isSystem(id.Name) || id.Name == "default")
+}
+
+func isSystem(namespace string) bool {
+	return namespace == "kube-system" || namespace == "kube-public" || namespace == "kube-node-lease"
+}
+
+func isNamespace(id manifest.ID) bool { return id.Group == "" && id.Kind == "Namespace" }
+
+// sortDeletes puts deletions in the reverse of apply order, so that a custom
+// resource goes before its definition; what is kept or forgotten comes after.
+func sortDeletes(changes []Change) {
+	position := map[Action]int{Delete: 0, Keep: 1, Forget: 2}
+	slices.SortStableFunc(changes, func(a, b Change) int {
+		if byAction := position[a.Action] - position[b.Action]; byAction != 0 {
+			return byAction
+		}
+		if byStage := int(b.Stage) - int(a.Stage); byStage != 0 {
+			return byStage
+		}
+		return a.ID.Compare(b.ID)
+	})
+}
+
+func guardShare(g Guards, owned []Owned, changes []Change) ([]Change, *Refusal) {
+	limit := g.MaxDeletePart
+	if limit == 0 {
+		limit = defaultDeletePart
+	}
+	var doomed []Culprit
+	for _, c := range changes {
+		if c.Action == Delete {
+			doomed = append(doomed, Culprit{ID: c.ID})
+		}
+	}
+	total := 0
+	for _, entry := range owned {
+		if !entry.Kept {
+			total++
+		}
+	}
+	if len(doomed) < minDeletes || float64(len(doomed)) <= limit*float64(total) {
+		return changes, nil
+	}
+	if g.Restoring {
+		for i := range changes {
+			if changes[i].Action == Delete {
+				changes[i].Action, changes[i].Reason = Keep, ReasonMassDeletion
+			}
+		}
+		return changes, nil
+	}
+	return changes, &Refusal{Reason: promotion.MassDeletion, Objects: doomed,
+		Text: fmt.Sprintf("%d of %d owned objects would be deleted, and the limit is %.0f%%; raise maxDeletePart if that is meant",
+			len(doomed), total, 100*limit)}
+}
