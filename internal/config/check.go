@@ -1,0 +1,144 @@
+package config
+
+import (
+	"errors"
+	"fmt"
+	"net/url"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+	"unicode"
+
+	"chaperone.dev/chaperone/internal/strictyaml"
+)
+
+// DefaultPolicies is where the daemon's manifests mount the policies.
+const DefaultPolicies = "/etc/chaperone/policies"
+
+// complete fills in what depends on two settings, and refuses what does not go
+// together.
+func (c *Config) complete() error {
+	var problems []error
+	if c.Source.URL == "" {
+		problems = append(problems, errors.New("source.url: missing; want the repository to follow, as --source-url, "+
+			"CHAPERONE_SOURCE_URL or source.url in the configuration file"))
+	}
+	switch {
+	case c.Policies.FromSource && c.Policies.Directory != "":
+		problems = append(problems, errors.New("policies: want either directory or fromSource, not both"))
+	case !c.Policies.FromSource && c.Policies.Directory == "":
+		c.Policies.Directory = DefaultPolicies
+	}
+	return errors.Join(append(problems, c.Source.checkCredentials()...)...)
+}
+
+func (s Source) checkCredentials() []error {
+	var problems []error
+	switch scheme, host := schemeOf(s.URL); {
+	case scheme == "ssh":
+		if s.SSHKeyFile == "" {
+			problems = append(problems, errors.New("source.sshKeyFile: missing; want the private key for ssh"))
+		}
+		if s.KnownHostsFile == "" {
+			problems = append(problems, errors.New("source.knownHostsFile: missing; want the host keys to accept; ssh accepts no other"))
+		}
+	case scheme == "http" && s.TokenFile != "" && !slices.Contains([]string{"localhost", "127.0.0.1", "::1"}, host):
+		problems = append(problems, errors.New("source.tokenFile: the token would travel unencrypted; want https in source.url"))
+	}
+	return problems
+}
+
+var scpLike = regexp.MustCompile(`^([^/@:]+@)?([^/@:]+):[^/]?.*$`)
+
+// schemeOf tells how the address is reached; "" is a directory.
+func schemeOf(address string) (scheme, host string) {
+	if strings.Contains(address, "://") {
+		if u, err := url.Parse(address); err == nil {
+			return u.Scheme, u.Hostname()
+		}
+		return "", ""
+	}
+	if parts := scpLike.FindStringSubmatch(address); parts != nil {
+		return "ssh", parts[2]
+	}
+	return "", ""
+}
+
+// checkSourceURL never shows the address: it may have a token in it.
+func checkSourceURL(s string) error {
+	if !strings.Contains(s, "://") {
+		if strings.ContainsFunc(s, unicode.IsControl) {
+			return errors.New("want one line")
+		}
+		return nil
+	}
+	u, err := url.Parse(s)
+	if err != nil || !slices.Contains([]string{"https", "http", "ssh", "file"}, u.Scheme) || u.Scheme != "file" && u.Host == "" {
+		return errors.New("want https://host/path, ssh://user@host/path, user@host:path or a directory")
+	}
+	if _, password := u.User.Password(); password || u.User != nil && u.Scheme != "ssh" {
+		return errors.New("credentials do not belong in the address; want them in source.tokenFile and source.username")
+	}
+	return nil
+}
+
+func checkProxy(s string) error {
+	u, err := url.Parse(s)
+	if err != nil || u.Hostname() == "" || u.Scheme != "http" && u.Scheme != "https" {
+		return errors.New("want http://host:port")
+	}
+	return nil
+}
+
+func checkGiven(s string) error {
+	if strings.TrimSpace(s) == "" {
+		return errors.New("want a text that is not empty")
+	}
+	return nil
+}
+
+// checkBranch has git's rules for a branch name that matter to a reader of it.
+func checkBranch(s string) error {
+	bad := strings.ContainsFunc(s, func(r rune) bool { return unicode.IsControl(r) || strings.ContainsRune(" ~^:?*[\\", r) })
+	if s == "" || bad || strings.HasPrefix(s, "-") || strings.HasPrefix(s, "/") || strings.HasSuffix(s, "/") ||
+		strings.HasPrefix(s, "refs/") || strings.Contains(s, "..") || strings.HasSuffix(s, ".lock") {
+		return fmt.Errorf("want the name of a branch, such as main, not %.80q", s)
+	}
+	return nil
+}
+
+var label = regexp.MustCompile(`^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$`)
+
+func checkNamespace(s string) error {
+	if !label.MatchString(s) {
+		return fmt.Errorf("want the name of a namespace, such as chaperone, not %.80q", s)
+	}
+	return nil
+}
+
+func checkListen(s string) error {
+	colon := strings.LastIndexByte(s, ':')
+	if colon >= 0 {
+		if port, err := strconv.Atoi(s[colon+1:]); err == nil && port >= 0 && port <= 65535 {
+			return nil
+		}
+	}
+	return fmt.Errorf("want host:port or :port, such as :8080, not %.80q", s)
+}
+
+func checkPerson(s string) error {
+	if strings.ContainsFunc(s, func(r rune) bool { return unicode.IsControl(r) || r == '<' || r == '>' }) {
+		return fmt.Errorf("want one line without < and >, not %.80q", s)
+	}
+	return nil
+}
+
+func oneOf(words ...string) func(string) error {
+	return func(s string) error {
+		if slices.Contains(words, s) {
+			return nil
+		}
+		return fmt.Errorf("%.80q is not known; %s", s, strictyaml.OneOf(words))
+	}
+}

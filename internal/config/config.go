@@ -1,0 +1,85 @@
+// Package config holds the daemon's settings. It guarantees that a Config from
+// Load is complete and consistent, that of two places that give a setting the
+// stronger wins (flags, then CHAPERONE_* variables, then mounted files, then the
+// configuration file, then defaults), that a misspelt setting is an error
+// wherever it stands, and that no secret is ever printed.
+package config
+
+import (
+	"fmt"
+	"time"
+)
+
+// Config is everything that an operator may set.
+type Config struct {
+	Source         Source
+	Policies       Policies
+	Namespace      string // the daemon's own: its state and the kubeconfig Secrets
+	Listen         string // metrics, health and pages
+	Kubeconfig     string // "" is the cluster that the daemon runs in
+	Context        string
+	LeaderElection bool
+	Author         Author
+	Verify         Verify
+	Workers        int // environments worked on at the same time
+	Log            Log
+}
+
+// Source is the repository to follow.
+type Source struct {
+	URL            string
+	Branch         string
+	PollInterval   time.Duration
+	Jitter         float64 // largest share of PollInterval to add
+	Timeout        time.Duration
+	CacheDir       string
+	TokenFile      string
+	Username       string // beside the token
+	SSHKeyFile     string
+	KnownHostsFile string
+}
+
+// Policies is where they come from: exactly one of the two.
+type Policies struct {
+	Directory  string
+	FromSource bool
+}
+
+// Author signs the daemon's commits.
+type Author struct {
+	Name  string
+	Email string
+}
+
+// Verify is how checks reach what they ask.
+type Verify struct {
+	Proxy Secret // an HTTP proxy for checks; its URL may have a password
+}
+
+// Log is how the daemon logs.
+type Log struct {
+	Level  string // debug | info | warn | error
+	Format string // auto | json | text; auto is text on a terminal
+}
+
+// Secret is a text that is never printed.
+type Secret string
+
+const hidden = "<secret>"
+
+// Reveal is the text itself.
+func (s Secret) Reveal() string { return string(s) }
+
+// String is the same for every secret but the empty one.
+func (s Secret) String() string {
+	if s == "" {
+		return ""
+	}
+	return hidden
+}
+
+// Format keeps every verb from the text, also those that do not ask String.
+func (s Secret) Format(f fmt.State, _ rune) { _, _ = fmt.Fprint(f, s.String()) }
+
+// MarshalText keeps encoders from the text.
+func (s Secret) MarshalText() ([]byte, error) { return []byte(s.String()), nil }
