@@ -1,0 +1,238 @@
+package policy
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"time"
+
+	"chaperone.dev/chaperone/internal/manifest"
+	"chaperone.dev/chaperone/internal/promotion"
+	"chaperone.dev/chaperone/internal/source"
+)
+
+// Input is everything that rules see of one release (design.md §5). Fields are
+// always present, empty or null where nothing is known, so that a rule never
+// meets an undefined one.
+type Input struct {
+	Environment Environment        `json:"environment"`
+	Objects     []*manifest.Object `json:"objects"` // redacted: see NewInput
+	Release     Release            `json:"release"`
+	Upstream    []Upstream         `json:"upstream"`
+	Images      []Image            `json:"images"` // left nil, the bundle fills it in by its own table of pod templates
+	Now         time.Time          `json:"now"`
+}
+
+// Environment has the shape of the environment's file.
+type Environment struct {
+	ID         promotion.ID   `json:"id"`
+	Pipeline   string         `json:"pipeline"`
+	Name       string         `json:"name"`
+	Data       promotion.Data `json:"data"`
+	After      []promotion.ID `json:"after"`
+	Promotion  Promotion      `json:"promotion"`
+	Target     Target         `json:"target"`
+	Access     []string       `json:"access"`
+	Governance Governance     `json:"governance"`
+}
+
+// Promotion is how a change enters. Durations are as time.Duration prints
+// them; time.parse_duration_ns reads them.
+type Promotion struct {
+	Mode     promotion.Mode `json:"mode"`
+	Schedule string         `json:"schedule"`
+	TimeZone string         `json:"timeZone"`
+	Soak     string         `json:"soak"`
+	Windows  []Window       `json:"windows"`
+	Freezes  []Window       `json:"freezes"`
+	Approval Approval       `json:"approval"`
+}
+
+// Window is a time that recurs.
+type Window struct {
+	Cron     string `json:"cron"`
+	Duration string `json:"duration"`
+	TimeZone string `json:"timeZone"`
+}
+
+// Approval is who must agree.
+type Approval struct {
+	Required  int      `json:"required"`
+	From      []string `json:"from"`
+	NotAuthor bool     `json:"notAuthor"`
+}
+
+// Target is where the environment runs.
+type Target struct {
+	Kubeconfig     string      `json:"kubeconfig"`
+	Namespace      string      `json:"namespace"`
+	ServiceAccount string      `json:"serviceAccount"`
+	Allow          []Allowance `json:"allow"`
+}
+
+// Allowance is an extra namespace or cluster-scoped object that the
+// environment may own.
+type Allowance struct {
+	Namespace string `json:"namespace"`
+	Group     string `json:"group"`
+	Kind      string `json:"kind"`
+	Name      string `json:"name"`
+}
+
+// Governance is what policies ask and no manifest tells.
+type Governance struct {
+	Owner            string                      `json:"owner"`
+	Recovery         Recovery                    `json:"recovery"`
+	Audit            Audit                       `json:"audit"`
+	Deidentification *promotion.Deidentification `json:"deidentification"`
+}
+
+// Recovery is how fast and how completely the environment must come back.
+type Recovery struct {
+	RTO string `json:"rto"`
+	RPO string `json:"rpo"`
+}
+
+// Audit is where audit records go and how long they stay.
+type Audit struct {
+	Sink      string `json:"sink"`
+	Retention string `json:"retention"`
+}
+
+// Release is what is to run, and who made it so.
+type Release struct {
+	Revision  source.Revision `json:"revision"`
+	Digest    manifest.Digest `json:"digest"`
+	Author    Person          `json:"author"`
+	Committer Person          `json:"committer"`
+	Signature *Signature      `json:"signature"` // nil: the commit carries none, or none was looked at
+	Changed   []string        `json:"changed"`   // paths that differ from what the environment runs
+}
+
+// Person wrote or committed a change.
+type Person struct {
+	Name  string `json:"name"`
+	Email string `json:"email"`
+	When  string `json:"when"` // RFC 3339; "" when unknown
+}
+
+// PersonOf converts a commit's author or committer.
+func PersonOf(p source.Person) Person {
+	person := Person{Name: p.Name, Email: p.Email}
+	if !p.When.IsZero() {
+		person.When = p.When.UTC().Format(time.RFC3339)
+	}
+	return person
+}
+
+// Signature is what is known of a commit's signature.
+type Signature struct {
+	Verified bool   `json:"verified"`
+	Signer   string `json:"signer"`
+}
+
+// Upstream is what one of the `after` environments verified last.
+type Upstream struct {
+	Environment promotion.ID    `json:"environment"`
+	Revision    source.Revision `json:"revision"`
+	Digest      manifest.Digest `json:"digest"`
+	Images      []string        `json:"images"`
+}
+
+// NewInput builds what rules see. Values of core Secrets are replaced by marks
+// here, before anything is evaluated: a rule, its message, or an error of the
+// evaluator cannot tell what it never saw.
+func NewInput(env promotion.Environment, set manifest.Set, release Release, upstream []Upstream,
+	now time.Time, redactor manifest.Redactor) Input {
+	in := Input{Environment: environmentOf(env), Release: release, Upstream: upstream, Now: now.UTC()}
+	in.Objects = make([]*manifest.Object, 0, set.Len())
+	for _, o := range set.Objects() {
+		in.Objects = append(in.Objects, redactor.Object(o))
+	}
+	return in
+}
+
+func environmentOf(env promotion.Environment) Environment {
+	return Environment{
+		ID: env.ID, Pipeline: env.ID.Pipeline, Name: env.ID.Name,
+		Data: env.Data, After: env.After, Access: env.Access,
+		Promotion: Promotion{
+			Mode: env.Promotion.Mode, Schedule: env.Promotion.Schedule, TimeZone: env.Promotion.TimeZone,
+			Soak:    env.Promotion.Soak.String(),
+			Windows: windowsOf(env.Promotion.Windows), Freezes: windowsOf(env.Promotion.Freezes),
+			Approval: Approval(env.Promotion.Approval),
+		},
+		Target: Target{
+			Kubeconfig: env.Target.Kubeconfig, Namespace: env.Target.Namespace,
+			ServiceAccount: env.Target.ServiceAccount, Allow: allowancesOf(env.Target.Allow),
+		},
+		Governance: Governance{
+			Owner:            env.Governance.Owner,
+			Recovery:         Recovery{RTO: env.Governance.RTO.String(), RPO: env.Governance.RPO.String()},
+			Audit:            Audit{Sink: env.Governance.AuditSink, Retention: env.Governance.AuditRetention.String()},
+			Deidentification: env.Governance.Deidentification,
+		},
+	}
+}
+
+func windowsOf(windows []promotion.Window) []Window {
+	out := make([]Window, 0, len(windows))
+	for _, w := range windows {
+		out = append(out, Window{Cron: w.Cron, Duration: w.Duration.String(), TimeZone: w.TimeZone})
+	}
+	return out
+}
+
+func allowancesOf(allowances []promotion.Allowance) []Allowance {
+	out := make([]Allowance, 0, len(allowances))
+	for _, a := range allowances {
+		out = append(out, Allowance(a))
+	}
+	return out
+}
+
+// Document is the input as rules see it, made of maps, slices, strings,
+// numbers and booleans only. Objects are shared, not copied.
+func (in Input) Document() (map[string]any, error) {
+	objects := make([]any, 0, len(in.Objects))
+	for _, o := range in.Objects {
+		objects = append(objects, o.Object)
+	}
+	in.Objects = nil
+	in.fillEmpty()
+	encoded, err := json.Marshal(in)
+	if err != nil {
+		return nil, fmt.Errorf("encode policy input: %w", err)
+	}
+	decoder := json.NewDecoder(bytes.NewReader(encoded))
+	decoder.UseNumber()
+	var document map[string]any
+	if err := decoder.Decode(&document); err != nil {
+		return nil, fmt.Errorf("encode policy input: %w", err)
+	}
+	document["objects"] = objects
+	return document, nil
+}
+
+// fillEmpty makes lists that nobody set empty: `null` in a rule that iterates
+// it and `[]` behave alike, but a count of null is an error.
+func (in *Input) fillEmpty() {
+	in.Upstream = append([]Upstream{}, in.Upstream...)
+	for i := range in.Upstream {
+		notNil(&in.Upstream[i].Images)
+	}
+	notNil(&in.Images)
+	notNil(&in.Release.Changed)
+	notNil(&in.Environment.After)
+	notNil(&in.Environment.Access)
+	notNil(&in.Environment.Promotion.Windows)
+	notNil(&in.Environment.Promotion.Freezes)
+	notNil(&in.Environment.Promotion.Approval.From)
+	notNil(&in.Environment.Target.Allow)
+}
+
+func notNil[T any](list *[]T) {
+	if *list == nil {
+		*list = []T{}
+	}
+}

@@ -1,0 +1,260 @@
+package rego
+
+import (
+	"context"
+	_ "embed"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"maps"
+	"path"
+	"slices"
+	"strings"
+
+	"github.com/open-policy-agent/opa/v1/ast"
+	oparego "github.com/open-policy-agent/opa/v1/rego"
+	"github.com/open-policy-agent/opa/v1/storage/inmem"
+
+	"chaperone.dev/chaperone/internal/policy"
+)
+
+//go:embed input.schema.json
+var inputSchema []byte
+
+// maxErrors bounds what one compilation complains about.
+const maxErrors = 100
+
+// compile makes a bundle that has not proved itself yet, and all its modules as
+// parsed, the tests that it is to pass among them.
+func compile(ctx context.Context, files fileSet, limits Limits) (*Bundle, map[string]*ast.Module, error) {
+	if err := ctx.Err(); err != nil {
+		return nil, nil, err
+	}
+	modules, moduleErr := parseModules(files.of(moduleFile))
+	tests, testErr := parseModules(files.of(testFile))
+	data, dataErr := parseData(files.of(dataFile))
+	if err := errors.Join(moduleErr, testErr, dataErr); err != nil {
+		return nil, nil, err
+	}
+	templates, err := podTemplates(data)
+	if err != nil {
+		return nil, nil, err
+	}
+	compiler := newCompiler(data, capabilities())
+	if compiler.Compile(modules); compiler.Failed() {
+		return nil, nil, explain(compiler.Errors)
+	}
+	rules, ruleErr := findRules(compiler)
+	exceptions, exceptionErr := parseExceptions(files.of(exceptionFile), rules)
+	if err := errors.Join(ruleErr, exceptionErr, checkReferences(compiler, data), checkNegations(compiler, data)); err != nil {
+		return nil, nil, err
+	}
+	b := &Bundle{
+		limits: limits, digest: files.digest(), rules: rules, exceptions: exceptions, templates: templates,
+		compiler: compiler, store: inmem.NewFromObject(data), queries: map[string]*oparego.PreparedEvalQuery{},
+	}
+	maps.Copy(modules, tests)
+	return b, modules, nil
+}
+
+func newCompiler(data map[string]any, caps *ast.Capabilities) *ast.Compiler {
+	schemas := ast.NewSchemaSet()
+	var schema any
+	if err := json.Unmarshal(inputSchema, &schema); err == nil { // embedded; a test reads it
+		schemas.Put(ast.SchemaRootRef, schema)
+	}
+	return ast.NewCompiler().
+		WithCapabilities(caps).
+		WithStrict(true).
+		WithSchemas(schemas).
+		WithUseTypeCheckAnnotations(true).
+		WithDefaultRegoVersion(ast.RegoV1).
+		SetErrorLimit(maxErrors).
+		WithPathConflictsCheck(func(path []string) (bool, error) {
+			_, found := lookup(data, path)
+			return found, nil
+		})
+}
+
+func parseModules(files fileSet) (map[string]*ast.Module, error) {
+	modules := make(map[string]*ast.Module, len(files))
+	var problems []error
+	for _, f := range files {
+		module, err := ast.ParseModuleWithOpts(f.name, string(f.content), ast.ParserOptions{
+			Capabilities: capabilities(), ProcessAnnotation: true, RegoVersion: ast.RegoV1,
+		})
+		switch {
+		case err != nil:
+			problems = append(problems, explain(err))
+		case module == nil:
+			problems = append(problems, fmt.Errorf("%s:1: empty; want a package", f.name))
+		default:
+			modules[f.name] = module
+		}
+	}
+	return modules, errors.Join(problems...)
+}
+
+// explain adds to OPA's message what a person coming from older policies needs.
+func explain(err error) error {
+	text := err.Error()
+	switch {
+	case strings.Contains(text, "keyword is required before"):
+		return fmt.Errorf("%w\n\tthis is Rego of before OPA 1.0; `opa fmt --write --v0-v1` rewrites it", err)
+	case strings.Contains(text, "undefined function"):
+		return fmt.Errorf("%w\n\tpolicies may not use the network, the clock (use input.now), chance, or the process environment", err)
+	}
+	return err
+}
+
+// findRules takes every package outside `lib` for a rule, reads its metadata,
+// and refuses one that could not deny anything.
+func findRules(compiler *ast.Compiler) ([]*rule, error) {
+	var rules []*rule
+	var problems []error
+	packages, ids, dirs := map[string]*rule{}, map[string]*rule{}, map[string]*rule{}
+	for _, name := range slices.Sorted(maps.Keys(compiler.Modules)) {
+		module := compiler.Modules[name]
+		if isLibrary(module) {
+			continue
+		}
+		r, err := newRule(compiler, name, module)
+		if err != nil {
+			problems = append(problems, err)
+		}
+		if r == nil {
+			continue
+		}
+		for _, unique := range []struct {
+			seen      map[string]*rule
+			key, what string
+		}{
+			{packages, module.Package.Path.String(), "package"}, {ids, r.ID, "id"}, {dirs, r.dir, "directory"},
+		} {
+			if other := unique.seen[unique.key]; other != nil && unique.key != "" {
+				problems = append(problems, fmt.Errorf("%s: %s %s is also that of %s; want one of its own for each rule",
+					at(module.Package.Location), unique.what, unique.key, other.File))
+			}
+			unique.seen[unique.key] = r
+		}
+		rules = append(rules, r)
+	}
+	if len(problems) > 0 {
+		return nil, errors.Join(problems...)
+	}
+	if len(rules) == 0 {
+		return nil, errors.New("no rules; an empty bundle would allow everything, so it is refused")
+	}
+	slices.SortFunc(rules, func(a, b *rule) int { return strings.Compare(a.ID, b.ID) })
+	return rules, nil
+}
+
+// isLibrary reports whether a module is in package lib or below: shared
+// helpers, not a rule.
+func isLibrary(module *ast.Module) bool {
+	return len(module.Package.Path) > 1 && module.Package.Path[1].Value.Compare(ast.String("lib")) == 0
+}
+
+func newRule(compiler *ast.Compiler, name string, module *ast.Module) (*rule, error) {
+	where := at(module.Package.Location)
+	annotation := packageAnnotation(module)
+	if annotation == nil {
+		return nil, fmt.Errorf("%s: package %s has no METADATA with `scope: package`; want one with custom.id, "+
+			"or the package below lib if it is no rule", where, module.Package.Path)
+	}
+	parsed, err := policy.ParseRule(annotation.Title, annotation.Description, annotation.Custom)
+	parsed.File = name
+	var problems []error
+	if err != nil {
+		problems = append(problems, prefixed(at(annotation.Location)+": metadata: ", err))
+	}
+	r := &rule{Rule: parsed, dir: path.Dir(name), module: module}
+	for _, entry := range entrypoints {
+		found, err := entrypoint(module, entry.name)
+		if err != nil {
+			problems = append(problems, err)
+		}
+		if found {
+			r.entrypoints = append(r.entrypoints, entry.name)
+		}
+	}
+	if len(r.entrypoints) == 0 {
+		problems = append(problems, fmt.Errorf("%s: package %s has none of deny, violation, warn, audit; want at least one, such as "+
+			"`deny contains msg if { … }`", where, module.Package.Path))
+	}
+	if err := checkScope(compiler, r, where); err != nil {
+		problems = append(problems, err)
+	}
+	return r, errors.Join(problems...)
+}
+
+func packageAnnotation(module *ast.Module) *ast.Annotations {
+	for _, annotation := range module.Annotations {
+		if annotation.Scope == "package" {
+			return annotation
+		}
+	}
+	return nil
+}
+
+// entrypoint reports whether the module has a rule of this name, and refuses
+// forms that do not give a set of results.
+func entrypoint(module *ast.Module, name string) (bool, error) {
+	found := false
+	for _, r := range module.Rules {
+		head := r.Head.Ref()
+		if len(head) == 0 || head[0].Value.Compare(ast.Var(name)) != 0 {
+			continue
+		}
+		found = true
+		if len(r.Head.Args) > 0 || len(head) > 1 && r.Head.Key == nil {
+			return true, fmt.Errorf("%s: %s is not a set of results; want `%s contains msg if { … }`", at(r.Location), name, name)
+		}
+	}
+	return found, nil
+}
+
+func parseExceptions(files fileSet, rules []*rule) ([]policy.Exception, error) {
+	var exceptions []policy.Exception
+	var problems []error
+	for _, f := range files {
+		parsed, err := policy.ParseExceptions(f.name, f.content)
+		if err != nil {
+			problems = append(problems, err)
+		}
+		for _, e := range parsed {
+			i := slices.IndexFunc(rules, func(r *rule) bool { return r.ID == e.Rule })
+			switch {
+			case i < 0:
+				problems = append(problems, fmt.Errorf("%s:%d: exception %s: no rule %q in this bundle; want the id of one",
+					e.File, e.Line, e.Name, e.Rule))
+			case !rules[i].Waivable:
+				problems = append(problems, fmt.Errorf("%s:%d: exception %s: rule %s is not waivable; fix what breaks it",
+					e.File, e.Line, e.Name, e.Rule))
+			}
+		}
+		exceptions = append(exceptions, parsed...)
+	}
+	return exceptions, errors.Join(problems...)
+}
+
+// at prints where something stands.
+func at(location *ast.Location) string {
+	if location == nil {
+		return "policy bundle"
+	}
+	return fmt.Sprintf("%s:%d", location.File, location.Row)
+}
+
+// prefixed puts a place in front of every part of a joined error.
+func prefixed(place string, err error) error {
+	joined, ok := err.(interface{ Unwrap() []error })
+	if !ok {
+		return fmt.Errorf("%s%w", place, err)
+	}
+	var parts []error
+	for _, part := range joined.Unwrap() {
+		parts = append(parts, fmt.Errorf("%s%w", place, part))
+	}
+	return errors.Join(parts...)
+}

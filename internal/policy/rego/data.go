@@ -1,0 +1,85 @@
+package rego
+
+import (
+	"errors"
+	"fmt"
+	"path"
+	"strings"
+
+	sigsyaml "sigs.k8s.io/yaml"
+
+	"chaperone.dev/chaperone/internal/policy"
+)
+
+// parseData mounts every data file at the directory it stands in, as OPA's own
+// bundles do: policies/params/data.yaml is data.params.
+func parseData(files fileSet) (map[string]any, error) {
+	data := map[string]any{}
+	var problems []error
+	for _, f := range files {
+		var content map[string]any
+		if err := sigsyaml.UnmarshalStrict(f.content, &content); err != nil {
+			problems = append(problems, fmt.Errorf("%s: want a mapping: %w", f.name, err))
+			continue
+		}
+		var steps []string
+		if dir := path.Dir(f.name); dir != "." {
+			steps = strings.Split(dir, "/")
+		}
+		if err := mount(data, steps, content); err != nil {
+			problems = append(problems, fmt.Errorf("%s:1: %w", f.name, err))
+		}
+	}
+	return data, errors.Join(problems...)
+}
+
+func mount(data map[string]any, steps []string, content map[string]any) error {
+	for _, step := range steps {
+		if _, found := data[step]; !found {
+			data[step] = map[string]any{}
+		}
+		next, ok := data[step].(map[string]any)
+		if !ok {
+			return fmt.Errorf("%s holds a value from another data file; want a mapping", step)
+		}
+		data = next
+	}
+	return merge(data, content)
+}
+
+func merge(into, content map[string]any) error {
+	for key, value := range content {
+		existing, found := into[key]
+		below, both := existing.(map[string]any)
+		values, mapping := value.(map[string]any)
+		switch {
+		case !found:
+			into[key] = value
+		case both && mapping:
+			if err := merge(below, values); err != nil {
+				return fmt.Errorf("%s: %w", key, err)
+			}
+		default:
+			return fmt.Errorf("%s is there already from another data file", key)
+		}
+	}
+	return nil
+}
+
+// podTemplates takes data.params.pod_templates, or puts the standard table
+// there for rules to find.
+func podTemplates(data map[string]any) (policy.PodTemplates, error) {
+	if value, found := lookup(data, []string{"params", "pod_templates"}); found {
+		return policy.ParsePodTemplates(value)
+	}
+	standard := policy.StandardPodTemplates()
+	table := map[string]any{}
+	for kind, paths := range standard {
+		list := make([]any, 0, len(paths))
+		for _, path := range paths {
+			list = append(list, path)
+		}
+		table[kind] = list
+	}
+	return standard, mount(data, []string{"params"}, map[string]any{"pod_templates": table})
+}

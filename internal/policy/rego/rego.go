@@ -1,0 +1,122 @@
+// Package rego loads policy bundles and judges releases by them, with OPA as a
+// library. It guarantees that every way in which OPA fails open fails closed
+// here: a bundle that does not compile under strict mode and a short list of
+// built-in functions, that names a field or value nobody defines, or whose own
+// tests or examples fail, is refused as a whole and the one before stays in
+// force; a rule that errs, conflicts, takes too long or gives no answer makes
+// the verdict an error, never an allow, and names the rule.
+//
+// Evaluation is bounded by time, input size and number of results. OPA has no
+// bound on memory of its own: what a rule may use follows from those three, as
+// nothing that multiplies without end survives its deadline.
+package rego
+
+import (
+	"context"
+	"fmt"
+	"io/fs"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/open-policy-agent/opa/v1/ast"
+	oparego "github.com/open-policy-agent/opa/v1/rego"
+	"github.com/open-policy-agent/opa/v1/storage"
+
+	"chaperone.dev/chaperone/internal/manifest"
+	"chaperone.dev/chaperone/internal/policy"
+)
+
+// Limits bound what a bundle may hold and what judging by it may take.
+type Limits struct {
+	Files      int           // read from a bundle
+	FileBytes  int64         // of one file
+	Bytes      int64         // of all files
+	Verify     time.Duration // for all tests and examples of a bundle
+	InputBytes int           // of the objects judged at once
+	Results    int           // of one evaluation
+	Query      time.Duration // for all rules on one object, or for one rule on the release
+	Evaluation time.Duration // for one Evaluate
+}
+
+// DefaultLimits suit a bundle of some hundred rules and a release of some
+// thousand objects.
+func DefaultLimits() Limits {
+	return Limits{
+		Files: 4000, FileBytes: 1 << 20, Bytes: 16 << 20, Verify: 2 * time.Minute,
+		InputBytes: 64 << 20, Results: 10_000, Query: 5 * time.Second, Evaluation: time.Minute,
+	}
+}
+
+// Bundle is a set of policies that compiled and passed its own tests. It does
+// not change, and is safe for concurrent use.
+type Bundle struct {
+	limits     Limits
+	digest     manifest.Digest
+	rules      []*rule
+	exceptions []policy.Exception
+	templates  policy.PodTemplates
+	compiler   *ast.Compiler
+	store      storage.Store
+
+	mu      sync.Mutex
+	queries map[string]*oparego.PreparedEvalQuery
+}
+
+// rule is one package of the bundle.
+type rule struct {
+	policy.Rule
+	dir         string
+	module      *ast.Module
+	entrypoints []string // of deny, violation, warn, audit, those that it has
+}
+
+// entrypoints of a package, and what their results mean.
+var entrypoints = []struct {
+	name   string
+	action policy.Action
+}{
+	{"deny", policy.ActionDeny},
+	{"violation", policy.ActionDeny}, // as Gatekeeper calls it
+	{"warn", policy.ActionWarn},
+	{"audit", policy.ActionAudit},
+}
+
+// Load reads a bundle from the root of fsys, compiles it and runs its own tests
+// and examples. The error tells everything that is wrong, with file and line.
+func Load(ctx context.Context, fsys fs.FS, limits Limits) (*Bundle, error) {
+	files, err := readFiles(fsys, limits)
+	if err != nil {
+		return nil, fmt.Errorf("read policies: %w", err)
+	}
+	return load(ctx, files, limits)
+}
+
+func load(ctx context.Context, files fileSet, limits Limits) (*Bundle, error) {
+	b, modules, err := compile(ctx, files, limits)
+	if err != nil {
+		return nil, fmt.Errorf("compile policies: %w", err)
+	}
+	if err := b.verify(ctx, files, modules); err != nil {
+		return nil, fmt.Errorf("test policies: %w", err)
+	}
+	return b, nil
+}
+
+// Digest names the bundle: sha256 over the names and contents of its files.
+func (b *Bundle) Digest() manifest.Digest { return b.digest }
+
+// Rules are ordered by ID.
+func (b *Bundle) Rules() []policy.Rule {
+	rules := make([]policy.Rule, 0, len(b.rules))
+	for _, r := range b.rules {
+		rules = append(rules, r.Rule)
+	}
+	return rules
+}
+
+// Exceptions are ordered by file and line.
+func (b *Bundle) Exceptions() []policy.Exception { return slices.Clone(b.exceptions) }
+
+// PodTemplates is the bundle's table of where kinds keep their pod specs.
+func (b *Bundle) PodTemplates() policy.PodTemplates { return b.templates }

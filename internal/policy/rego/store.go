@@ -1,0 +1,108 @@
+package rego
+
+import (
+	"context"
+	"fmt"
+	"sync"
+
+	"chaperone.dev/chaperone/internal/manifest"
+)
+
+// Store holds the bundle in force. A bundle that is refused leaves the one
+// before in force. It is safe for concurrent use.
+type Store struct {
+	dir    string
+	limits Limits
+
+	reload sync.Mutex // one reload at a time
+	mu     sync.Mutex
+	bundle *Bundle
+	status Status
+}
+
+// Status is what is known of a Store's bundle.
+type Status struct {
+	Digest   manifest.Digest // in force; "" when there is none yet
+	Refused  manifest.Digest // of the newest content, when it was refused; "" when it could not even be read
+	Err      error           // why the newest content is not in force; nil when it is
+	WatchErr error           // why changes are only polled for; nil while they are watched
+}
+
+// NewStore follows the policies in dir. It holds no bundle before the first
+// Reload.
+func NewStore(dir string, limits Limits) *Store {
+	return &Store{dir: dir, limits: limits}
+}
+
+// Current is the bundle in force, or nil when none was ever accepted. Without a
+// bundle nothing may be allowed.
+func (s *Store) Current() *Bundle {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.bundle
+}
+
+// Status tells what is in force, and what keeps newer content out.
+func (s *Store) Status() Status {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.status
+}
+
+// Reload reads the directory, and puts its bundle in force if it is a new one
+// that proves itself. Content that is known, accepted or refused, is not tried
+// again. It reports whether anything changed: the bundle or why there is none.
+func (s *Store) Reload(ctx context.Context) (changed bool, err error) {
+	s.reload.Lock()
+	defer s.reload.Unlock()
+	files, err := readDir(s.dir, s.limits)
+	if err != nil {
+		return s.refuse("", fmt.Errorf("read policies from %s: %w", s.dir, err))
+	}
+	digest := files.digest()
+	before := s.Status()
+	switch digest {
+	case before.Digest:
+		return s.accept(nil, digest), nil
+	case before.Refused:
+		return false, before.Err
+	}
+	bundle, err := load(ctx, files, s.limits)
+	if ctx.Err() != nil {
+		// Not the content's fault: it is tried again.
+		return false, fmt.Errorf("reload policies: %w", ctx.Err())
+	}
+	if err != nil {
+		return s.refuse(digest, fmt.Errorf("%s: %w", s.dir, err))
+	}
+	return s.accept(bundle, digest), nil
+}
+
+// accept puts a bundle in force, or says that the one in force is what the
+// directory holds again.
+func (s *Store) accept(bundle *Bundle, digest manifest.Digest) (changed bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	changed = bundle != nil || s.status.Err != nil
+	if bundle != nil {
+		s.bundle = bundle
+	}
+	s.status.Digest, s.status.Refused, s.status.Err = digest, "", nil
+	return changed
+}
+
+func (s *Store) refuse(digest manifest.Digest, err error) (changed bool, _ error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	changed = s.status.Err == nil || s.status.Refused != digest || s.status.Err.Error() != err.Error()
+	s.status.Refused, s.status.Err = digest, err
+	return changed, err
+}
+
+func (s *Store) setWatchErr(err error) (changed bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	changed = (s.status.WatchErr == nil) != (err == nil)
+	s.status.WatchErr = err
+	return changed
+}

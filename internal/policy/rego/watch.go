@@ -1,0 +1,179 @@
+package rego
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/fsnotify/fsnotify"
+)
+
+// Timing of Watch.
+const (
+	// settle is how long a directory must be quiet: an editor or a checkout
+	// writes many files, and a bundle of half of them is broken.
+	settle = 200 * time.Millisecond
+	// settleAtMost bounds the wait in a directory that is never quiet.
+	settleAtMost = 2 * time.Second
+	// maxWatched bounds the directories watched; changes below the others are
+	// found by polling.
+	maxWatched = 500
+)
+
+// Watch keeps the store up to date until ctx ends: as soon as the directory
+// changes, and every poll interval in case an event was lost, as network file
+// systems do. It calls changed after every Reload that made a difference, from
+// one goroutine. It reloads once at the start.
+func (s *Store) Watch(ctx context.Context, poll time.Duration, changed func(Status)) {
+	w := &watching{store: s, changed: changed}
+	defer w.close()
+	ticker := time.NewTicker(poll)
+	defer ticker.Stop()
+	w.reload(ctx)
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-ticker.C:
+		case event, open := <-w.events():
+			if !open {
+				w.close()
+				continue
+			}
+			if !w.concerns(event.Name) {
+				continue
+			}
+			w.awaitQuiet(ctx)
+		case err := <-w.errors():
+			// The queue overflowed or a directory is gone: look for oneself.
+			w.lost = err
+		}
+		w.reload(ctx)
+	}
+}
+
+// watching is a Watch in progress. The watcher is made anew on every reload:
+// directories come and go, and the kubelet's swap leaves watches on what was
+// deleted.
+type watching struct {
+	store   *Store
+	changed func(Status)
+	watcher *fsnotify.Watcher
+	lost    error
+}
+
+func (w *watching) events() <-chan fsnotify.Event {
+	if w.watcher == nil {
+		return nil
+	}
+	return w.watcher.Events
+}
+
+func (w *watching) errors() <-chan error {
+	if w.watcher == nil {
+		return nil
+	}
+	return w.watcher.Errors
+}
+
+func (w *watching) close() {
+	if w.watcher != nil {
+		// Nothing to lose: a watcher holds no data, and a new one is made.
+		_ = w.watcher.Close()
+		w.watcher = nil
+	}
+}
+
+// reload watches first and reads then, so that no change falls in between.
+func (w *watching) reload(ctx context.Context) {
+	if ctx.Err() != nil {
+		return
+	}
+	w.close()
+	err := w.watch()
+	if err == nil && w.lost != nil {
+		err = fmt.Errorf("watch %s: %w", w.store.dir, w.lost)
+	}
+	w.lost = nil
+	watchChanged := w.store.setWatchErr(err)
+	// Its error is in the Status that changed is told.
+	changed, _ := w.store.Reload(ctx)
+	if (changed || watchChanged) && ctx.Err() == nil && w.changed != nil {
+		w.changed(w.store.Status())
+	}
+}
+
+func (w *watching) watch() error {
+	watcher, err := fsnotify.NewWatcher()
+	if err != nil {
+		return fmt.Errorf("watch %s: %w", w.store.dir, err)
+	}
+	w.watcher = watcher
+	// The parent sees the directory itself being replaced, or appearing.
+	if err := watcher.Add(filepath.Dir(filepath.Clean(w.store.dir))); err != nil {
+		return fmt.Errorf("watch %s: %w", w.store.dir, err)
+	}
+	return w.watchTree()
+}
+
+func (w *watching) watchTree() error {
+	watched := 0
+	walk := func(name string, entry fs.DirEntry, err error) error {
+		switch {
+		case errors.Is(err, fs.ErrNotExist):
+			return nil // it went while we looked; its parent told so
+		case err != nil:
+			return err
+		case !entry.IsDir():
+			return nil
+		case name != w.store.dir && strings.HasPrefix(entry.Name(), "."):
+			return fs.SkipDir
+		case watched >= maxWatched:
+			return fmt.Errorf("more than %d directories", maxWatched)
+		}
+		watched++
+		if err := w.watcher.Add(name); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return err
+		}
+		return nil
+	}
+	if err := filepath.WalkDir(w.store.dir, walk); err != nil {
+		return fmt.Errorf("watch %s: %w", w.store.dir, err)
+	}
+	return nil
+}
+
+// concerns leaves out what happens beside the directory in its parent.
+func (w *watching) concerns(name string) bool {
+	dir := filepath.Clean(w.store.dir)
+	return name == dir || strings.HasPrefix(name, dir+string(filepath.Separator))
+}
+
+// awaitQuiet returns when no event came for a while.
+func (w *watching) awaitQuiet(ctx context.Context) {
+	latest := time.NewTimer(settleAtMost)
+	defer latest.Stop()
+	quiet := time.NewTimer(settle)
+	defer quiet.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-latest.C:
+			return
+		case <-quiet.C:
+			return
+		case _, open := <-w.events():
+			if !open {
+				return
+			}
+			quiet.Reset(settle)
+		case err := <-w.errors():
+			w.lost = err
+		}
+	}
+}

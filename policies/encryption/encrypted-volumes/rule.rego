@@ -1,0 +1,90 @@
+# METADATA
+# title: Volumes are encrypted at rest
+# description: >-
+#   Every volume claim names a storage class that encrypts. The cluster's default
+#   class is whatever somebody made it, so a claim without a class does not count.
+# scope: package
+# custom:
+#   id: encryption/encrypted-volumes
+#   code: ENC-001
+#   severity: critical
+#   data: [anonymized, phi]
+#   waivable: true
+#   controls:
+#     hipaa:
+#       - cite: 164.312(a)(2)(iv)
+#         why: Patient data on a disk that is lost, returned or copied cannot be read without the key.
+#     nist_800_53r5: [SC-28]
+#   remediation: >-
+#     Set storageClassName to one of params.encrypted_storage_classes, or add the
+#     class there after making sure that its provisioner encrypts.
+package encryption.encrypted_volumes
+
+import data.lib.objects
+import data.lib.pods
+
+deny contains result if {
+	some claim in claims
+	class := object.get(claim.spec, "storageClassName", "")
+	not class in data.params.encrypted_storage_classes
+	result := {
+		"msg": sprintf("%s has %s, which is not known to encrypt", [claim.what, class_name(class)]),
+		"object": objects.ref(claim.object),
+		"path": concat("", [claim.path, ".storageClassName"]),
+	}
+}
+
+# A class of this release that is called encrypted must be so.
+deny contains result if {
+	some o in input.objects
+	objects.kind_key(o) == "StorageClass.storage.k8s.io"
+	o.metadata.name in data.params.encrypted_storage_classes
+	not encrypts(o)
+	result := {
+		"msg": sprintf("storage class %q is listed as encrypted, but no parameter of provisioner %q says so", [
+			o.metadata.name,
+			object.get(o, "provisioner", ""),
+		]),
+		"object": objects.ref(o),
+		"path": "parameters",
+	}
+}
+
+claims contains {"object": o, "spec": object.get(o, "spec", {}), "path": "spec", "what": "the claim"} if {
+	some o in input.objects
+	objects.kind_key(o) == "PersistentVolumeClaim"
+}
+
+claims contains {"object": o, "spec": object.get(template, "spec", {}), "path": path, "what": what} if {
+	some o in input.objects
+	objects.kind_key(o) == "StatefulSet.apps"
+	some i, template in o.spec.volumeClaimTemplates
+	path := sprintf("spec.volumeClaimTemplates[%d].spec", [i])
+	what := sprintf("claim template %q", [object.get(template, ["metadata", "name"], "")])
+}
+
+claims contains {"object": o, "spec": object.get(template, "spec", {}), "path": path, "what": what} if {
+	some o in input.objects
+	some pod in pods.specs_of(o)
+	some i, volume in pod.spec.volumes
+	template := volume.ephemeral.volumeClaimTemplate
+	path := sprintf("%s.volumes[%d].ephemeral.volumeClaimTemplate.spec", [pod.path, i])
+	what := sprintf("ephemeral volume %q", [object.get(volume, "name", "")])
+}
+
+class_name(class) := sprintf("storage class %q", [class]) if {
+	is_string(class)
+	class != ""
+} else := "no storage class"
+
+encrypts(class) if {
+	parameters := data.params.encrypting_parameters[class.provisioner]
+	some name, values in parameters
+	value := class.parameters[name]
+	value != ""
+	accepted(value, values)
+}
+
+accepted(_, []) := true
+
+accepted(value, values) if value in values

@@ -1,0 +1,146 @@
+# METADATA
+# title: What comes in from outside comes encrypted
+# description: >-
+#   Every host of an Ingress has a certificate, every listener of a Gateway ends
+#   or passes on TLS, and plain HTTP is at most redirected.
+# scope: package
+# custom:
+#   id: encryption/tls-on-entry
+#   code: ENC-002
+#   severity: critical
+#   data: [anonymized, phi]
+#   waivable: true
+#   controls:
+#     hipaa:
+#       - cite: 164.312(e)(1)
+#         why: What patients and clinicians send crosses networks that nobody here controls.
+#       - cite: 164.312(e)(2)(ii)
+#         why: It is encrypted on that way.
+#     nist_800_53r5: [SC-8(1)]
+#   remediation: >-
+#     List the host under spec.tls of the Ingress; give the Gateway's listener
+#     protocol HTTPS with certificateRefs, and a plain one only routes whose every
+#     rule redirects to https.
+package encryption.tls_on_entry
+
+import data.lib.objects
+
+deny contains result if {
+	some o in ingresses
+	some i, rule in o.spec.rules
+	host := object.get(rule, "host", "")
+	not covered(o, host)
+	result := {
+		"msg": sprintf("host %q is in no hosts of spec.tls", [host]),
+		"object": objects.ref(o),
+		"path": sprintf("spec.rules[%d].host", [i]),
+	}
+}
+
+deny contains result if {
+	some o in ingresses
+	objects.is_set(o, ["spec", "defaultBackend"])
+	objects.size_of(o, ["spec", "tls"]) == 0
+	result := {
+		"msg": "the default backend answers without TLS",
+		"object": objects.ref(o),
+		"path": "spec.defaultBackend",
+	}
+}
+
+deny contains result if {
+	some o in ingresses
+	some name, value in o.metadata.annotations
+	regex.match(`/(force-)?ssl-redirect$`, name)
+	lower(value) == "false"
+	result := {
+		"msg": sprintf("annotation %s switches the redirect to https off", [name]),
+		"object": objects.ref(o),
+		"path": sprintf("metadata.annotations[%q]", [name]),
+	}
+}
+
+deny contains result if {
+	some o in gateways
+	some i, listener in o.spec.listeners
+	not secure(listener)
+	not only_redirects(o, listener)
+	result := {
+		"msg": sprintf("listener %q has protocol %v without TLS", [listener.name, object.get(listener, "protocol", "")]),
+		"object": objects.ref(o),
+		"path": sprintf("spec.listeners[%d]", [i]),
+	}
+}
+
+ingresses contains o if {
+	some o in input.objects
+	objects.kind_key(o) == "Ingress.networking.k8s.io"
+}
+
+gateways contains o if {
+	some o in input.objects
+	objects.kind_key(o) == "Gateway.gateway.networking.k8s.io"
+}
+
+covered(ingress, host) if {
+	some tls in ingress.spec.tls
+	some name in tls.hosts
+	matches(name, host)
+}
+
+matches(name, host) if {
+	name == host
+	host != ""
+}
+
+# A wildcard stands for one label.
+matches(name, host) if {
+	startswith(name, "*.")
+	[_, rest] := split_first(host)
+	rest == trim_prefix(name, "*.")
+}
+
+split_first(host) := [substring(host, 0, dot), substring(host, dot + 1, -1)] if {
+	dot := indexof(host, ".")
+	dot > 0
+}
+
+secure(listener) if {
+	listener.protocol in {"HTTPS", "TLS"}
+	objects.size_of(listener, ["tls", "certificateRefs"]) > 0
+}
+
+secure(listener) if {
+	listener.protocol == "TLS"
+	listener.tls.mode == "Passthrough"
+}
+
+# A plain listener is fine when it has routes, and all they do is redirect.
+only_redirects(gateway, listener) if {
+	listener.protocol == "HTTP"
+	attached := routes(gateway, listener)
+	count(attached) > 0
+	every route in attached {
+		route.kind == "HTTPRoute"
+		objects.size_of(route, ["spec", "rules"]) > 0
+		every rule in route.spec.rules {
+			redirects(rule)
+		}
+	}
+}
+
+routes(gateway, listener) := {o |
+	some o in input.objects
+	objects.group_of(o) == "gateway.networking.k8s.io"
+	some parent in o.spec.parentRefs
+	parent.name == gateway.metadata.name
+	object.get(parent, "kind", "Gateway") == "Gateway"
+	object.get(parent, "namespace", objects.namespace_of(o)) == objects.namespace_of(gateway)
+	object.get(parent, "sectionName", listener.name) == listener.name
+}
+
+redirects(rule) if {
+	some filter in rule.filters
+	filter.type == "RequestRedirect"
+	filter.requestRedirect.scheme == "https"
+}

@@ -1,0 +1,39 @@
+package lib.pods_test
+
+import data.lib.pods
+
+spec := {
+	"initContainers": [{"name": "init"}],
+	"containers": [{"name": "app"}, {"name": "sidecar"}],
+	"ephemeralContainers": [{"name": "debug"}],
+}
+
+cronjob := {
+	"apiVersion": "batch/v1", "kind": "CronJob",
+	"spec": {"jobTemplate": {"spec": {"template": {"spec": spec}}}},
+}
+
+test_all_lists_of_containers if {
+	names := {c.name | some c in pods.containers} with input.object as cronjob
+	names == {"init", "app", "sidecar", "debug"}
+}
+
+test_path_leads_to_the_container if {
+	paths := {c.path | some c in pods.containers; c.name == "sidecar"} with input.object as cronjob
+	paths == {"spec.jobTemplate.spec.template.spec.containers[1]"}
+}
+
+test_unknown_kind_with_containers_is_a_workload if {
+	object := {"apiVersion": "example.org/v1", "kind": "Thing", "spec": {"template": {"spec": spec}}}
+	count(pods.specs) == 1 with input.object as object
+}
+
+test_unknown_kind_with_another_template_is_none if {
+	object := {"apiVersion": "example.org/v1", "kind": "Thing", "spec": {"template": {"spec": {"text": "x"}}}}
+	count(pods.specs) == 0 with input.object as object
+}
+
+test_a_kind_of_another_group_is_not_the_core_one if {
+	object := {"apiVersion": "example.org/v1", "kind": "Pod", "spec": {"text": "x"}}
+	count(pods.specs) == 0 with input.object as object
+}

@@ -1,0 +1,75 @@
+# METADATA
+# title: Namespaces deny traffic by default
+# description: >-
+#   Without a policy that selects every pod, a pod that nobody thought of talks
+#   to all others and to the world. Each direction needs one.
+# scope: package
+# custom:
+#   id: network/default-deny
+#   code: NET-001
+#   severity: high
+#   data: [synthetic, anonymized, phi]
+#   waivable: true
+#   controls:
+#     hipaa:
+#       - cite: 164.312(e)(1)
+#         why: Patient data in transit is guarded when only connections that were written down exist.
+#     cis_k8s: {version: "1.12", ids: ["5.3.2"]}
+#     nist_800_53r5: [SC-7(5)]
+#   remediation: >-
+#     Add a NetworkPolicy with podSelector {} and policyTypes [Ingress, Egress] to
+#     the namespace, and remove rules without peers and ports from those that
+#     select every pod.
+package network.default_deny
+
+import data.lib.objects
+import data.lib.pods
+
+deny contains result if {
+	some o in input.objects
+	count(pods.specs_of(o)) > 0
+	namespace := objects.namespace_of(o)
+	some direction in ["Ingress", "Egress"]
+	not [namespace, direction] in closed
+	result := {
+		"msg": sprintf("no NetworkPolicy denies %s to every pod of namespace %q by default", [lower(direction), namespace]),
+		"object": objects.ref(o),
+	}
+}
+
+closed contains place if {
+	some place in selected
+	not place in opened
+}
+
+selected contains [objects.namespace_of(o), direction] if {
+	some o in policies_for_all
+	some direction in directions(o)
+}
+
+# Policies add up: one that allows everything undoes the others.
+opened contains [objects.namespace_of(o), direction] if {
+	some o in policies_for_all
+	some direction in directions(o)
+	some rule in o.spec[lower(direction)]
+	everything(rule, {"Ingress": "from", "Egress": "to"}[direction])
+}
+
+policies_for_all contains o if {
+	some o in input.objects
+	objects.kind_key(o) == "NetworkPolicy.networking.k8s.io"
+	objects.size_of(o, ["spec", "podSelector", "matchLabels"]) == 0
+	objects.size_of(o, ["spec", "podSelector", "matchExpressions"]) == 0
+}
+
+# Left out, policyTypes are Ingress, and Egress where there are egress rules.
+directions(o) := {direction | some direction in o.spec.policyTypes} if {
+	objects.size_of(o, ["spec", "policyTypes"]) > 0
+} else := {"Ingress", "Egress"} if {
+	objects.size_of(o, ["spec", "egress"]) > 0
+} else := {"Ingress"}
+
+everything(rule, peers) if {
+	objects.size_of(rule, [peers]) == 0
+	objects.size_of(rule, ["ports"]) == 0
+}

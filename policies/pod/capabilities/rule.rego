@@ -1,0 +1,46 @@
+# METADATA
+# title: Containers drop all capabilities
+# description: >-
+#   The default capabilities are more than a service needs. All are dropped, and
+#   at most NET_BIND_SERVICE is added.
+# scope: package
+# custom:
+#   id: pod/capabilities
+#   code: POD-012
+#   severity: medium
+#   data: [synthetic, anonymized, phi]
+#   kinds: [workloads]
+#   waivable: true
+#   controls:
+#     hipaa:
+#       - cite: 164.312(a)(1)
+#         why: Capabilities are privileges; none beyond what the service does protects what others hold.
+#     pss: [restricted]
+#     cis_k8s: {version: "1.12", ids: ["5.2.9", "5.2.10"]}
+#     nist_800_53r5: [AC-6]
+#   remediation: "Set securityContext.capabilities to {drop: [ALL]} for every container, adding at most NET_BIND_SERVICE."
+package pod.capabilities
+
+import data.lib.pods
+
+deny contains result if {
+	some c in pods.containers
+	c.pod.os != "windows"
+	dropped := {capability | some capability in c.container.securityContext.capabilities.drop}
+	not "ALL" in dropped
+	result := {
+		"msg": sprintf("container %q does not drop ALL capabilities", [c.name]),
+		"path": concat("", [c.path, ".securityContext.capabilities.drop"]),
+	}
+}
+
+deny contains result if {
+	some c in pods.containers
+	c.pod.os != "windows"
+	some i, capability in c.container.securityContext.capabilities.add
+	capability != "NET_BIND_SERVICE"
+	result := {
+		"msg": sprintf("container %q adds capability %v", [c.name, capability]),
+		"path": sprintf("%s.securityContext.capabilities.add[%d]", [c.path, i]),
+	}
+}
