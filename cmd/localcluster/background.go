@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"flag"
 	"fmt"
 	"io"
 	"os"
@@ -14,6 +15,7 @@ import (
 	"syscall"
 	"time"
 
+	"google.golang.org/grpc/grpclog"
 	"k8s.io/client-go/rest"
 	"k8s.io/klog/v2"
 
@@ -41,7 +43,10 @@ func (f *upFlags) runBackground(ctx context.Context, stdout io.Writer) error {
 		<-gone
 	}
 	err = errors.Join(err, f.lastWords())
-	return coded{errors.Join(err, os.RemoveAll(f.dir)), exitFailed}
+	if f.fresh {
+		err = errors.Join(err, os.RemoveAll(f.dir))
+	}
+	return coded{err, exitFailed}
 }
 
 func (f *upFlags) spawn() (*exec.Cmd, io.ReadCloser, error) {
@@ -49,7 +54,7 @@ func (f *upFlags) spawn() (*exec.Cmd, io.ReadCloser, error) {
 	if err != nil {
 		return nil, nil, err
 	}
-	logs, err := os.OpenFile(filepath.Join(f.dir, instance.LogFile), os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o600)
+	logs, err := f.openLogs()
 	if err != nil {
 		return nil, nil, err
 	}
@@ -99,12 +104,18 @@ func (f *upFlags) lastWords() error {
 	return errors.New(strings.Join(lines[max(0, len(lines)-15):], "\n"))
 }
 
-// quietLogs keeps warnings and errors. At the level below, every object's event is a line.
-func quietLogs() {
+// quietLogs keeps warnings and errors, in the log file. At the level below, every object's event
+// is a line.
+func quietLogs(logs io.Writer) {
+	var flags flag.FlagSet
+	klog.InitFlags(&flags)
+	must(flags.Set("stderrthreshold", "FATAL")) // or else errors are written twice
 	klog.LogToStderr(false)
 	klog.SetOutputBySeverity("INFO", io.Discard)
-	klog.SetOutputBySeverity("WARNING", os.Stderr) // errors are written to it as well
+	klog.SetOutputBySeverity("WARNING", logs) // errors are written to it as well
 	klog.SetOutputBySeverity("ERROR", io.Discard)
 	klog.SetOutputBySeverity("FATAL", io.Discard)
+	// The API server opens and closes many connections to etcd; gRPC warns of each.
+	grpclog.SetLoggerV2(grpclog.NewLoggerV2(io.Discard, io.Discard, logs))
 	rest.SetDefaultWarningHandler(rest.NoWarnings{})
 }

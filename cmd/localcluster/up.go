@@ -24,7 +24,8 @@ type upFlags struct {
 	owner      int
 	noCRDs     bool
 	foreground bool
-	reportFD   int // how a background process tells the one that started it
+	fresh      bool // the directory holds no earlier cluster
+	reportFD   int  // how a background process tells the one that started it
 }
 
 func upCommand() *cobra.Command {
@@ -79,9 +80,14 @@ func (f *upFlags) run(ctx context.Context, stdout io.Writer) error {
 	if err != nil {
 		return err
 	}
-	quietLogs()
+	logs, err := f.openLogs()
+	if err != nil {
+		return err
+	}
+	defer logs.Close()
+	quietLogs(logs)
 	err = server.Run(ctx, server.Options{
-		Dir: f.dir, Nodes: f.nodes, TTL: f.ttl, OwnerPID: f.owner, CRDs: !f.noCRDs, Discard: temporary,
+		Dir: f.dir, Nodes: f.nodes, TTL: f.ttl, OwnerPID: f.owner, CRDs: !f.noCRDs, Discard: temporary, Logs: logs,
 	}, report)
 	if errors.Is(err, server.ErrEnded) {
 		fmt.Fprintln(os.Stderr, "localcluster:", err)
@@ -102,7 +108,16 @@ func (f *upFlags) prepareDir() (err error) {
 	if f.dir, err = filepath.Abs(f.dir); err != nil {
 		return fmt.Errorf("cluster directory: %w", err)
 	}
-	return instance.Prepare(f.dir)
+	f.fresh, err = instance.Prepare(f.dir)
+	return err
+}
+
+func (f *upFlags) openLogs() (*os.File, error) {
+	logs, err := os.OpenFile(filepath.Join(f.dir, instance.LogFile), os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o600)
+	if err != nil {
+		return nil, fmt.Errorf("log file: %w", err)
+	}
+	return logs, nil
 }
 
 func (f *upFlags) reporter(stdout io.Writer) (server.Reporter, error) {

@@ -40,7 +40,8 @@ type Plane struct {
 }
 
 // Start brings the API server up and returns when it is ready to serve; controllers and
-// scheduler have been started by then, not necessarily finished their first work.
+// scheduler have been started by then, not necessarily finished their first work. After an error
+// the process must end: a half-started component cannot be stopped.
 func Start(ctx context.Context, cfg Config, progress func(string)) (*Plane, error) {
 	certs, err := newCertificates(filepath.Join(cfg.Dir, "pki"))
 	if err != nil {
@@ -74,7 +75,6 @@ func Start(ctx context.Context, cfg Config, progress func(string)) (*Plane, erro
 		return runAPIServer(ctx, cfg, certs)
 	})
 	if err := p.awaitAPI(ctx); err != nil {
-		p.Stop(time.Second)
 		return nil, err
 	}
 	progress("kube-controller-manager, kube-scheduler")

@@ -24,7 +24,7 @@ func startEtcd(ctx context.Context, dir string) (*embed.Etcd, error) {
 	cfg.Dir = filepath.Join(dir, "etcd")
 	cfg.Logger = "zap"
 	cfg.LogLevel = "error"
-	cfg.LogOutputs = []string{"stderr"}
+	cfg.LogOutputs = []string{filepath.Join(dir, "etcd.log")}
 	cfg.UnsafeNoFsync = true
 	client, peer, err := etcdURLs()
 	if err != nil {

@@ -49,22 +49,27 @@ type Held struct {
 	rec  record
 }
 
-// Prepare makes dir, which must be new, empty, or an earlier local cluster's.
-func Prepare(dir string) error {
+// Prepare makes dir, which must be new, empty, or a stopped cluster's. It is fresh unless there
+// is a cluster to go on with.
+func Prepare(dir string) (fresh bool, err error) {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
-		return fmt.Errorf("cluster directory: %w", err)
+		return false, fmt.Errorf("cluster directory: %w", err)
 	}
-	if _, err := read(dir); err == nil {
-		return nil
+	info, running, _, err := Status(dir)
+	if running {
+		return false, fmt.Errorf("%s is served by process %d already", dir, info.PID)
+	}
+	if err == nil {
+		return false, nil
 	}
 	entries, err := os.ReadDir(dir)
 	if err != nil {
-		return fmt.Errorf("cluster directory: %w", err)
+		return false, fmt.Errorf("cluster directory: %w", err)
 	}
 	if len(entries) > 0 {
-		return fmt.Errorf("%s is neither empty nor a local cluster's: name another directory", dir)
+		return false, fmt.Errorf("%s is neither empty nor a local cluster's: name another directory", dir)
 	}
-	return write(dir, record{Info: Info{Dir: dir}})
+	return true, write(dir, record{Info: Info{Dir: dir}})
 }
 
 // Hold takes the lock of a prepared directory.
@@ -74,6 +79,13 @@ func Hold(dir string) (*Held, error) {
 		return nil, err
 	}
 	lock, err := tryLock(dir)
+	for range 20 { // whoever asks for the status holds the lock for a moment
+		if lock != nil || err != nil {
+			break
+		}
+		time.Sleep(20 * time.Millisecond)
+		lock, err = tryLock(dir)
+	}
 	if err != nil {
 		return nil, err
 	}

@@ -9,7 +9,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
-	"os"
+	"io"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
@@ -24,7 +24,7 @@ import (
 )
 
 // Start runs the kubelets of all nodes until ctx ends.
-func Start(ctx context.Context, config *rest.Config) error {
+func Start(ctx context.Context, config *rest.Config, logs io.Writer) error {
 	client, err := kubernetes.NewForConfig(config)
 	if err != nil {
 		return fmt.Errorf("start kubelets: %w", err)
@@ -54,7 +54,7 @@ func Start(ctx context.Context, config *rest.Config) error {
 	if err != nil {
 		return fmt.Errorf("start kubelets: %w", err)
 	}
-	ctx = log.NewContext(ctx, log.NewLogger(os.Stderr, log.LevelWarn))
+	ctx = log.NewContext(ctx, log.NewLogger(logs, log.LevelWarn))
 	if err := controller.Start(ctx); err != nil {
 		return fmt.Errorf("start kubelets: %w", err)
 	}

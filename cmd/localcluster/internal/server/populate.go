@@ -98,7 +98,7 @@ func (c *cluster) nodes(ctx, starting context.Context) error {
 	if err := kubelet.CreateNodes(starting, c.client, c.Nodes, controlplane.Version()); err != nil {
 		return err
 	}
-	if err := kubelet.Start(ctx, c.plane.Admin); err != nil {
+	if err := kubelet.Start(ctx, c.plane.Admin, c.Logs); err != nil {
 		return err
 	}
 	return kubelet.AwaitNodes(starting, c.client, c.Nodes)

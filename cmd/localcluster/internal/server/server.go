@@ -8,6 +8,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"os"
 	"time"
@@ -28,6 +29,7 @@ type Options struct {
 	CRDs     bool // install the sample's definitions
 	// Discard removes the directory at every end; otherwise only where nobody is left to do it.
 	Discard bool
+	Logs    io.Writer
 }
 
 // startTimeout bounds the start; on two busy cores it takes a tenth of it.
@@ -42,7 +44,8 @@ type Reporter interface {
 	Ready(instance.Info) error
 }
 
-// Run serves a cluster in a prepared directory. It changes the working directory of the process.
+// Run serves a cluster in a prepared directory. It changes the working directory of the process,
+// which must end when Run has returned.
 func Run(ctx context.Context, o Options, report Reporter) (err error) {
 	begun := time.Now()
 	held, err := instance.Hold(o.Dir)
@@ -72,6 +75,7 @@ func Run(ctx context.Context, o Options, report Reporter) (err error) {
 		PID: os.Getpid(), Version: controlplane.Version(),
 		StartSeconds: float64(time.Since(begun).Round(10*time.Millisecond)) / float64(time.Second),
 	}
+	c.started = true
 	if err := held.Publish(info, c.plane.Admin.Host); err != nil {
 		return err
 	}
@@ -117,6 +121,7 @@ func watchEnd(ctx context.Context, o Options, cancel context.CancelCauseFunc) {
 type cluster struct {
 	Options
 	report  Reporter
+	started bool
 	cancel  context.CancelCauseFunc
 	plane   *controlplane.Plane
 	proxy   net.Listener
@@ -158,10 +163,11 @@ func (c *cluster) start(ctx context.Context, held *instance.Held) error {
 	return c.populate(ctx, starting)
 }
 
-// stop ends the components, which have two seconds; what they leave is not kept anyway.
+// stop ends the components, which have two seconds. In the middle of its start a component takes
+// the end for a fault and ends the process: it is left alone then, since the process is to end.
 func (c *cluster) stop() {
 	c.cancel(nil)
-	if c.plane != nil {
+	if c.started {
 		c.plane.Stop(2 * time.Second)
 	}
 }
