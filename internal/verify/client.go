@@ -18,15 +18,12 @@ import (
 var ErrForbiddenAddress = errors.New("link-local and metadata addresses are not asked")
 
 // NewClient returns a client for checks. With a proxy, every request goes
-// through it; without, the usual proxy settings of the process are honoured. No
-// connection is used twice, so that the requests of a check are spread over a
-// Service's pods as those of real callers are.
+// through it; without, the usual proxy settings of the process are honoured.
 func NewClient(proxy *url.URL) *http.Client {
 	dialer := &net.Dialer{Timeout: 10 * time.Second, Control: refuseForbidden}
 	transport := &http.Transport{
 		Proxy:                  http.ProxyFromEnvironment,
 		DialContext:            dialer.DialContext,
-		DisableKeepAlives:      true,
 		TLSHandshakeTimeout:    10 * time.Second,
 		TLSClientConfig:        &tls.Config{MinVersion: tls.VersionTLS12},
 		MaxResponseHeaderBytes: 64 << 10,

@@ -172,7 +172,9 @@ func (v *Verifier) request(ctx context.Context, check promotion.HTTPCheck, targe
 	if request.Header.Get("User-Agent") == "" {
 		request.Header.Set("User-Agent", "chaperone-verify")
 	}
-	request.Close = true // a new connection each time, whatever the client says
+	// No connection is used twice: the requests of one check are to be spread
+	// over a Service's pods, as those of its real callers are.
+	request.Close = true
 
 	client := *v.client
 	client.CheckRedirect = follow(func(status int) bool { return slices.Contains(check.Status, status) })

@@ -126,6 +126,8 @@ func TestReady(t *testing.T) {
 		{"job gone from the start, the rest not ready", 30, 0, []line{{0, gone(deployment(1, ""))}}, Fail, 30, "2 of 2 objects not ready after 30s: Deployment"},
 		{"another job of that name takes over", 600, 0, []line{{0, show(job("Complete"), deployment(1, ""))}, {10, gone(deployment(1, ""))}, {20, show(job(""), deployment(2, available))}, {30, show(job("Failed"), deployment(2, available))}},
 			Fail, 34, "Job.batch/novamind/migrate: failed"},
+		{"another job of that name takes over, and is gone before its end", 30, 60, []line{{0, show(job("Complete"), deployment(1, ""))}, {10, show(job(""), deployment(2, available))}, {20, gone(deployment(2, available))}},
+			NoData, 30, "is gone before its result was seen"},
 		{"nothing to look at", 30, 0, []line{{0, show()}}, NoData, 30, "there was no object to judge in 30s"},
 
 		{"never readable", 30, 60, []line{{0, unreadable}}, Error, 30, "the objects could not be read after 30s: connection refused"},

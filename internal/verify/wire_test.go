@@ -193,7 +193,7 @@ func TestClientRefusesMetadataAddresses(t *testing.T) {
 			t.Errorf("%s: got %v, want ErrForbiddenAddress", address, err)
 		}
 	}
-	for address, want := range map[string]bool{"10.0.0.1": false, "127.0.0.1": false, "169.253.255.255": false, "ff02::1": true, "2001:db8::1": false, "192.0.0.192": true} {
+	for address, want := range map[string]bool{"10.0.0.1": false, "127.0.0.1": false, "169.253.255.255": false, "ff02::1": true, "2001:db8::1": false, "192.0.0.192": true, "::ffff:192.0.0.192": true} {
 		if got := forbidden(netip.MustParseAddr(address)); got != want {
 			t.Errorf("forbidden(%s) = %v", address, got)
 		}

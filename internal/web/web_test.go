@@ -9,7 +9,6 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
-	"os"
 	"regexp"
 	"strings"
 	"sync"
@@ -127,11 +126,6 @@ func TestPageTellsWhereEverythingIs(t *testing.T) {
 	}
 	if t.Failed() {
 		t.Log(page)
-	}
-	if file := os.Getenv("CHAPERONE_TEST_PAGE"); file != "" { // to look at it
-		if err := os.WriteFile(file, []byte(page), 0o600); err != nil {
-			t.Error(err)
-		}
 	}
 }
 
