@@ -1,0 +1,44 @@
+package lint
+
+import (
+	"os"
+	"strings"
+	"testing"
+)
+
+const root = "../.."
+
+func TestTheHouseKeepsItsRules(t *testing.T) {
+	t.Parallel()
+	tree, err := Read(os.DirFS(root))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(tree.Files) < 50 {
+		t.Fatalf("found %d Go files: not the repository", len(tree.Files))
+	}
+	for _, finding := range Check(tree) {
+		t.Error(finding)
+	}
+}
+
+// The map must not lose a place.
+func TestEveryPackageIsOnTheMap(t *testing.T) {
+	t.Parallel()
+	tree, err := Read(os.DirFS(root))
+	if err != nil {
+		t.Fatal(err)
+	}
+	readme, err := os.ReadFile(root + "/internal/README.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	seen := map[string]bool{}
+	for _, f := range tree.Files {
+		name := f.Package()
+		if layered(f) && !seen[name] && !strings.Contains(string(readme), "`"+name+"`") {
+			t.Errorf("internal/README.md does not name `%s`; add a line that says what it holds", name)
+		}
+		seen[name] = true
+	}
+}
