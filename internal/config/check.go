@@ -112,7 +112,7 @@ var label = regexp.MustCompile(`^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$`)
 
 func checkNamespace(s string) error {
 	if !label.MatchString(s) {
-		return fmt.Errorf("want the name of a namespace, such as chaperone, not %.80q", s)
+		return fmt.Errorf("want the name of a namespace, such as chaperone-system, not %.80q", s)
 	}
 	return nil
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"os"
 	"reflect"
 	"slices"
 	"strings"
@@ -26,7 +27,7 @@ func TestDefaultsAreComplete(t *testing.T) {
 	want := Config{
 		Source: Source{URL: "/srv/git", Branch: "main", PollInterval: 30 * time.Second, Jitter: 0.1, Timeout: 2 * time.Minute,
 			CacheDir: "/var/cache/chaperone", Username: "git"},
-		Policies: Policies{Directory: DefaultPolicies}, Namespace: "chaperone", Listen: ":8080", LeaderElection: true,
+		Policies: Policies{Directory: DefaultPolicies}, Namespace: "chaperone-system", Listen: ":8080", LeaderElection: true,
 		Author: Author{Name: "Chaperone", Email: "chaperone@localhost"}, Workers: 4, Log: Log{Level: "info", Format: "auto"},
 	}
 	if err != nil || got != want {
@@ -197,6 +198,19 @@ func TestGoodAddresses(t *testing.T) {
 		if _, err := Load(Input{Environ: append([]string{"CHAPERONE_SOURCE_URL=" + address}, key...)}); err != nil {
 			t.Errorf("%s: %v", address, err)
 		}
+	}
+}
+
+// What the installation ships must be what the daemon reads.
+func TestTheInstalledConfiguration(t *testing.T) {
+	t.Parallel()
+	const file = "../../base/chaperone/config.yaml"
+	installed, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := Load(Input{File: file, Content: installed}); err != nil {
+		t.Error(err)
 	}
 }
 

@@ -71,7 +71,7 @@ func Settings() []Setting {
 			func(c *Config) *string { return &c.Policies.Directory }),
 		boolean("policies.fromSource", "take policies/ of the repository: whoever can merge there can weaken them", "false",
 			func(c *Config) *bool { return &c.Policies.FromSource }),
-		text("namespace", "the daemon's own namespace", "chaperone", func(c *Config) *string { return &c.Namespace }, checkNamespace),
+		text("namespace", "the daemon's own namespace", "chaperone-system", func(c *Config) *string { return &c.Namespace }, checkNamespace),
 		text("listen", "address of metrics, health and pages", ":8080", func(c *Config) *string { return &c.Listen }, checkListen),
 		text("kubeconfig", "kubeconfig file of the daemon's cluster; default the cluster it runs in", "",
 			func(c *Config) *string { return &c.Kubeconfig }),
