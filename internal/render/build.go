@@ -1,0 +1,140 @@
+package render
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"sigs.k8s.io/kustomize/api/krusty"
+	"sigs.k8s.io/kustomize/api/resmap"
+	"sigs.k8s.io/kustomize/api/types"
+	"sigs.k8s.io/yaml"
+
+	"chaperone.dev/chaperone/internal/fault"
+	"chaperone.dev/chaperone/internal/manifest"
+	"chaperone.dev/chaperone/internal/source"
+)
+
+// build renders once.
+func build(ctx context.Context, snap source.Snapshot, dir string, limits Limits) (result Result, err error) {
+	t := newTree(ctx, snap, limits)
+	s := newSurvey(t)
+	defer func() {
+		if panicked := recover(); panicked != nil {
+			err = fault.Terminal("render", dir, fmt.Errorf("kustomize: %s", clean(fmt.Sprint(panicked), s.hidden())))
+		}
+		if err == nil && t.refused != nil {
+			err = t.refused // kustomize took an error for a file that is not there
+		}
+	}()
+	work := func() error {
+		objects, err := kustomize(t, dir)
+		if err == nil {
+			result, err = finish(ctx, objects, limits)
+		}
+		return s.explain(ctx, dir, err)
+	}
+	err = guard.share(ctx, func() error { // the survey parses with kustomize, which asks the schema
+		if err := s.start(dir); err != nil || s.ownSchema {
+			return err
+		}
+		return work()
+	})
+	if err == nil && s.ownSchema {
+		err = guard.alone(ctx, s.schemas, work)
+	}
+	if err != nil {
+		return Result{}, classified(ctx, dir, err)
+	}
+	result.Closure = t.closure
+	return result, nil
+}
+
+// start surveys from the directory that is to be built.
+func (s *survey) start(dir string) error {
+	real, n, err := s.tree.resolve(dir)
+	if err != nil {
+		return err
+	}
+	switch n.kind {
+	case absent:
+		return fault.Terminal("render", dir, errors.New("no such directory in the repository"))
+	case regular:
+		return fault.Terminal("render", dir, errors.New("is a file; want the directory of a kustomization"))
+	}
+	_, err = s.visit(visit{dir: real})
+	return err
+}
+
+// kustomize is `kustomize build` with its default flags.
+func kustomize(t *tree, dir string) (resmap.ResMap, error) {
+	options := krusty.MakeDefaultOptions()
+	options.Reorder = krusty.ReorderOptionUnspecified // as the command does
+	options.PluginConfig = types.DisabledPluginConfig()
+	return krusty.MakeKustomizer(options).Run(t, mounted(dir))
+}
+
+// explain prefers what the file system knows to what kustomize made of it.
+func (s *survey) explain(ctx context.Context, dir string, err error) error {
+	if err == nil {
+		return nil
+	}
+	if s.tree.refused != nil {
+		return s.tree.refused
+	}
+	if ctx.Err() != nil {
+		return context.Cause(ctx)
+	}
+	return fault.Terminal("render", dir, errors.New(clean(err.Error(), s.hidden())))
+}
+
+func classified(ctx context.Context, dir string, err error) error {
+	if known := (*fault.Error)(nil); errors.As(err, &known) {
+		return err
+	}
+	if ctx.Err() != nil {
+		return fault.Retryable("render", dir, err)
+	}
+	return fault.Terminal("render", dir, err)
+}
+
+// finish turns kustomize's objects into a result. The YAML is what ResMap.AsYaml
+// makes of them; each object is encoded once for it and for the set.
+func finish(ctx context.Context, built resmap.ResMap, limits Limits) (Result, error) {
+	if built.Size() > limits.Objects {
+		return Result{}, fmt.Errorf("renders %d objects; want at most %d", built.Size(), limits.Objects)
+	}
+	var result Result
+	objects := make([]*manifest.Object, 0, built.Size())
+	for i, r := range built.Resources() {
+		if ctx.Err() != nil {
+			return Result{}, context.Cause(ctx)
+		}
+		json, err := r.MarshalJSON()
+		if err != nil {
+			return Result{}, fmt.Errorf("%s: encode: %w", r.CurId(), err)
+		}
+		text, err := yaml.JSONToYAML(json)
+		if err != nil {
+			return Result{}, fmt.Errorf("%s: encode: %w", r.CurId(), err)
+		}
+		if i > 0 {
+			result.YAML = append(result.YAML, "---\n"...)
+		}
+		result.YAML = append(result.YAML, text...)
+		if int64(len(result.YAML)) > limits.Output {
+			return Result{}, fmt.Errorf("renders more than %d bytes; want fewer or smaller objects, or a higher limit", limits.Output)
+		}
+		object := &manifest.Object{}
+		if err := object.UnmarshalJSON(json); err != nil {
+			return Result{}, fmt.Errorf("%s: want a Kubernetes object", r.CurId())
+		}
+		objects = append(objects, object)
+	}
+	var err error
+	if result.Set, err = manifest.NewSet(objects); err != nil {
+		return Result{}, err
+	}
+	result.Digest, err = result.Set.Digest()
+	return result, err
+}
