@@ -51,6 +51,7 @@ func (e Environment) edit(f func(*Environment)) Environment {
 	return e
 }
 
+//lint:long because it is one table
 func TestDecide(t *testing.T) {
 	t.Parallel()
 	denied := allow("c3", "d3")

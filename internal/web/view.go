@@ -19,6 +19,7 @@ type View struct {
 	Polled       bool             `json:"polled"`                // the source was read at least once
 	SourceReason promotion.Reason `json:"sourceReason,omitzero"` // why it cannot be read now
 	SourceDetail string           `json:"sourceDetail,omitempty"`
+	Notice       string           `json:"notice,omitempty"` // about this replica, such as that it stands by
 	Environments []Environment    `json:"environments"`
 }
 

@@ -1,0 +1,224 @@
+// Package app puts the daemon together: it makes the adapters that a
+// configuration asks for, hands them to the controller, and takes them down in
+// the reverse order. It guarantees that two daemons fit in one process, and
+// that Run returns only once everything it started has ended.
+package app
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/url"
+	"runtime"
+	"sync/atomic"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+	"k8s.io/client-go/rest"
+	"k8s.io/client-go/tools/clientcmd"
+
+	"chaperone.dev/chaperone/internal/config"
+	"chaperone.dev/chaperone/internal/controller"
+	"chaperone.dev/chaperone/internal/manifest"
+	"chaperone.dev/chaperone/internal/metrics"
+	"chaperone.dev/chaperone/internal/policy/rego"
+	"chaperone.dev/chaperone/internal/promotion"
+	"chaperone.dev/chaperone/internal/render"
+	"chaperone.dev/chaperone/internal/source"
+	"chaperone.dev/chaperone/internal/state"
+	"chaperone.dev/chaperone/internal/verify"
+	"chaperone.dev/chaperone/internal/web"
+)
+
+// Build is what the binary knows of itself.
+type Build struct{ Version, Revision string }
+
+// App is one daemon.
+type App struct {
+	config  config.Config
+	build   Build
+	log     *slog.Logger
+	started atomic.Pointer[web.Server]
+	teardown
+}
+
+// New takes a configuration; Run does the work.
+func New(c config.Config, build Build, log *slog.Logger) *App {
+	return &App{config: c, build: build, log: log, teardown: teardown{log: log}}
+}
+
+// Addr is where the page is served, or "" before it is.
+func (a *App) Addr() string {
+	if server := a.started.Load(); server != nil {
+		return server.Addr().String()
+	}
+	return ""
+}
+
+// Run reconciles until ctx ends.
+func (a *App) Run(ctx context.Context) (err error) {
+	defer func() { err = errors.Join(err, a.takeDown()) }()
+	own, err := KubeConfig(a.config.Kubeconfig, a.config.Context)
+	if err != nil {
+		return err
+	}
+	store, err := state.New(own, a.config.Namespace, time.Now)
+	if err != nil {
+		return err
+	}
+	shown, err := a.serve()
+	if err != nil {
+		return err
+	}
+	repository, err := a.openSource(ctx)
+	if err != nil {
+		return err
+	}
+	ports, err := a.ports(own, store, shown)
+	if err != nil {
+		return err
+	}
+	work := func(ctx context.Context) error { return a.reconcile(ctx, ports, repository) }
+	if !a.config.LeaderElection {
+		return work(ctx)
+	}
+	standby := func() {
+		a.log.Info("another replica leads; standing by")
+		// Ready to take over is ready: a rolling update waits for it before it
+		// stops the replica that leads.
+		shown.page.Publish(web.View{At: time.Now(), Polled: true, Notice: "Another replica leads; this one stands by."})
+	}
+	return lead(ctx, own, a.config.Namespace, standby, work)
+}
+
+// KubeConfig is how to reach the daemon's own cluster: the kubeconfig given,
+// or the account of the pod that this runs in.
+func KubeConfig(path, contextName string) (*rest.Config, error) {
+	if path == "" {
+		in, err := rest.InClusterConfig()
+		if errors.Is(err, rest.ErrNotInCluster) {
+			return nil, errors.New("not in a cluster, and no kubeconfig given; set --kubeconfig or CHAPERONE_KUBECONFIG")
+		}
+		return in, err
+	}
+	rules := &clientcmd.ClientConfigLoadingRules{ExplicitPath: path}
+	overrides := &clientcmd.ConfigOverrides{CurrentContext: contextName}
+	read, err := clientcmd.NewNonInteractiveDeferredLoadingClientConfig(rules, overrides).ClientConfig()
+	if err != nil {
+		return nil, fmt.Errorf("kubeconfig %s: %w", path, err)
+	}
+	return read, nil
+}
+
+// serve starts the page, the probes and the metrics.
+func (a *App) serve() (telemetry, error) {
+	registry := prometheus.NewRegistry()
+	registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	counted, err := metrics.New(registry, metrics.Build{
+		Version: a.build.Version, Revision: a.build.Revision, GoVersion: runtime.Version(),
+	}, time.Now)
+	if err != nil {
+		return telemetry{}, err
+	}
+	server := web.New(web.Options{
+		Address: a.config.Listen, Metrics: metrics.Handler(registry), Version: a.build.Version, Now: time.Now, Log: a.log,
+	})
+	if err := server.Start(); err != nil {
+		return telemetry{}, err
+	}
+	a.started.Store(server)
+	a.log.Info("serving", "address", server.Addr().String())
+	a.later("page", func() error {
+		ctx, cancel := context.WithTimeout(context.Background(), 2*time.Second)
+		defer cancel()
+		return server.Shutdown(ctx)
+	})
+	return telemetry{Metrics: counted, page: server, branch: a.config.Source.Branch}, nil
+}
+
+// ports are the controller's, but for the source.
+func (a *App) ports(own *rest.Config, store *state.Store, shown telemetry) (controller.Ports, error) {
+	client, err := proxied(a.config.Verify.Proxy.Reveal())
+	if err != nil {
+		return controller.Ports{}, err
+	}
+	on := &clusters{
+		own: own, namespace: a.config.Namespace, secret: store.Kubeconfig, redactor: newRedactor(), log: a.log,
+		verifier: verify.New(client, verify.SystemClock(), time.Second), request: shown.APIRequest,
+		open: map[target]*connection{},
+	}
+	a.later("clusters", func() error { on.Close(); return nil })
+	return controller.Ports{
+		Renderer: renderer{render.New(render.DefaultLimits())}, Cluster: on, Store: store, Telemetry: shown,
+	}, nil
+}
+
+func newRedactor() manifest.Redactor {
+	salt := make([]byte, 32)
+	rand.Read(salt) // never fails: it ends the program instead
+	return manifest.NewRedactor(salt)
+}
+
+// reconcile runs the loop, and beside it what nudges it.
+func (a *App) reconcile(ctx context.Context, ports controller.Ports, repository *repository) error {
+	ctx, cancel := context.WithCancel(ctx)
+	ports.Source = repository
+	loop := controllerConfig(a.config, a.log)
+	var c *controller.Controller
+	if a.config.Policies.FromSource {
+		from := &sourcePolicies{log: a.log}
+		repository.polled = func(ctx context.Context, head source.Revision) { from.follow(ctx, repository, head) }
+		ports.Policies = policies{current: from.bundle.Load}
+		c = controller.New(ports, loop)
+	} else {
+		mounted := rego.NewStore(a.config.Policies.Directory, rego.DefaultLimits())
+		ports.Policies = policies{current: mounted.Current}
+		c = controller.New(ports, loop)
+		watched := make(chan struct{})
+		go func() {
+			defer close(watched)
+			mounted.Watch(ctx, policyPoll, func(s rego.Status) { a.policiesChanged(s); c.Nudge() })
+		}()
+		defer func() { <-watched }()
+	}
+	defer cancel()
+	return c.Run(ctx)
+}
+
+// policyPoll is how often a policy directory is read though no event came.
+const policyPoll = 30 * time.Second
+
+func (a *App) policiesChanged(s rego.Status) {
+	if s.Err != nil {
+		a.log.Error("policies refused; the ones before stay in force", "digest", s.Digest, "reason", promotion.PolicyError, "err", s.Err)
+		return
+	}
+	a.log.Info("policies", "digest", s.Digest)
+}
+
+func controllerConfig(c config.Config, log *slog.Logger) controller.Config {
+	return controller.Config{
+		PollInterval: c.Source.PollInterval, Workers: c.Workers, Redactor: newRedactor(), Now: time.Now, Log: log,
+	}
+}
+
+func parseURL(text string) (*url.URL, error) {
+	parsed, err := url.Parse(text)
+	if err != nil || parsed.Host == "" {
+		// The text may hold a password, and url.Parse would quote it.
+		return nil, errors.New("not a URL; want such as http://127.0.0.1:3128")
+	}
+	return parsed, nil
+}
+
+// renderer adapts package render to the controller's port.
+type renderer struct{ *render.Renderer }
+
+// Render implements controller.Renderer.
+func (r renderer) Render(ctx context.Context, snap source.Snapshot, dir string) (manifest.Set, manifest.Digest, error) {
+	result, err := r.Renderer.Render(ctx, snap, dir)
+	return result.Set, result.Digest, err
+}

@@ -1,0 +1,297 @@
+package app
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"maps"
+	"net/http"
+	"sync"
+	"time"
+
+	"k8s.io/client-go/rest"
+
+	"chaperone.dev/chaperone/internal/cluster"
+	"chaperone.dev/chaperone/internal/controller"
+	"chaperone.dev/chaperone/internal/fault"
+	"chaperone.dev/chaperone/internal/health"
+	"chaperone.dev/chaperone/internal/manifest"
+	"chaperone.dev/chaperone/internal/plan"
+	"chaperone.dev/chaperone/internal/promotion"
+	"chaperone.dev/chaperone/internal/reconcile"
+	"chaperone.dev/chaperone/internal/state"
+	"chaperone.dev/chaperone/internal/verify"
+)
+
+// clusters is the controller's way to the clusters that environments run on:
+// one connection for each target, as the account that the target names.
+type clusters struct {
+	own       *rest.Config
+	namespace string // the daemon's
+	secret    func(ctx context.Context, name string) ([]byte, error)
+	verifier  *verify.Verifier
+	redactor  manifest.Redactor
+	log       *slog.Logger
+	request   func(cluster, verb string, code int)
+
+	mu   sync.Mutex
+	open map[target]*connection
+}
+
+// target is what makes two environments share a connection.
+type target struct{ kubeconfig, account string }
+
+type connection struct {
+	*cluster.Cluster
+	content string // of the kubeconfig Secret: another one is another connection
+}
+
+// account is the user name of the service account that a target names.
+func account(t promotion.Target) string {
+	if t.ServiceAccount == "" {
+		return ""
+	}
+	return "system:serviceaccount:" + t.Namespace + ":" + t.ServiceAccount
+}
+
+// For connects to an environment's target. A kubeconfig Secret is read each
+// time, so that a rotated one is used from the next request on.
+func (c *clusters) For(ctx context.Context, t promotion.Target) (*cluster.Cluster, error) {
+	key := target{t.Kubeconfig, account(t)}
+	var content []byte
+	if t.Kubeconfig != "" {
+		var err error
+		if content, err = c.secret(ctx, t.Kubeconfig); err != nil {
+			return nil, err
+		}
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if known, found := c.open[key]; found && known.content == string(content) {
+		return known.Cluster, nil
+	}
+	name := t.Kubeconfig
+	if name == "" {
+		name = "own"
+	}
+	redactor := c.redactor
+	options := cluster.Options{
+		Impersonate: key.account, DaemonNamespace: c.namespace, Redactor: &redactor, Logger: c.log,
+		OnRequest: func(verb, _ string, code int) { c.request(name, verb, code) },
+	}
+	connected, err := connect(c.own, content, options)
+	if err != nil {
+		return nil, fmt.Errorf("connect to %s cluster: %w", name, err)
+	}
+	if old, found := c.open[key]; found {
+		old.Close()
+	}
+	c.open[key] = &connection{connected, string(content)}
+	return connected, nil
+}
+
+func connect(own *rest.Config, kubeconfig []byte, options cluster.Options) (*cluster.Cluster, error) {
+	if len(kubeconfig) > 0 {
+		return cluster.ConnectKubeconfig(kubeconfig, options)
+	}
+	return cluster.Connect(own, options)
+}
+
+// Close lets go of every connection.
+func (c *clusters) Close() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for key, open := range c.open {
+		open.Close()
+		delete(c.open, key)
+	}
+}
+
+// Apply implements controller.Cluster.
+func (c *clusters) Apply(ctx context.Context, env promotion.Environment, set manifest.Set) error {
+	return c.apply(ctx, env, set, cluster.OwnerOf(env))
+}
+
+func (c *clusters) apply(ctx context.Context, env promotion.Environment, set manifest.Set, owner cluster.Owner) error {
+	on, err := c.For(ctx, env.Target)
+	if err != nil {
+		return err
+	}
+	digest, err := set.Digest()
+	if err != nil {
+		return err
+	}
+	owner.Release = digest.Short()
+	p, err := on.Plan(ctx, owner, set)
+	if err != nil {
+		return refused(err)
+	}
+	_, err = on.Apply(ctx, owner, p, nil)
+	return refused(err)
+}
+
+// refused tells the errors that came before anything was touched, and the
+// verdict of a hook, from those in the middle.
+func refused(err error) error {
+	var refusal *plan.Refusal
+	var rejected *plan.Rejected
+	var hook *fault.Error
+	switch {
+	case err == nil:
+		return nil
+	case errors.As(err, &refusal):
+		return &controller.Refusal{Reason: refusal.Reason, Err: err}
+	case errors.As(err, &rejected):
+		return &controller.Refusal{Reason: promotion.ApplyRejected, Err: err}
+	case fault.IsTerminal(err) && errors.As(err, &hook) && hook.Op == "hook":
+		return &controller.Refusal{Reason: promotion.VerificationFailed, Err: err}
+	}
+	return err
+}
+
+// Prune implements controller.Cluster.
+func (c *clusters) Prune(ctx context.Context, env promotion.Environment, set manifest.Set) error {
+	return c.prune(ctx, env, set, cluster.OwnerOf(env))
+}
+
+func (c *clusters) prune(ctx context.Context, env promotion.Environment, set manifest.Set, owner cluster.Owner) error {
+	on, err := c.For(ctx, env.Target)
+	if err != nil {
+		return err
+	}
+	_, err = on.Prune(ctx, owner, set)
+	return err
+}
+
+// Restore implements controller.Cluster.
+func (c *clusters) Restore(ctx context.Context, env promotion.Environment, set manifest.Set) error {
+	owner := cluster.OwnerOf(env)
+	owner.Restoring = true
+	if err := c.apply(ctx, env, set, owner); err != nil {
+		return err
+	}
+	return c.prune(ctx, env, set, owner)
+}
+
+// Drift implements controller.Cluster.
+func (c *clusters) Drift(ctx context.Context, env promotion.Environment, set manifest.Set) ([]string, error) {
+	on, err := c.For(ctx, env.Target)
+	if err != nil {
+		return nil, err
+	}
+	changes, err := on.Drift(ctx, cluster.OwnerOf(env), set)
+	if err != nil {
+		return nil, err
+	}
+	var texts []string
+	for _, change := range changes {
+		texts = append(texts, change.String())
+	}
+	return texts, nil
+}
+
+// Watch implements controller.Cluster.
+func (c *clusters) Watch(ctx context.Context, env promotion.Environment, changed func()) error {
+	on, err := c.For(ctx, env.Target)
+	if err != nil {
+		return err
+	}
+	return on.Watch(ctx, cluster.OwnerOf(env), func(manifest.ID) { changed() })
+}
+
+// Verify implements controller.Cluster.
+func (c *clusters) Verify(ctx context.Context, env promotion.Environment, set manifest.Set) (controller.Verdict, error) {
+	on, err := c.For(ctx, env.Target)
+	if err != nil {
+		return controller.Verdict{}, err
+	}
+	owner := cluster.OwnerOf(env)
+	report, err := c.verifier.Run(ctx, env.Verify, env.Target.Namespace, live(on, owner, set))
+	if err != nil {
+		return controller.Verdict{}, err
+	}
+	outcomes := map[verify.Verdict]reconcile.Outcome{
+		verify.Pass: reconcile.OutcomeDone, verify.Fail: reconcile.OutcomeFailed, verify.NoData: reconcile.OutcomeNoData,
+	}
+	outcome, known := outcomes[report.Verdict]
+	if !known {
+		outcome = reconcile.OutcomeError
+	}
+	return controller.Verdict{Outcome: outcome, Evidence: report.Evidence}, nil
+}
+
+// live reads the objects of a release that have a say in whether it is ready,
+// and what those that are not ready control, which tells why.
+func live(on *cluster.Cluster, owner cluster.Owner, set manifest.Set) verify.Live {
+	return func(ctx context.Context) (map[manifest.ID]*manifest.Object, []manifest.ID, error) {
+		judged, err := judgedObjects(set)
+		if err != nil {
+			return nil, nil, err
+		}
+		ids, err := on.Identities(ctx, owner, judged)
+		if err != nil {
+			return nil, nil, err
+		}
+		objects, err := on.Live(ctx, owner, ids)
+		if err != nil {
+			return nil, nil, err
+		}
+		var missing []manifest.ID
+		unready := map[manifest.ID]*manifest.Object{}
+		for _, id := range ids {
+			o, found := objects[id]
+			if !found {
+				missing = append(missing, id)
+			} else if health.Of(o).State != health.Current {
+				unready[id] = o
+			}
+		}
+		maps.Copy(objects, on.Controlled(ctx, unready))
+		return objects, missing, nil
+	}
+}
+
+// judgedObjects leaves hooks out: the apply waited for them, and they may be
+// gone by now.
+func judgedObjects(set manifest.Set) (manifest.Set, error) {
+	var judged []*manifest.Object
+	for _, o := range set.Objects() {
+		switch manifest.StageOf(o) {
+		case manifest.StagePreDeploy, manifest.StagePostDeploy, manifest.StageRollback:
+		default:
+			judged = append(judged, o)
+		}
+	}
+	return manifest.NewSet(judged)
+}
+
+// proxied is the client for HTTP checks.
+func proxied(proxy string) (*http.Client, error) {
+	if proxy == "" {
+		return verify.NewClient(nil), nil
+	}
+	address, err := parseURL(proxy)
+	if err != nil {
+		return nil, fault.Terminal("read configuration", "checks.proxy", err)
+	}
+	return verify.NewClient(address), nil
+}
+
+// Plan is what the daemon would do for a release now; nothing is changed.
+func Plan(ctx context.Context, own *rest.Config, namespace string, env promotion.Environment, set manifest.Set) (plan.Plan, error) {
+	store, err := state.New(own, namespace, time.Now)
+	if err != nil {
+		return plan.Plan{}, err
+	}
+	on := &clusters{
+		own: own, namespace: namespace, secret: store.Kubeconfig, redactor: newRedactor(), log: slog.New(slog.DiscardHandler),
+		request: func(string, string, int) {}, open: map[target]*connection{},
+	}
+	defer on.Close()
+	connected, err := on.For(ctx, env.Target)
+	if err != nil {
+		return plan.Plan{}, err
+	}
+	return connected.Plan(ctx, cluster.OwnerOf(env), set)
+}

@@ -1,0 +1,94 @@
+package app
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"strings"
+	"sync/atomic"
+
+	"chaperone.dev/chaperone/internal/policy"
+	"chaperone.dev/chaperone/internal/policy/rego"
+	"chaperone.dev/chaperone/internal/reconcile"
+	"chaperone.dev/chaperone/internal/source"
+)
+
+// policies is the controller's way to the bundle in force.
+type policies struct{ current func() *rego.Bundle }
+
+// Digest implements controller.Policies.
+func (p policies) Digest() reconcile.Digest {
+	if bundle := p.current(); bundle != nil {
+		return reconcile.Digest(bundle.Digest())
+	}
+	return ""
+}
+
+// Judge implements controller.Policies.
+func (p policies) Judge(ctx context.Context, in policy.Input) (policy.Report, error) {
+	bundle := p.current()
+	if bundle == nil {
+		return policy.Report{Verdict: policy.VerdictError}, errors.New("no policy bundle could be loaded, so nothing is allowed")
+	}
+	return bundle.Evaluate(ctx, in)
+}
+
+// sourcePolicies takes the bundle from the source itself: a choice for teams
+// where those who merge may also decide about policies.
+type sourcePolicies struct {
+	bundle atomic.Pointer[rego.Bundle]
+	tried  source.Revision // the last head that was looked at
+	log    *slog.Logger
+}
+
+// policyDir is where a source keeps its policies.
+const policyDir = "policies"
+
+// follow loads the policies of a new head. A bundle that is refused leaves the
+// one before in force.
+func (p *sourcePolicies) follow(ctx context.Context, src controllerSource, head source.Revision) {
+	if head == p.tried {
+		return
+	}
+	if p.tried != "" && p.bundle.Load() != nil {
+		changed, err := src.Changed(p.tried, head)
+		if err == nil && !under(changed, policyDir) {
+			p.tried = head
+			return
+		}
+	}
+	bundle, err := loadFrom(ctx, src, head)
+	if ctx.Err() != nil {
+		return
+	}
+	p.tried = head
+	if err != nil {
+		p.log.Error("policies refused; the ones before stay in force", "revision", head, "err", err)
+		return
+	}
+	p.log.Info("policies", "revision", head, "digest", bundle.Digest())
+	p.bundle.Store(bundle)
+}
+
+func loadFrom(ctx context.Context, src controllerSource, head source.Revision) (*rego.Bundle, error) {
+	snapshot, err := src.Snapshot(head)
+	if err != nil {
+		return nil, err
+	}
+	dir, err := fs.Sub(snapshot, policyDir)
+	if err != nil {
+		return nil, fmt.Errorf("policies at %s: %w", head.Short(), err)
+	}
+	return rego.Load(ctx, dir, rego.DefaultLimits())
+}
+
+func under(paths []string, dir string) bool {
+	for _, path := range paths {
+		if strings.HasPrefix(path, dir+"/") {
+			return true
+		}
+	}
+	return false
+}

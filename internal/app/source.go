@@ -1,0 +1,72 @@
+package app
+
+import (
+	"context"
+
+	"chaperone.dev/chaperone/internal/controller"
+	"chaperone.dev/chaperone/internal/promotion"
+	"chaperone.dev/chaperone/internal/reconcile"
+	"chaperone.dev/chaperone/internal/source"
+	"chaperone.dev/chaperone/internal/source/gogit"
+)
+
+// repository is the controller's way to Git.
+type repository struct {
+	*gogit.Repository
+	polled func(context.Context, source.Revision) // after a head was read
+}
+
+// controllerSource is what the other parts of this package need of it.
+type controllerSource = controller.Source
+
+// openSource makes the mirror. It does not need the server.
+func (a *App) openSource(ctx context.Context) (*repository, error) {
+	s := a.config.Source
+	opened, err := gogit.Open(ctx, gogit.Options{
+		URL: s.URL, Branch: s.Branch, CacheDir: s.CacheDir, Timeout: s.Timeout,
+		Credentials: gogit.Credentials{
+			TokenFile: s.TokenFile, Username: s.Username, SSHKeyFile: s.SSHKeyFile, KnownHostsFile: s.KnownHostsFile,
+		},
+		Author: gogit.Author{Name: a.config.Author.Name, Email: a.config.Author.Email},
+	})
+	if err != nil {
+		return nil, err
+	}
+	return &repository{Repository: opened, polled: func(context.Context, source.Revision) {}}, nil
+}
+
+// Poll implements controller.Source.
+func (r *repository) Poll(ctx context.Context) (source.Revision, error) {
+	head, err := r.Repository.Poll(ctx)
+	if err != nil {
+		return "", err
+	}
+	r.polled(ctx, head.Revision)
+	return head.Revision, nil
+}
+
+// Revert implements controller.Source.
+func (r *repository) Revert(ctx context.Context, guilty source.Revision, note source.RevertNote) (controller.RevertResult, error) {
+	done, err := r.Repository.Revert(ctx, gogit.RevertRequest{Guilty: guilty, Note: note})
+	if err != nil {
+		return controller.RevertResult{}, err
+	}
+	result := controller.RevertResult{Commit: done.Commit, Conflicts: done.Conflicts, Detail: done.Detail}
+	outcomes := map[gogit.RevertOutcome]struct {
+		outcome reconcile.Outcome
+		reason  promotion.Reason
+	}{
+		gogit.Reverted:              {reconcile.OutcomeDone, ""},
+		gogit.AlreadyReverted:       {reconcile.OutcomeAlready, ""},
+		gogit.NothingToRevert:       {reconcile.OutcomeAlready, ""},
+		gogit.Conflict:              {reconcile.OutcomeConflict, promotion.RevertConflict},
+		gogit.Rejected:              {reconcile.OutcomeRejected, promotion.RevertRejected},
+		gogit.RefusedRevertOfRevert: {reconcile.OutcomeFailed, promotion.RevertOfRevert},
+	}
+	known, found := outcomes[done.Outcome]
+	if !found {
+		known.outcome, known.reason = reconcile.OutcomeFailed, promotion.RevertRejected
+	}
+	result.Outcome, result.Reason = known.outcome, known.reason
+	return result, nil
+}

@@ -1,0 +1,55 @@
+package cli
+
+import (
+	"io"
+
+	"github.com/spf13/cobra"
+
+	"chaperone.dev/chaperone/internal/manifest"
+	"chaperone.dev/chaperone/internal/render"
+)
+
+func newRender(c *command) *cobra.Command {
+	var flags repoFlags
+	var output format
+	cmd := &cobra.Command{
+		Use: "render ENV", Short: "Print what would run in an environment",
+		Long: `Render prints the manifests of an environment: byte for byte what kustomize
+build prints. With -o json it prints the objects with the release's digest.
+` + exitHelp,
+		Example: "  chaperone render novamind/production\n  chaperone render novamind/production --revision head -o json",
+		Args:    exactly(1, "one environment, such as novamind/production"),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			t, err := flags.load(cmd.Context())
+			if err != nil {
+				return err
+			}
+			defer t.close()
+			env, err := t.environment(args[0])
+			if err != nil {
+				return err
+			}
+			result, err := t.render(cmd.Context(), render.New(render.DefaultLimits()), env)
+			if err != nil {
+				return err
+			}
+			if output == formatJSON {
+				return c.print(output, rendered{
+					Environment: env.ID.String(), Revision: string(t.snapshot.Revision()),
+					Digest: result.Digest, Objects: result.Set.Objects(),
+				}, nil)
+			}
+			return c.print(formatTable, nil, func(w io.Writer) { _, err = w.Write(result.YAML) })
+		},
+	}
+	flags.add(cmd)
+	outputFlag(cmd, &output)
+	return cmd
+}
+
+type rendered struct {
+	Environment string             `json:"environment"`
+	Revision    string             `json:"revision"`
+	Digest      manifest.Digest    `json:"digest"`
+	Objects     []*manifest.Object `json:"objects"`
+}
