@@ -1,0 +1,119 @@
+# Chaperone. `make` lists the targets.
+
+.DEFAULT_GOAL := help
+MAKEFLAGS += --no-print-directory
+
+GO ?= go
+# Given to `chaperone demo`: make demo ARGS='--exit -o json'
+ARGS ?=
+# The version that the binary tells, the image's tag too.
+VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo devel)
+IMAGE ?= chaperone:$(VERSION)
+# Longest time for the tests of one package.
+TIMEOUT ?= 20m
+# Packages to benchmark; by default those that have a benchmark.
+BENCH ?= $(addprefix ./,$(sort $(dir $(shell grep -rl --include='*_test.go' '^func Benchmark' internal))))
+BENCHTIME ?= 1s
+
+# Race detection needs cgo and a C compiler. RACE=on insists, RACE=off does without.
+RACE ?= auto
+ifeq ($(RACE),auto)
+  RACE_FLAG := $(shell test "$$($(GO) env CGO_ENABLED)" = 1 && command -v "$$($(GO) env CC)" >/dev/null && echo -race)
+else ifeq ($(RACE),on)
+  RACE_FLAG := -race
+endif
+
+BINARY := bin/chaperone
+NESTED := cmd/localcluster
+# Where the tests look for the local cluster; they build it themselves when it is not there, only more quietly.
+CLUSTER = $(shell $(GO) env GOCACHE)/chaperone/localcluster
+# Without the commit in it the binary stays the same from commit to commit, and is not linked again.
+NESTED_GO := GOWORK=off GOFLAGS=-buildvcs=false $(GO)
+
+.PHONY: help
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+.PHONY: demo
+demo: $(BINARY) cluster ## two systems from development to production, on this machine (ARGS='--exit -o json')
+	@$(BINARY) demo $(ARGS)
+
+.PHONY: test
+test: cluster race-notice ## every test, on a real API server and real Git servers
+	$(GO) test $(RACE_FLAG) -timeout $(TIMEOUT) ./...
+	cd $(NESTED) && $(NESTED_GO) test -timeout $(TIMEOUT) ./...
+
+.PHONY: check
+check: lint race-notice ## before a commit: format, vet, the rules of the house, and the quick tests
+	$(GO) test $(RACE_FLAG) -short -timeout $(TIMEOUT) ./...
+
+# Vetting with the same flags as testing uses what that compiled. The nested
+# module is Kubernetes itself: racing that would take longer than all the rest.
+.PHONY: lint
+lint: ## the rules of the house, vet, tidy modules, and generated files that are up to date
+	$(GO) test -count=1 ./internal/lint
+	$(GO) vet $(RACE_FLAG) ./...
+	cd $(NESTED) && $(NESTED_GO) vet ./...
+	$(GO) mod tidy -diff
+	cd $(NESTED) && $(NESTED_GO) mod tidy -diff
+	@before=$$({ git status --porcelain; git diff; } | cksum); \
+	$(MAKE) generate; \
+	after=$$({ git status --porcelain; git diff; } | cksum); \
+	if [ "$$before" != "$$after" ]; then \
+		git --no-pager diff --stat >&2; \
+		echo "lint: generated files were out of date; they are written now, commit them" >&2; exit 1; \
+	fi
+
+.PHONY: bench
+bench: cluster ## every benchmark, each beside what it is measured against
+	@test -n "$(BENCH)" || { echo "bench: no package has a benchmark" >&2; exit 1; }
+	$(GO) test $(BENCH_FLAGS) -run '^$$' -bench . -benchmem -benchtime $(BENCHTIME) -timeout $(TIMEOUT) $(BENCH)
+
+# The numbers do not matter here, so it uses what the tests compiled.
+.PHONY: bench-smoke
+bench-smoke: ## every benchmark once, to see that it runs
+	@$(MAKE) bench BENCHTIME=1x BENCH_FLAGS=$(RACE_FLAG)
+
+.PHONY: build
+build: $(BINARY) ## the binary, bin/chaperone
+
+# Go knows better than make what is up to date.
+.PHONY: $(BINARY)
+$(BINARY):
+	@CGO_ENABLED=0 $(GO) build -trimpath -tags timetzdata -ldflags '-s -w -X chaperone.dev/chaperone/internal/cli.version=$(VERSION)' -o $@ ./cmd/chaperone
+
+.PHONY: image
+image: ## the container image, with docker, podman or buildah
+	@for engine in docker podman buildah; do \
+		command -v $$engine >/dev/null || continue; \
+		if $$engine info >/dev/null 2>&1; then \
+			exec $$engine build --build-arg VERSION=$(VERSION) --tag $(IMAGE) --file Dockerfile .; \
+		fi; \
+		echo "image: $$engine is installed, but does not answer \`$$engine info\`" >&2; \
+	done; \
+	echo "image: no container engine; want docker, podman or buildah, running" >&2; exit 1
+
+.PHONY: generate
+generate: ## what is written by programs: deep copies and custom resource definitions
+	$(GO) generate ./...
+
+.PHONY: fmt
+fmt: ## format every Go file
+	@gofmt -l -w cmd internal
+
+# The first build compiles Kubernetes and etcd. A line for each hundred packages
+# shows that it moves; what the compiler has to say is shown as it is.
+.PHONY: cluster
+cluster:
+	@mkdir -p "$(dir $(CLUSTER))"
+	@cd $(NESTED) && { $(NESTED_GO) build -v -o "$(CLUSTER)" . 2>&1 || echo '!failed'; } | awk ' \
+		/^!failed$$/ {exit 1} \
+		/^[a-z0-9.]+(\/[^ ]*)?$$/ {if (!n++) print "building the local cluster: minutes the first time, seconds later"; \
+			if (n % 100 == 0) print "  " n " packages compiled"; fflush(); next} \
+		/^go: downloading/ {if (!d++) {print "downloading modules"; fflush()}; next} \
+		{print; fflush()} \
+		END {if (n) print "built the local cluster"}' >&2
+
+.PHONY: race-notice
+race-notice:
+	@test -n "$(RACE_FLAG)" || echo "no race detection: it needs a C compiler (or RACE is off)" >&2
