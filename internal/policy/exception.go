@@ -1,22 +1,18 @@
 package policy
 
 import (
-	"bytes"
 	"errors"
 	"fmt"
-	"io"
 	"slices"
 	"strings"
 	"time"
 
-	yaml "go.yaml.in/yaml/v3"
-
 	"chaperone.dev/chaperone/internal/promotion"
+	"chaperone.dev/chaperone/internal/strictyaml"
 )
 
 // Bounds on exceptions.
 const (
-	maxExceptions       = 1000
 	maxExceptionObjects = 100
 	// maxExceptionAhead is how far ahead an exception may reach. One that says
 	// later does not hold until then: it must be looked at again.
@@ -63,112 +59,120 @@ func (e Exception) covers(environment promotion.ID, object ObjectRef) bool {
 		slices.ContainsFunc(e.Objects, func(o ObjectRef) bool { return o.ID() == object.ID() })
 }
 
-// ParseExceptions reads one file of exceptions, strictly. Every error names
-// file and line, and all of them are told, joined.
-func ParseExceptions(file string, content []byte) ([]Exception, error) {
-	decoder := yaml.NewDecoder(bytes.NewReader(content))
-	var exceptions []Exception
-	var problems []error
-	for {
-		var document yaml.Node
-		err := decoder.Decode(&document)
-		if errors.Is(err, io.EOF) {
-			break
-		}
-		if err != nil { // the decoder cannot go on behind a syntax error
-			return nil, errors.Join(append(problems, fmt.Errorf("%s: %w", file, err))...)
-		}
-		if len(document.Content) == 1 && document.Content[0].Tag == "!!null" {
-			continue // a stray `---` or a document of comments
-		}
-		if len(exceptions) >= maxExceptions {
-			return nil, fmt.Errorf("%s:%d: more than %d exceptions", file, document.Line, maxExceptions)
-		}
-		r := &reader{file: file}
-		e := readException(r, &document)
-		exceptions = append(exceptions, e)
-		problems = append(problems, r.problems...)
-	}
-	if len(problems) > 0 {
-		return nil, errors.Join(problems...)
-	}
-	return exceptions, nil
+// ParseException reads the file of one exception, strictly. The error has
+// everything that is wrong with it, each with file and line.
+func ParseException(file string, content []byte) (Exception, error) {
+	document := strictyaml.Parse(file, content)
+	root := document.Root()
+	require(root, "apiVersion", "kind")
+	strictyaml.Enum(root, "apiVersion", promotion.APIVersion, promotion.APIVersion)
+	strictyaml.Enum(root, "kind", "Exception", "Exception")
+	metadata := root.Object("metadata")
+	require(metadata, "name")
+	e := Exception{File: file, Name: metadata.String("name", "", notEmpty)}
+	e.decodeSpec(root.Object("spec"))
+	return e, document.Err()
 }
 
-func readException(r *reader, document *yaml.Node) Exception {
-	e := Exception{File: r.file, Line: document.Line}
-	root := r.mapping(document, "exception", "apiVersion", "kind", "metadata", "spec")
-	if len(r.problems) > 0 {
-		return e
-	}
-	r.equal(root, "apiVersion", "chaperone.dev/v1alpha1")
-	r.equal(root, "kind", "Exception")
-	metadata := r.mapping(root.field("metadata"), "metadata", "name")
-	e.Name = r.text(metadata, "name")
-	spec := r.mapping(root.field("spec"), "spec", "rule", "environments", "objects", "reason", "ticket",
-		"owner", "requester", "approvedBy", "expires")
-	e.Rule = r.text(spec, "rule")
-	if e.Rule != "" && !idPattern.MatchString(e.Rule) {
-		r.wrong(spec.field("rule"), "rule %.60q: want the id of one rule, such as pod/host-path", e.Rule)
-	}
-	for _, node := range r.items(spec, "environments", maxExceptionObjects) {
-		e.Environments = append(e.Environments, r.environment(node))
-	}
-	for _, node := range r.items(spec, "objects", maxExceptionObjects) {
-		e.Objects = append(e.Objects, r.object(node))
-	}
-	e.Reason, e.Ticket = r.text(spec, "reason"), r.text(spec, "ticket")
-	e.Owner, e.Requester = r.text(spec, "owner"), r.text(spec, "requester")
-	for _, node := range r.items(spec, "approvedBy", 20) {
-		person := r.scalar(node, "approvedBy")
-		if strings.EqualFold(person, e.Requester) && person != "" {
-			r.wrong(node, "approvedBy: %s is the requester; want somebody else", person)
+func (e *Exception) decodeSpec(spec *strictyaml.Object) {
+	require(spec, "rule", "environments", "objects", "reason", "ticket", "owner", "requester", "approvedBy", "expires")
+	e.Line = spec.Value("rule").Line()
+	e.Rule = spec.String("rule", "", func(id string) error {
+		if !idPattern.MatchString(id) {
+			return errors.New("want the id of one rule, such as pod/host-path")
 		}
-		e.ApprovedBy = append(e.ApprovedBy, person)
+		return nil
+	})
+	for _, v := range few(spec, "environments", maxExceptionObjects) {
+		e.Environments = append(e.Environments, decodeEnvironment(v))
 	}
-	e.expiresText = r.text(spec, "expires")
-	e.Expires = r.expiry(spec.field("expires"), e.expiresText)
-	return e
+	few(spec, "objects", maxExceptionObjects)
+	for _, object := range spec.Objects("objects") {
+		e.Objects = append(e.Objects, decodeObject(object))
+	}
+	e.Reason, e.Ticket = spec.String("reason", "", notEmpty), spec.String("ticket", "", notEmpty)
+	e.Owner, e.Requester = spec.String("owner", "", notEmpty), spec.String("requester", "", notEmpty)
+	few(spec, "approvedBy", maxExceptionObjects)
+	e.ApprovedBy = spec.Strings("approvedBy", notEmpty, func(person string) error {
+		if strings.EqualFold(person, e.Requester) {
+			return fmt.Errorf("%s is the requester; want somebody else", person)
+		}
+		return nil
+	})
+	e.decodeExpires(spec.Value("expires"))
 }
 
-// expiry reads a date, through the end of which (UTC) the exception holds, or
-// a moment.
-func (r *reader) expiry(node *yaml.Node, text string) time.Time {
-	if text == "" {
-		return time.Time{}
+// decodeExpires reads a date, through the end of which (UTC) the exception
+// holds, or a moment.
+func (e *Exception) decodeExpires(v strictyaml.Value) {
+	text, ok := v.Scalar()
+	if !ok {
+		return
 	}
+	e.expiresText = text
 	if day, err := time.Parse(time.DateOnly, text); err == nil {
-		return day.AddDate(0, 0, 1)
+		e.Expires = day.AddDate(0, 0, 1)
+		return
 	}
 	moment, err := time.Parse(time.RFC3339, text)
 	if err != nil {
-		r.wrong(node, "expires %.60q: want a date such as 2026-10-31", text)
+		v.Problem("%.60q is no date; want one such as 2026-10-31", text)
 	}
-	return moment
+	e.Expires = moment
 }
 
-func (r *reader) environment(node *yaml.Node) promotion.ID {
-	text := r.scalar(node, "environments")
-	if text == "" {
+func decodeEnvironment(v strictyaml.Value) promotion.ID {
+	text, ok := v.Scalar()
+	if !ok {
 		return promotion.ID{}
 	}
 	id, err := promotion.ParseID(text)
-	if err != nil || strings.ContainsAny(text, "*?[") {
-		r.wrong(node, "environments: %.60q is over-broad or not one environment; want pipeline/name, such as novamind/staging", text)
+	if err != nil || strings.ContainsAny(text, wildcards) {
+		v.Problem("%.60q is over-broad or not one environment; want pipeline/name, such as novamind/staging", text)
 	}
 	return id
 }
 
-func (r *reader) object(node *yaml.Node) ObjectRef {
-	fields := r.mapping(node, "objects", "apiVersion", "kind", "namespace", "name")
-	ref := ObjectRef{APIVersion: r.text(fields, "apiVersion"), Kind: r.text(fields, "kind"), Name: r.text(fields, "name")}
-	if fields.field("namespace") != nil {
-		ref.Namespace = r.text(fields, "namespace")
+func decodeObject(object *strictyaml.Object) ObjectRef {
+	require(object, "apiVersion", "kind", "name")
+	return ObjectRef{
+		APIVersion: object.String("apiVersion", "", notEmpty, exact), Kind: object.String("kind", "", notEmpty, exact),
+		Namespace: object.String("namespace", "", exact), Name: object.String("name", "", notEmpty, exact),
 	}
-	for _, text := range []string{ref.APIVersion, ref.Kind, ref.Namespace, ref.Name} {
-		if strings.ContainsAny(text, "*?[^$") {
-			r.wrong(node, "objects: %.60q is over-broad; want each object by its exact name", text)
-		}
+}
+
+const wildcards = "*?[]^$"
+
+func exact(text string) error {
+	if strings.ContainsAny(text, wildcards) {
+		return fmt.Errorf("%.60q is over-broad; want each object by its exact name", text)
 	}
-	return ref
+	return nil
+}
+
+func notEmpty(text string) error {
+	if strings.TrimSpace(text) == "" {
+		return errors.New("empty; an exception must say it")
+	}
+	return nil
+}
+
+func require(object *strictyaml.Object, names ...string) {
+	for _, name := range names {
+		object.Require(name, "an exception must say it")
+	}
+}
+
+// few is a list that must not be empty, nor so long that nobody reviewed it.
+func few(object *strictyaml.Object, name string, limit int) []strictyaml.Value {
+	v := object.Value(name)
+	list := v.List()
+	switch {
+	case v.Present() && len(list) == 0 && v.IsEmpty():
+		v.Problem("empty; want at least one entry")
+	case len(list) > limit:
+		v.Problem("%d entries are over-broad; want at most %d", len(list), limit)
+		return nil
+	}
+	return list
 }

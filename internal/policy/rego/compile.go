@@ -16,6 +16,7 @@ import (
 	"github.com/open-policy-agent/opa/v1/storage/inmem"
 
 	"chaperone.dev/chaperone/internal/policy"
+	"chaperone.dev/chaperone/internal/strictyaml"
 )
 
 //go:embed input.schema.json
@@ -45,7 +46,11 @@ func compile(ctx context.Context, files fileSet, limits Limits) (*Bundle, map[st
 		return nil, nil, explain(compiler.Errors)
 	}
 	rules, ruleErr := findRules(compiler)
-	exceptions, exceptionErr := parseExceptions(files.of(exceptionFile), rules)
+	var exceptions []policy.Exception
+	var exceptionErr error
+	if ruleErr == nil { // otherwise every exception would be for an unknown rule
+		exceptions, exceptionErr = parseExceptions(files.of(exceptionFile), rules)
+	}
 	if err := errors.Join(ruleErr, exceptionErr, checkReferences(compiler, data), checkNegations(compiler, data)); err != nil {
 		return nil, nil, err
 	}
@@ -95,16 +100,28 @@ func parseModules(files fileSet) (map[string]*ast.Module, error) {
 	return modules, errors.Join(problems...)
 }
 
-// explain adds to OPA's message what a person coming from older policies needs.
+// explain takes OPA's errors apart, and adds what a person coming from older
+// policies needs.
 func explain(err error) error {
-	text := err.Error()
-	switch {
-	case strings.Contains(text, "keyword is required before"):
-		return fmt.Errorf("%w\n\tthis is Rego of before OPA 1.0; `opa fmt --write --v0-v1` rewrites it", err)
-	case strings.Contains(text, "undefined function"):
-		return fmt.Errorf("%w\n\tpolicies may not use the network, the clock (use input.now), chance, or the process environment", err)
+	var several ast.Errors
+	if !errors.As(err, &several) {
+		return err
 	}
-	return err
+	var parts []error
+	for _, part := range several {
+		parts = append(parts, fmt.Errorf("%w%s", part, advice(part.Message)))
+	}
+	return errors.Join(parts...)
+}
+
+func advice(message string) string {
+	switch {
+	case strings.Contains(message, "keyword is required before"), strings.Contains(message, "keyword must be used"):
+		return "\n\tthis is Rego of before OPA 1.0; `opa fmt --write --v0-v1` rewrites it"
+	case strings.Contains(message, "undefined function"):
+		return "\n\tpolicies may not use the network, the clock (use input.now), chance, or the process environment"
+	}
+	return ""
 }
 
 // findRules takes every package outside `lib` for a rule, reads its metadata,
@@ -218,24 +235,31 @@ func parseExceptions(files fileSet, rules []*rule) ([]policy.Exception, error) {
 	var exceptions []policy.Exception
 	var problems []error
 	for _, f := range files {
-		parsed, err := policy.ParseExceptions(f.name, f.content)
+		e, err := policy.ParseException(f.name, f.content)
 		if err != nil {
 			problems = append(problems, err)
+			continue
 		}
-		for _, e := range parsed {
-			i := slices.IndexFunc(rules, func(r *rule) bool { return r.ID == e.Rule })
-			switch {
-			case i < 0:
-				problems = append(problems, fmt.Errorf("%s:%d: exception %s: no rule %q in this bundle; want the id of one",
-					e.File, e.Line, e.Name, e.Rule))
-			case !rules[i].Waivable:
-				problems = append(problems, fmt.Errorf("%s:%d: exception %s: rule %s is not waivable; fix what breaks it",
-					e.File, e.Line, e.Name, e.Rule))
-			}
+		i := slices.IndexFunc(rules, func(r *rule) bool { return r.ID == e.Rule })
+		switch {
+		case i < 0:
+			problems = append(problems, fmt.Errorf("%s:%d: spec.rule: no rule %q in this bundle; %s",
+				e.File, e.Line, e.Rule, strictyaml.DidYouMean(e.Rule, idsOf(rules))))
+		case !rules[i].Waivable:
+			problems = append(problems, fmt.Errorf("%s:%d: spec.rule: %s is not waivable; fix what breaks it",
+				e.File, e.Line, e.Rule))
 		}
-		exceptions = append(exceptions, parsed...)
+		exceptions = append(exceptions, e)
 	}
 	return exceptions, errors.Join(problems...)
+}
+
+func idsOf(rules []*rule) []string {
+	ids := make([]string, 0, len(rules))
+	for _, r := range rules {
+		ids = append(ids, r.ID)
+	}
+	return ids
 }
 
 // at prints where something stands.

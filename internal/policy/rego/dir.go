@@ -33,6 +33,7 @@ const readAttempts = 5
 //	  - {key: pod-privileged-rule, path: pod/privileged/rule.rego}
 //	  - {key: params, path: params/data.yaml}
 func LoadDir(ctx context.Context, dir string, limits Limits) (*Bundle, error) {
+	limits = limits.withDefaults()
 	files, err := readDir(dir, limits)
 	if err != nil {
 		return nil, fmt.Errorf("read policies from %s: %w", dir, err)

@@ -12,7 +12,9 @@
 package rego
 
 import (
+	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"io/fs"
 	"slices"
@@ -23,11 +25,13 @@ import (
 	oparego "github.com/open-policy-agent/opa/v1/rego"
 	"github.com/open-policy-agent/opa/v1/storage"
 
+	"chaperone.dev/chaperone/internal/fault"
 	"chaperone.dev/chaperone/internal/manifest"
 	"chaperone.dev/chaperone/internal/policy"
 )
 
-// Limits bound what a bundle may hold and what judging by it may take.
+// Limits bound what a bundle may hold and what judging by it may take. Zero
+// fields are those of DefaultLimits.
 type Limits struct {
 	Files      int           // read from a bundle
 	FileBytes  int64         // of one file
@@ -45,6 +49,15 @@ func DefaultLimits() Limits {
 	return Limits{
 		Files: 4000, FileBytes: 1 << 20, Bytes: 16 << 20, Verify: 2 * time.Minute,
 		InputBytes: 64 << 20, Results: 10_000, Query: 5 * time.Second, Evaluation: time.Minute,
+	}
+}
+
+func (l Limits) withDefaults() Limits {
+	d := DefaultLimits()
+	return Limits{
+		Files: cmp.Or(l.Files, d.Files), FileBytes: cmp.Or(l.FileBytes, d.FileBytes), Bytes: cmp.Or(l.Bytes, d.Bytes),
+		Verify: cmp.Or(l.Verify, d.Verify), InputBytes: cmp.Or(l.InputBytes, d.InputBytes),
+		Results: cmp.Or(l.Results, d.Results), Query: cmp.Or(l.Query, d.Query), Evaluation: cmp.Or(l.Evaluation, d.Evaluation),
 	}
 }
 
@@ -85,6 +98,7 @@ var entrypoints = []struct {
 // Load reads a bundle from the root of fsys, compiles it and runs its own tests
 // and examples. The error tells everything that is wrong, with file and line.
 func Load(ctx context.Context, fsys fs.FS, limits Limits) (*Bundle, error) {
+	limits = limits.withDefaults()
 	files, err := readFiles(fsys, limits)
 	if err != nil {
 		return nil, fmt.Errorf("read policies: %w", err)
@@ -95,12 +109,20 @@ func Load(ctx context.Context, fsys fs.FS, limits Limits) (*Bundle, error) {
 func load(ctx context.Context, files fileSet, limits Limits) (*Bundle, error) {
 	b, modules, err := compile(ctx, files, limits)
 	if err != nil {
-		return nil, fmt.Errorf("compile policies: %w", err)
+		return nil, refused("compile policies", err)
 	}
 	if err := b.verify(ctx, files, modules); err != nil {
-		return nil, fmt.Errorf("test policies: %w", err)
+		return nil, refused("test policies", err)
 	}
 	return b, nil
+}
+
+// refused classifies: other content is needed, unless it was time that ran out.
+func refused(op string, err error) error {
+	if errors.Is(err, context.DeadlineExceeded) || errors.Is(err, context.Canceled) {
+		return fault.Retryable(op, "", err)
+	}
+	return fault.Terminal(op, "", err)
 }
 
 // Digest names the bundle: sha256 over the names and contents of its files.

@@ -3,8 +3,10 @@ package rego
 import (
 	"context"
 	"fmt"
+	"path/filepath"
 	"sync"
 
+	"chaperone.dev/chaperone/internal/fault"
 	"chaperone.dev/chaperone/internal/manifest"
 )
 
@@ -31,7 +33,10 @@ type Status struct {
 // NewStore follows the policies in dir. It holds no bundle before the first
 // Reload.
 func NewStore(dir string, limits Limits) *Store {
-	return &Store{dir: dir, limits: limits}
+	if absolute, err := filepath.Abs(dir); err == nil {
+		dir = absolute // events name files by the path that was watched
+	}
+	return &Store{dir: filepath.Clean(dir), limits: limits.withDefaults()}
 }
 
 // Current is the bundle in force, or nil when none was ever accepted. Without a
@@ -61,7 +66,7 @@ func (s *Store) Reload(ctx context.Context) (changed bool, err error) {
 	}
 	digest := files.digest()
 	before := s.Status()
-	switch digest {
+	switch digest { // never empty
 	case before.Digest:
 		return s.accept(nil, digest), nil
 	case before.Refused:
@@ -73,6 +78,9 @@ func (s *Store) Reload(ctx context.Context) (changed bool, err error) {
 		return false, fmt.Errorf("reload policies: %w", ctx.Err())
 	}
 	if err != nil {
+		if !fault.IsTerminal(err) {
+			digest = "" // time ran out: the same content is tried again
+		}
 		return s.refuse(digest, fmt.Errorf("%s: %w", s.dir, err))
 	}
 	return s.accept(bundle, digest), nil

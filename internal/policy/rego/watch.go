@@ -48,9 +48,7 @@ func (s *Store) Watch(ctx context.Context, poll time.Duration, changed func(Stat
 				continue
 			}
 			w.awaitQuiet(ctx)
-		case err := <-w.errors():
-			// The queue overflowed or a directory is gone: look for oneself.
-			w.lost = err
+		case <-w.errors(): // the queue overflowed: look for oneself
 		}
 		w.reload(ctx)
 	}
@@ -63,7 +61,7 @@ type watching struct {
 	store   *Store
 	changed func(Status)
 	watcher *fsnotify.Watcher
-	lost    error
+	real    string // the directory without symbolic links: events name it so
 }
 
 func (w *watching) events() <-chan fsnotify.Event {
@@ -94,12 +92,7 @@ func (w *watching) reload(ctx context.Context) {
 		return
 	}
 	w.close()
-	err := w.watch()
-	if err == nil && w.lost != nil {
-		err = fmt.Errorf("watch %s: %w", w.store.dir, w.lost)
-	}
-	w.lost = nil
-	watchChanged := w.store.setWatchErr(err)
+	watchChanged := w.store.setWatchErr(w.watch())
 	// Its error is in the Status that changed is told.
 	changed, _ := w.store.Reload(ctx)
 	if (changed || watchChanged) && ctx.Err() == nil && w.changed != nil {
@@ -114,7 +107,15 @@ func (w *watching) watch() error {
 	}
 	w.watcher = watcher
 	// The parent sees the directory itself being replaced, or appearing.
-	if err := watcher.Add(filepath.Dir(filepath.Clean(w.store.dir))); err != nil {
+	if err := watcher.Add(filepath.Dir(w.store.dir)); err != nil {
+		return fmt.Errorf("watch %s: %w", w.store.dir, err)
+	}
+	// Walking does not follow a link at its root, but the directory may be one.
+	w.real, err = filepath.EvalSymlinks(w.store.dir)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil // its parent will tell
+	}
+	if err != nil {
 		return fmt.Errorf("watch %s: %w", w.store.dir, err)
 	}
 	return w.watchTree()
@@ -130,7 +131,7 @@ func (w *watching) watchTree() error {
 			return err
 		case !entry.IsDir():
 			return nil
-		case name != w.store.dir && strings.HasPrefix(entry.Name(), "."):
+		case name != w.real && strings.HasPrefix(entry.Name(), "."):
 			return fs.SkipDir
 		case watched >= maxWatched:
 			return fmt.Errorf("more than %d directories", maxWatched)
@@ -141,7 +142,7 @@ func (w *watching) watchTree() error {
 		}
 		return nil
 	}
-	if err := filepath.WalkDir(w.store.dir, walk); err != nil {
+	if err := filepath.WalkDir(w.real, walk); err != nil {
 		return fmt.Errorf("watch %s: %w", w.store.dir, err)
 	}
 	return nil
@@ -149,8 +150,10 @@ func (w *watching) watchTree() error {
 
 // concerns leaves out what happens beside the directory in its parent.
 func (w *watching) concerns(name string) bool {
-	dir := filepath.Clean(w.store.dir)
-	return name == dir || strings.HasPrefix(name, dir+string(filepath.Separator))
+	within := func(dir string) bool {
+		return name == dir || strings.HasPrefix(name, dir+string(filepath.Separator))
+	}
+	return within(w.store.dir) || (w.real != "" && within(w.real))
 }
 
 // awaitQuiet returns when no event came for a while.
@@ -172,8 +175,7 @@ func (w *watching) awaitQuiet(ctx context.Context) {
 				return
 			}
 			quiet.Reset(settle)
-		case err := <-w.errors():
-			w.lost = err
+		case <-w.errors():
 		}
 	}
 }

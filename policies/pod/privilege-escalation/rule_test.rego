@@ -1,0 +1,20 @@
+package pod.privilege_escalation_test
+
+import data.pod.privilege_escalation
+
+deployment(spec) := {
+	"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": "api"},
+	"spec": {"template": {"spec": spec}},
+}
+
+test_only_false_is_enough if {
+	contexts := [null, {}, {"allowPrivilegeEscalation": null}, {"allowPrivilegeEscalation": true}]
+	every context in contexts {
+		spec := {"containers": [{"name": "app", "securityContext": context}]}
+		count(privilege_escalation.deny) == 1 with input.object as deployment(spec)
+	}
+}
+
+test_windows_has_none if {
+	count(privilege_escalation.deny) == 0 with input.object as deployment({"os": {"name": "windows"}, "containers": [{"name": "app"}]})
+}
