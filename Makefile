@@ -107,12 +107,12 @@ fmt: ## format every Go file
 cluster:
 	@mkdir -p "$(dir $(CLUSTER))"
 	@cd $(NESTED) && { $(NESTED_GO) build -v -o "$(CLUSTER)" . 2>&1 || echo '!failed'; } | awk ' \
-		/^!failed$$/ {exit 1} \
+		/^!failed$$/ {failed = 1; next} \
 		/^[a-z0-9.]+(\/[^ ]*)?$$/ {if (!n++) print "building the local cluster: minutes the first time, seconds later"; \
 			if (n % 100 == 0) print "  " n " packages compiled"; fflush(); next} \
 		/^go: downloading/ {if (!d++) {print "downloading modules"; fflush()}; next} \
 		{print; fflush()} \
-		END {if (n) print "built the local cluster"}' >&2
+		END {if (failed) exit 1; if (n) print "built the local cluster"}' >&2
 
 .PHONY: race-notice
 race-notice:

@@ -117,7 +117,7 @@ func TestPrecedence(t *testing.T) {
 
 func TestPlaces(t *testing.T) {
 	t.Parallel()
-	environ := []string{"CHAPERONE_CONFIG=/e.yaml", "CHAPERONE_SETTINGS=/e"}
+	environ := []string{"CHAPERONE_CONFIG=/e.yaml", "CHAPERONE_SETTINGS=/e", "CHAPERONE_LOCALCLUSTER=/bin/x"}
 	for _, test := range []struct {
 		flags          map[string]string
 		environ        []string

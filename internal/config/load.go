@@ -23,6 +23,10 @@ const (
 	EnvSettings  = envPrefix + "SETTINGS"
 )
 
+// noSettings are variables of ours that set nothing: the places above, and the
+// program that the tests and the tour use as their cluster.
+var noSettings = []string{EnvFile, EnvSettings, envPrefix + "LOCALCLUSTER"}
+
 // Input is what the places of settings hold. Reading them is the caller's.
 type Input struct {
 	Flags    map[string]string // those given, by name without dashes
@@ -116,8 +120,9 @@ func readEnviron(c *Config, environ []string) error {
 		byName[s.Env()] = s
 	}
 	given := variables(environ)
-	delete(given, EnvFile)
-	delete(given, EnvSettings)
+	for _, name := range noSettings {
+		delete(given, name)
+	}
 	var problems []error
 	for _, name := range slices.Sorted(maps.Keys(given)) {
 		if _, known := byName[name]; !known && serviceLink.MatchString(name) {
