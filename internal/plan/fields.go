@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"slices"
+	"strings"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"sigs.k8s.io/structured-merge-diff/v6/fieldpath"
@@ -252,14 +253,17 @@ func show(v any) string {
 	if v == nil {
 		return ""
 	}
-	text, err := json.Marshal(v)
-	if err != nil {
+	var buffer bytes.Buffer
+	encoder := json.NewEncoder(&buffer)
+	encoder.SetEscapeHTML(false) // for people, and a redaction mark has angle brackets
+	if err := encoder.Encode(v); err != nil {
 		return "(cannot be shown)"
 	}
-	if runes := []rune(string(text)); len(runes) > maxShown {
+	text := strings.TrimSpace(buffer.String())
+	if runes := []rune(text); len(runes) > maxShown {
 		return string(runes[:maxShown]) + "…"
 	}
-	return string(text)
+	return text
 }
 
 // pathText is the path as people write it: spec.template.spec.containers[name=api].image.

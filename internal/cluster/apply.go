@@ -1,0 +1,278 @@
+package cluster
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+
+	"chaperone.dev/chaperone/internal/fault"
+	"chaperone.dev/chaperone/internal/inventory"
+	"chaperone.dev/chaperone/internal/manifest"
+	"chaperone.dev/chaperone/internal/plan"
+)
+
+// Result is what an apply did.
+type Result struct {
+	Counts  map[plan.Action]int // carried out, by action; unchanged ones included
+	Objects []manifest.ID       // of the release, in apply order
+}
+
+// Apply carries out a plan that Plan made: what could not be tried before is
+// tried as soon as it can be, the inventory is written, then the stages are
+// applied one after the other. It does not delete; Prune does, later.
+//
+// progress, if not nil, is told of every change that was made or failed, one
+// call at a time. A terminal error wraps *plan.Rejected or *plan.Refusal, or
+// tells of a failed hook; after any other the same release can be planned and
+// applied again and goes on where it stopped.
+func (c *Cluster) Apply(ctx context.Context, w Owner, p plan.Plan, progress func(plan.Change, error)) (Result, error) {
+	if p.Refused != nil {
+		return Result{}, fault.Terminal("", "", p.Refused)
+	}
+	if err := w.check(); err != nil {
+		return Result{}, fault.Terminal("apply", "", err)
+	}
+	if progress == nil {
+		progress = func(plan.Change, error) {}
+	}
+	a := &applier{c: c, w: w, progress: progress, done: map[manifest.ID]outcome{}}
+	a.changes = slices.DeleteFunc(slices.Clone(p.Changes), func(change plan.Change) bool {
+		return !slices.Contains([]plan.Action{plan.Create, plan.Update, plan.Replace, plan.Unchanged}, change.Action)
+	})
+	err := a.run(ctx)
+	if a.inventory.parent != nil && ctx.Err() == nil {
+		// Also after a failure: what was created is known by its UID from here on.
+		err = errors.Join(err, a.record(ctx))
+	}
+	return a.result(), err
+}
+
+// applier is one apply under way.
+type applier struct {
+	c         *Cluster
+	w         Owner
+	changes   []plan.Change
+	progress  func(plan.Change, error)
+	inventory stored
+	done      map[manifest.ID]outcome
+}
+
+// outcome is what became of one change.
+type outcome struct {
+	uid     string
+	applied string // digest, of a Job
+}
+
+func (a *applier) run(ctx context.Context) error {
+	if err := a.try(ctx, func(change plan.Change) bool { return !change.Staged }); err != nil {
+		return err
+	}
+	if err := a.prepareHome(ctx); err != nil {
+		return err
+	}
+	if err := a.writeDown(ctx); err != nil {
+		return err
+	}
+	for stage := manifest.StageFoundation; stage <= manifest.StagePostDeploy; stage++ {
+		if err := a.stage(ctx, stage); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (a *applier) stage(ctx context.Context, stage manifest.Stage) error {
+	var first, then []plan.Change
+	for _, change := range a.changes {
+		switch {
+		case change.Stage != stage:
+		case plan.IsBinding(change.ID.GroupKind()):
+			// Refused while the role that it refers to is not there.
+			then = append(then, change)
+		default:
+			first = append(first, change)
+		}
+	}
+	for _, wave := range [][]plan.Change{first, then} {
+		if err := a.wave(ctx, wave); err != nil {
+			return err
+		}
+	}
+	switch stage {
+	case manifest.StageFoundation:
+		if err := a.c.waitFoundation(ctx, first); err != nil {
+			return err
+		}
+		// The last moment before anything that serves traffic is touched.
+		return a.try(ctx, func(change plan.Change) bool { return change.Staged && !a.needsRole(change) })
+	case manifest.StagePreDeploy, manifest.StagePostDeploy:
+		return a.hooks(ctx, first)
+	}
+	return nil
+}
+
+// needsRole reports whether a change was staged because of something that is
+// applied with the configuration, not before it.
+func (a *applier) needsRole(change plan.Change) bool {
+	gk := change.ID.GroupKind()
+	return plan.IsBinding(gk) || gk.Group == "" && gk.Kind == "Pod"
+}
+
+// try is the dry run of those changes that were not tried yet.
+func (a *applier) try(ctx context.Context, which func(plan.Change) bool) error {
+	var untried []plan.Change
+	for _, change := range a.changes {
+		writes := change.Action == plan.Create || change.Action == plan.Update
+		if _, done := a.done[change.ID]; writes && !change.Tried && !done && which(change) {
+			untried = append(untried, change)
+		}
+	}
+	_, err := a.each(ctx, untried, func(ctx context.Context, change plan.Change) (outcome, error) {
+		return outcome{}, a.tryOne(ctx, change)
+	})
+	return rejection(err, len(a.done) > 0)
+}
+
+func (a *applier) tryOne(ctx context.Context, change plan.Change) error {
+	k, err := a.kind(ctx, change)
+	if err != nil {
+		return err
+	}
+	_, err = a.c.apply(ctx, k, change.Object, true)
+	return failed("dry run", change.ID, err)
+}
+
+func (a *applier) kind(ctx context.Context, change plan.Change) (kind, error) {
+	k, err := a.c.kinds.find(ctx, change.ID.GroupKind(), change.Object.GroupVersionKind().Version)
+	if errors.Is(err, errUnknownKind) {
+		return k, fault.Terminal("", change.ID.String(), err)
+	}
+	return k, err
+}
+
+// prepareHome creates the namespace that the inventory lives in, when it comes
+// with the release. It is the one thing applied before it is written down; a
+// Namespace is not pruned by itself, so nothing is lost by that.
+func (a *applier) prepareHome(ctx context.Context) error {
+	home := manifest.ID{Kind: "Namespace", Name: a.w.Namespace}
+	for _, change := range a.changes {
+		if change.ID != home || change.Action != plan.Create {
+			continue
+		}
+		if err := a.wave(ctx, []plan.Change{change}); err != nil {
+			return err
+		}
+		return a.c.waitFoundation(ctx, []plan.Change{change})
+	}
+	return nil
+}
+
+// writeDown merges the release into the inventory before anything is applied.
+func (a *applier) writeDown(ctx context.Context) error {
+	old, err := a.c.loadInventory(ctx, a.w)
+	if err != nil {
+		return err
+	}
+	next := old.Inventory
+	entries := make([]inventory.Entry, 0, len(a.changes))
+	for _, change := range a.changes {
+		if change.Action == plan.Create || change.Action == plan.Replace {
+			// It will be another object: what was known of the last one of
+			// this name must not pass for knowledge of it.
+			next = next.Drop(change.ID)
+		}
+		entries = append(entries, a.entry(old.Inventory, change))
+	}
+	a.inventory, err = a.c.saveInventory(ctx, a.w, old, next.Merge(entries))
+	if apierrors.IsNotFound(err) {
+		return fault.Terminal("", "Namespace/"+a.w.Namespace,
+			errors.New("there is no such namespace; create it, or render it in the release and name it in target.allow"))
+	}
+	return err
+}
+
+func (a *applier) entry(old inventory.Inventory, change plan.Change) inventory.Entry {
+	e := inventory.Entry{ID: change.ID, Version: change.Object.GroupVersionKind().Version, Release: a.w.Release}
+	if known, found := old.Get(change.ID); found && change.Action == plan.Unchanged {
+		e.Release = known.Release
+	}
+	if change.Action == plan.Unchanged || change.Action == plan.Update {
+		e.UID = change.UID
+	}
+	return e
+}
+
+// record adds what the apply has learned to the inventory.
+func (a *applier) record(ctx context.Context) error {
+	entries := make([]inventory.Entry, 0, len(a.done))
+	for id, o := range a.done {
+		if e, found := a.inventory.Get(id); found {
+			e.UID = o.uid
+			if o.applied != "" {
+				e.Applied = o.applied
+			}
+			entries = append(entries, e)
+		}
+	}
+	saved, err := a.c.saveInventory(ctx, a.w, a.inventory, a.inventory.Merge(entries))
+	a.inventory = saved
+	return err
+}
+
+func (a *applier) result() Result {
+	r := Result{Counts: map[plan.Action]int{}}
+	for _, change := range a.changes {
+		r.Objects = append(r.Objects, change.ID)
+		_, done := a.done[change.ID]
+		if done || change.Action == plan.Unchanged {
+			r.Counts[change.Action]++
+		}
+	}
+	return r
+}
+
+// rejection gathers terminal refusals into one error that names every object.
+func rejection(err error, touched bool) error {
+	rejected := plan.Rejected{Touched: touched}
+	for _, part := range parts(err) {
+		var classified *fault.Error
+		if !fault.IsTerminal(part) || !errors.As(part, &classified) {
+			continue
+		}
+		var one changeError
+		if errors.As(part, &one) {
+			rejected.Objects = append(rejected.Objects, plan.Rejection{ID: one.id, Err: classified.Err})
+		}
+	}
+	if len(rejected.Objects) == 0 {
+		return err
+	}
+	return fault.Terminal("", "", &rejected)
+}
+
+func parts(err error) []error {
+	if joined, isJoined := err.(interface{ Unwrap() []error }); isJoined {
+		return joined.Unwrap()
+	}
+	if err == nil {
+		return nil
+	}
+	return []error{err}
+}
+
+// changeError is an error about one change.
+type changeError struct {
+	id  manifest.ID
+	err error
+}
+
+func (e changeError) Error() string { return e.err.Error() }
+func (e changeError) Unwrap() error { return e.err }
+
+// hookError is a hook that ran and failed.
+func hookError(id manifest.ID, message string) error {
+	return fault.Terminal("hook", id.String(), fmt.Errorf("the Job failed: %s", shorten(message, maxAnswer)))
+}

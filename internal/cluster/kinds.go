@@ -1,0 +1,171 @@
+package cluster
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"sync"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/client-go/discovery"
+
+	"chaperone.dev/chaperone/internal/fault"
+)
+
+// kind is how a kind is reached.
+type kind struct {
+	resource   schema.GroupVersionResource
+	namespaced bool
+}
+
+// kinds knows which kinds the cluster serves. A group whose API service is
+// down does not hide the others; it is remembered as unknown, which is not the
+// same as absent.
+type kinds struct {
+	client *discovery.DiscoveryClient
+
+	mu     sync.Mutex
+	served map[schema.GroupKind]served
+	broken map[string]error // by group
+	loaded bool
+}
+
+// served is one kind in its versions, the preferred one first.
+type served struct {
+	versions []string
+	byName   map[string]kind
+}
+
+func newKinds(client *discovery.DiscoveryClient) *kinds { return &kinds{client: client} }
+
+// errUnknownKind says that the cluster does not serve a kind, for certain.
+var errUnknownKind = errors.New("the cluster has no such kind")
+
+// find resolves a kind, in the given version or, for "", the preferred one,
+// from what was seen last. The error is errUnknownKind where the cluster, all
+// of it in sight, has no such kind.
+func (k *kinds) find(ctx context.Context, gk schema.GroupKind, version string) (kind, error) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if !k.loaded {
+		if err := k.load(ctx); err != nil {
+			return kind{}, err
+		}
+	}
+	if found, ok := k.lookup(gk, version); ok {
+		return found, nil
+	}
+	if err := k.broken[gk.Group]; err != nil {
+		return kind{}, fault.Retryable("discover", gk.String(), fmt.Errorf("the API service of group %s does not answer: %w", gk.Group, err))
+	}
+	return kind{}, fmt.Errorf("%s: %w", describeKind(gk, version), errUnknownKind)
+}
+
+func describeKind(gk schema.GroupKind, version string) string {
+	if version == "" {
+		return gk.String()
+	}
+	return gk.Kind + " in " + schema.GroupVersion{Group: gk.Group, Version: version}.String()
+}
+
+func (k *kinds) lookup(gk schema.GroupKind, version string) (kind, bool) {
+	s, found := k.served[gk]
+	if !found {
+		return kind{}, false
+	}
+	if version == "" {
+		version = s.versions[0]
+	}
+	reached, ok := s.byName[version]
+	return reached, ok
+}
+
+// refresh looks at the cluster again. Every plan begins with it, so that a
+// broken or vanished API is known before anything is judged missing.
+func (k *kinds) refresh(ctx context.Context) error {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	return k.load(ctx)
+}
+
+// partial reports whether a part of the API was out of sight when last looked.
+func (k *kinds) partial() bool {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	return len(k.broken) > 0
+}
+
+func (k *kinds) load(ctx context.Context) error {
+	groups, lists, err := k.client.ServerGroupsAndResourcesWithContext(ctx)
+	broken := map[string]error{}
+	var failed *discovery.ErrGroupDiscoveryFailed
+	switch {
+	case errors.As(err, &failed):
+		for gv, cause := range failed.Groups {
+			broken[gv.Group] = cause
+		}
+	case err != nil:
+		return fault.Retryable("discover", "", fmt.Errorf("ask the cluster for its kinds: %w", err))
+	}
+	k.served, k.broken, k.loaded = index(groups, lists), broken, true
+	return nil
+}
+
+func index(groups []*metav1.APIGroup, lists []*metav1.APIResourceList) map[schema.GroupKind]served {
+	byVersion := map[string]*metav1.APIResourceList{}
+	for _, list := range lists {
+		byVersion[list.GroupVersion] = list
+	}
+	all := map[schema.GroupKind]served{}
+	for _, group := range groups {
+		for _, gv := range inPreference(group) {
+			list := byVersion[gv.String()]
+			if list == nil {
+				continue
+			}
+			for _, resource := range list.APIResources {
+				add(all, gv, resource)
+			}
+		}
+	}
+	return all
+}
+
+func add(all map[schema.GroupKind]served, gv schema.GroupVersion, resource metav1.APIResource) {
+	isMain := !strings.Contains(resource.Name, "/") && slices.Contains(resource.Verbs, "get")
+	if !isMain {
+		return // subresources, and kinds that are only ever posted
+	}
+	gk := schema.GroupKind{Group: gv.Group, Kind: resource.Kind}
+	s := all[gk]
+	if s.byName == nil {
+		s.byName = map[string]kind{}
+	}
+	if _, known := s.byName[gv.Version]; known {
+		return
+	}
+	s.versions = append(s.versions, gv.Version)
+	s.byName[gv.Version] = kind{resource: gv.WithResource(resource.Name), namespaced: resource.Namespaced}
+	all[gk] = s
+}
+
+func inPreference(group *metav1.APIGroup) []schema.GroupVersion {
+	versions := []schema.GroupVersion{{Group: group.Name, Version: group.PreferredVersion.Version}}
+	for _, v := range group.Versions {
+		if v.Version != group.PreferredVersion.Version {
+			versions = append(versions, schema.GroupVersion{Group: group.Name, Version: v.Version})
+		}
+	}
+	return versions
+}
+
+// brokenGroups are those whose API service does not answer, sorted.
+func (k *kinds) brokenGroups() []string {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	return slices.Sorted(maps.Keys(k.broken))
+}

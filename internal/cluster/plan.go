@@ -1,0 +1,246 @@
+package cluster
+
+import (
+	"context"
+	"errors"
+	"sync"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"golang.org/x/sync/errgroup"
+
+	"chaperone.dev/chaperone/internal/fault"
+	"chaperone.dev/chaperone/internal/inventory"
+	"chaperone.dev/chaperone/internal/manifest"
+	"chaperone.dev/chaperone/internal/plan"
+)
+
+// Plan compares a release with what is on the cluster. Everything that would
+// change is tried in a dry run; nothing is changed. The error is terminal and
+// wraps a *plan.Refusal or a *plan.Rejected where the release itself is at
+// fault; the plan is then for showing only.
+func (c *Cluster) Plan(ctx context.Context, w Owner, desired manifest.Set) (plan.Plan, error) {
+	return c.plan(ctx, w, desired, w.Restoring)
+}
+
+// Drift is what an environment would have to put back, for a release that is
+// applied already: objects that are gone, and fields of ours that others
+// changed. Hooks are not part of it: they belong to a release's beginning.
+func (c *Cluster) Drift(ctx context.Context, w Owner, desired manifest.Set) ([]plan.Change, error) {
+	p, err := c.plan(ctx, w, desired, true)
+	if err != nil {
+		return nil, err
+	}
+	return p.Applies(), nil
+}
+
+func (c *Cluster) plan(ctx context.Context, w Owner, desired manifest.Set, skipHooks bool) (plan.Plan, error) {
+	if err := w.check(); err != nil {
+		return plan.Plan{}, fault.Terminal("plan", "", err)
+	}
+	if err := c.kinds.refresh(ctx); err != nil {
+		return plan.Plan{}, err
+	}
+	owned, err := c.loadInventory(ctx, w)
+	if err != nil {
+		return plan.Plan{}, err
+	}
+	r, err := c.resolve(ctx, w, desired)
+	if err != nil {
+		return plan.Plan{}, err
+	}
+	seen, err := c.look(ctx, w, r, owned.Inventory)
+	if err != nil {
+		return plan.Plan{}, err
+	}
+	p, err := plan.Build(plan.Input{Owner: w.plan(), Guards: c.guards(w), Manager: c.options.FieldManager,
+		Redact: *c.options.Redactor, Desired: r.set, Owned: asOwned(owned.Entries()), Seen: seen, SkipHooks: skipHooks})
+	return p, fault.Terminal("", "", err)
+}
+
+func asOwned(entries []inventory.Entry) []plan.Owned {
+	owned := make([]plan.Owned, len(entries))
+	for i, e := range entries {
+		owned[i] = plan.Owned{ID: e.ID, UID: e.UID, Applied: e.Applied, Kept: e.Kept}
+	}
+	return owned
+}
+
+// look reads and tries everything that a plan is about.
+func (c *Cluster) look(ctx context.Context, w Owner, r release, owned inventory.Inventory) (map[manifest.ID]plan.Seen, error) {
+	var wants []want
+	for id, k := range r.kinds {
+		// What is not under our label is met in the dry run, without a request
+		// of its own.
+		wants = append(wants, want{id: id, kind: k})
+	}
+	left, err := c.wantEntries(ctx, owned.Unwanted(r.set))
+	if err != nil {
+		return nil, err
+	}
+	read, err := c.read(ctx, w, append(wants, left...))
+	if err != nil {
+		return nil, err
+	}
+	t := trial{c: c, w: w, release: r, read: read, scaled: plan.Scaled(r.set.Objects()), seen: map[manifest.ID]plan.Seen{}}
+	for _, one := range left {
+		t.seen[one.id] = plan.Seen{Live: read.live[one.id]}
+	}
+	return t.seen, t.run(ctx)
+}
+
+// wantEntries resolves entries that are not rendered any more. One whose kind
+// is gone is gone with it; one whose API does not answer is left out too, and
+// Guards.Partial keeps it from being taken for gone.
+func (c *Cluster) wantEntries(ctx context.Context, entries []inventory.Entry) ([]want, error) {
+	var wants []want
+	for _, e := range entries {
+		k, err := c.kinds.find(ctx, e.GroupKind(), e.Version)
+		if errors.Is(err, errUnknownKind) {
+			k, err = c.kinds.find(ctx, e.GroupKind(), "")
+		}
+		if errors.Is(err, errUnknownKind) || err != nil && c.kinds.partial() {
+			continue
+		}
+		if err != nil {
+			return nil, err
+		}
+		wants = append(wants, want{id: e.ID, kind: k, certain: true})
+	}
+	return wants, nil
+}
+
+// trial finds out what applying each object of a release would do.
+type trial struct {
+	c       *Cluster
+	w       Owner
+	release release
+	read    *reader
+	scaled  map[manifest.ID]bool
+
+	mu   sync.Mutex
+	seen map[manifest.ID]plan.Seen
+}
+
+func (t *trial) run(ctx context.Context) error {
+	group, ctx := errgroup.WithContext(ctx)
+	group.SetLimit(t.c.options.Workers)
+	for _, o := range t.release.set.Objects() {
+		group.Go(func() error {
+			seen, err := t.look(ctx, o)
+			if err != nil {
+				return err
+			}
+			t.mu.Lock()
+			defer t.mu.Unlock()
+			t.seen[manifest.IDOf(o)] = seen
+			return nil
+		})
+	}
+	return group.Wait()
+}
+
+func (t *trial) look(ctx context.Context, o *manifest.Object) (plan.Seen, error) {
+	id := manifest.IDOf(o)
+	seen := plan.Seen{Live: t.read.live[id], Send: o}
+	switch {
+	case t.release.rejected[id] != nil:
+		seen.Rejected = t.release.rejected[id]
+		return seen, nil
+	case t.release.later[id] || seen.Live == nil && t.namespaceComes(id):
+		seen.Staged = true
+		return seen, nil
+	case seen.Live != nil && seen.Live.GetDeletionTimestamp() != nil:
+		return seen, nil
+	case manifest.StageOf(o) == manifest.StageRollback:
+		return seen, nil
+	}
+	if seen.Live != nil {
+		seen.Send = t.sent(o, seen.Live)
+		if plan.Same(seen.Live, seen.Send, t.c.options.FieldManager) {
+			seen.Same = true
+			return seen, nil
+		}
+	}
+	return t.try(ctx, seen)
+}
+
+// namespaceComes reports whether the object's namespace is part of the release
+// and not there yet.
+func (t *trial) namespaceComes(id manifest.ID) bool {
+	namespace := manifest.ID{Kind: "Namespace", Name: id.Namespace}
+	_, rendered := t.release.set.Get(namespace)
+	return rendered && t.read.live[namespace] == nil
+}
+
+func (t *trial) sent(o, live *manifest.Object) *manifest.Object {
+	if t.scaled[manifest.IDOf(o)] {
+		return plan.YieldReplicas(o, live, t.c.options.FieldManager)
+	}
+	return o
+}
+
+func (t *trial) try(ctx context.Context, seen plan.Seen) (plan.Seen, error) {
+	id := manifest.IDOf(seen.Send)
+	k := t.release.kinds[id]
+	tried, err := t.c.apply(ctx, k, seen.Send, true)
+	if err != nil && !refusedForGood(err) {
+		return seen, failed("dry run", id, err)
+	}
+	// The answer to a dry run that would create has no resourceVersion.
+	hidden := seen.Live == nil && !t.read.sure[id] && (err != nil || tried.GetResourceVersion() != "")
+	if hidden {
+		if seen.Live, err = t.c.get(ctx, k, id); err != nil {
+			return seen, err
+		}
+		if seen.Live != nil {
+			seen.Send = t.sent(seen.Send, seen.Live)
+		}
+		if tried, err = t.c.apply(ctx, k, seen.Send, true); err != nil && !refusedForGood(err) {
+			return seen, failed("dry run", id, err)
+		}
+	}
+	if err == nil {
+		seen.Tried = tried
+		return seen, nil
+	}
+	return t.rejected(ctx, seen, k, err)
+}
+
+// rejected looks closer at a refusal that a replacement could overcome: what
+// is deleted first must at least be acceptable afterwards. It is tried under
+// another name, as its own is still taken.
+func (t *trial) rejected(ctx context.Context, seen plan.Seen, k kind, refusal error) (plan.Seen, error) {
+	id := manifest.IDOf(seen.Send)
+	seen.Rejected = answer(id, refusal)
+	if !immutable(refusal) || !plan.Replaceable(seen.Send) {
+		return seen, nil
+	}
+	other := seen.Send.DeepCopy()
+	other.SetName("chaperone-try-" + manifest.DigestBytes([]byte(id.String())).Short())
+	tried, err := t.c.apply(ctx, k, other, true)
+	switch {
+	case err == nil:
+		seen.Tried, seen.Immutable = tried, true
+	case refusedForGood(err):
+		seen.Rejected = answer(id, err)
+	default:
+		return seen, failed("dry run", id, err)
+	}
+	return seen, nil
+}
+
+// apply sends one object. Force settles conflicts with other managers in
+// favour of Git; whose object it is was decided before.
+func (c *Cluster) apply(ctx context.Context, k kind, o *manifest.Object, dryRun bool) (*manifest.Object, error) {
+	options := metav1.ApplyOptions{FieldManager: c.options.FieldManager, Force: true}
+	if dryRun {
+		options.DryRun = []string{metav1.DryRunAll}
+	}
+	var applied *manifest.Object
+	err := c.retry(ctx, func(ctx context.Context) (err error) {
+		applied, err = c.at(k, manifest.IDOf(o)).Apply(ctx, o.GetName(), o, options)
+		return err
+	})
+	return applied, err
+}

@@ -1,0 +1,149 @@
+package cluster
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"sync"
+
+	"golang.org/x/sync/errgroup"
+
+	"chaperone.dev/chaperone/internal/fault"
+	"chaperone.dev/chaperone/internal/inventory"
+	"chaperone.dev/chaperone/internal/manifest"
+	"chaperone.dev/chaperone/internal/plan"
+)
+
+// PruneResult is what became of the owned objects that are not rendered.
+type PruneResult struct {
+	Deleted   []manifest.ID // confirmed; out of the inventory
+	Forgotten []manifest.ID // gone before, or somebody else's by now; out of the inventory
+	Kept      []Left        // protected; still in the inventory
+	Pending   []Left        // deletion asked for and not confirmed, or not possible now; still in the inventory
+}
+
+// Left is an object that is still there, and why.
+type Left struct {
+	ID     manifest.ID
+	Reason string // a plan.Reason… constant, or a sentence
+}
+
+// Prune deletes what the environment owns and keep does not hold. Call it
+// last, with the release that was just verified, whole; also names objects
+// that something else still needs, last good for instance. It deletes by UID
+// and from the inventory only, and waits a bounded time for each wave. An
+// error says that some object could not be asked about or deleted; it stays in
+// the inventory for the next call, and the others are seen to all the same.
+func (c *Cluster) Prune(ctx context.Context, w Owner, keep manifest.Set, also ...manifest.ID) (PruneResult, error) {
+	if err := c.kinds.refresh(ctx); err != nil {
+		return PruneResult{}, err
+	}
+	owned, err := c.loadInventory(ctx, w)
+	if err != nil {
+		return PruneResult{}, err
+	}
+	r, err := c.resolve(ctx, w, keep)
+	if err != nil {
+		return PruneResult{}, err
+	}
+	unwanted := slices.DeleteFunc(owned.Unwanted(r.set), func(e inventory.Entry) bool { return slices.Contains(also, e.ID) })
+	if len(unwanted) == 0 {
+		return PruneResult{}, nil
+	}
+	wants, err := c.wantEntries(ctx, unwanted)
+	if err != nil {
+		return PruneResult{}, err
+	}
+	read, err := c.read(ctx, w, wants)
+	if err != nil {
+		return PruneResult{}, err // what could not be read is not known to be ours
+	}
+	changes, refusal := plan.Prune(w.plan(), c.guards(w), keep.Len(), asOwned(owned.Entries()), asOwned(unwanted), read.live)
+	if refusal != nil {
+		return PruneResult{}, fault.Terminal("", "", refusal)
+	}
+	p := pruner{c: c, kinds: map[manifest.ID]kind{}}
+	for _, one := range wants {
+		p.kinds[one.id] = one.kind
+	}
+	failures := p.run(ctx, changes)
+	_, err = c.saveInventory(ctx, w, owned, p.left(owned.Inventory))
+	return p.result, errors.Join(failures, err)
+}
+
+// pruner is one prune under way.
+type pruner struct {
+	c     *Cluster
+	kinds map[manifest.ID]kind
+
+	mu     sync.Mutex
+	result PruneResult
+	errs   []error
+}
+
+// run goes through the deletions stage by stage, in the reverse of apply
+// order; plan.Prune has sorted them so.
+func (p *pruner) run(ctx context.Context, changes []plan.Change) error {
+	for start := 0; start < len(changes); {
+		end := start
+		for end < len(changes) && changes[end].Action == changes[start].Action && changes[end].Stage == changes[start].Stage {
+			end++
+		}
+		p.wave(ctx, changes[start:end])
+		start = end
+	}
+	return errors.Join(p.errs...)
+}
+
+func (p *pruner) wave(ctx context.Context, changes []plan.Change) {
+	var group errgroup.Group
+	group.SetLimit(p.c.options.Workers)
+	for _, change := range changes {
+		switch change.Action {
+		case plan.Forget:
+			p.result.Forgotten = append(p.result.Forgotten, change.ID)
+		case plan.Keep:
+			p.result.Kept = append(p.result.Kept, Left{change.ID, change.Reason})
+		default:
+			group.Go(func() error { p.delete(ctx, change); return nil })
+		}
+	}
+	_ = group.Wait() // failures are in errs
+}
+
+func (p *pruner) delete(ctx context.Context, change plan.Change) {
+	k := p.kinds[change.ID]
+	foreign, err := p.c.delete(ctx, k, change.ID, change.UID)
+	gone := foreign
+	if err == nil && !foreign {
+		gone, err = p.c.waitGone(ctx, k, change.ID, change.UID)
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	switch {
+	case err != nil:
+		p.errs = append(p.errs, err)
+		p.result.Pending = append(p.result.Pending, Left{change.ID, err.Error()})
+	case foreign:
+		p.result.Forgotten = append(p.result.Forgotten, change.ID)
+	case gone:
+		p.result.Deleted = append(p.result.Deleted, change.ID)
+	default:
+		p.result.Pending = append(p.result.Pending, Left{change.ID, fmt.Sprintf("not gone after %s; a finalizer may hold it", p.c.options.PruneWait)})
+	}
+}
+
+// left is the inventory after the prune.
+func (p *pruner) left(owned inventory.Inventory) inventory.Inventory {
+	var kept []manifest.ID
+	for _, one := range p.result.Kept {
+		switch one.Reason {
+		case plan.ReasonPruneDisabled, plan.ReasonPartialRead, plan.ReasonMassDeletion:
+			// For now only: it counts as one that is still to be deleted.
+		default:
+			kept = append(kept, one.ID)
+		}
+	}
+	return owned.Drop(p.result.Deleted...).Drop(p.result.Forgotten...).Keep(kept...)
+}

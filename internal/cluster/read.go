@@ -1,0 +1,197 @@
+package cluster
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/client-go/dynamic"
+	"k8s.io/client-go/tools/pager"
+
+	"golang.org/x/sync/errgroup"
+
+	"chaperone.dev/chaperone/internal/manifest"
+	"chaperone.dev/chaperone/internal/plan"
+)
+
+// want is one object to read.
+type want struct {
+	id   manifest.ID
+	kind kind
+	// certain asks for the object itself where a list of what carries our
+	// label does not have it: somebody may have taken the label away.
+	certain bool
+}
+
+// fewWants are read one by one; a list of everything owned would be more.
+const fewWants = 2
+
+// reader collects what was read.
+type reader struct {
+	c *Cluster
+	w Owner
+
+	mu   sync.Mutex
+	live map[manifest.ID]*manifest.Object
+	sure map[manifest.ID]bool // asked for by name: absent means absent
+}
+
+// read gets objects as they are. An error means that nothing may be concluded
+// from any absence.
+func (c *Cluster) read(ctx context.Context, w Owner, wants []want) (*reader, error) {
+	r := &reader{c: c, w: w, live: map[manifest.ID]*manifest.Object{}, sure: map[manifest.ID]bool{}}
+	type place struct {
+		kind      kind
+		namespace string
+	}
+	places := map[place][]want{}
+	for _, one := range wants {
+		at := place{one.kind, one.id.Namespace}
+		places[at] = append(places[at], one)
+	}
+	group, ctx := errgroup.WithContext(ctx)
+	group.SetLimit(c.options.Workers)
+	for at, those := range places {
+		group.Go(func() error {
+			if !at.kind.namespaced || len(those) <= fewWants {
+				return r.getEach(ctx, those)
+			}
+			return r.list(ctx, at.kind, at.namespace, those)
+		})
+	}
+	return r, group.Wait()
+}
+
+// list reads everything of a kind that carries our label. Cluster-scoped kinds
+// are never listed: an account that may touch named objects only may not.
+func (r *reader) list(ctx context.Context, k kind, namespace string, those []want) error {
+	wanted := map[string]manifest.ID{}
+	for _, one := range those {
+		wanted[one.id.Name] = one.id
+	}
+	err := r.c.retry(ctx, func(ctx context.Context) error {
+		pages := pager.New(func(ctx context.Context, options metav1.ListOptions) (runtime.Object, error) {
+			return r.c.dynamic.Resource(k.resource).Namespace(namespace).List(ctx, options)
+		})
+		pages.PageBufferSize = 0
+		selector := metav1.ListOptions{LabelSelector: plan.LabelPartOf + "=" + r.w.setID()}
+		return pages.EachListItem(ctx, selector, func(item runtime.Object) error {
+			o, isObject := item.(*unstructured.Unstructured)
+			if !isObject {
+				return fmt.Errorf("list %s: got a %T", k.resource.Resource, item)
+			}
+			if id, ours := wanted[o.GetName()]; ours {
+				r.found(id, o)
+			}
+			return nil
+		})
+	})
+	if apierrors.IsForbidden(err) {
+		return r.getEach(ctx, those)
+	}
+	if err != nil {
+		return failed("list", manifest.ID{Group: k.resource.Group, Kind: those[0].id.Kind, Namespace: namespace}, err)
+	}
+	var missing []want
+	for _, one := range those {
+		if one.certain && r.get(one.id) == nil {
+			missing = append(missing, one)
+		}
+	}
+	return r.getEach(ctx, missing)
+}
+
+func (r *reader) getEach(ctx context.Context, those []want) error {
+	group, ctx := errgroup.WithContext(ctx)
+	group.SetLimit(r.c.options.Workers)
+	for _, one := range those {
+		group.Go(func() error {
+			o, err := r.c.get(ctx, one.kind, one.id)
+			if err != nil {
+				return err
+			}
+			r.found(one.id, o)
+			return nil
+		})
+	}
+	return group.Wait()
+}
+
+func (r *reader) found(id manifest.ID, o *manifest.Object) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.sure[id] = true
+	if o != nil {
+		r.live[id] = o
+	}
+}
+
+func (r *reader) get(id manifest.ID) *manifest.Object {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.live[id]
+}
+
+// get reads one object; nil means that it is certainly not there.
+func (c *Cluster) get(ctx context.Context, k kind, id manifest.ID) (*manifest.Object, error) {
+	var found *manifest.Object
+	err := c.retry(ctx, func(ctx context.Context) (err error) {
+		found, err = c.at(k, id).Get(ctx, id.Name, metav1.GetOptions{})
+		return err
+	})
+	switch {
+	case apierrors.IsNotFound(err):
+		return nil, nil
+	case err != nil:
+		return nil, failed("read", id, err)
+	}
+	return found, nil
+}
+
+func (c *Cluster) at(k kind, id manifest.ID) dynamic.ResourceInterface {
+	if k.namespaced {
+		return c.dynamic.Resource(k.resource).Namespace(id.Namespace)
+	}
+	return c.dynamic.Resource(k.resource)
+}
+
+// Live reads objects of a release as they are now. One that is absent from the
+// answer is not on the cluster; after an error nothing is known about any.
+func (c *Cluster) Live(ctx context.Context, w Owner, ids []manifest.ID) (map[manifest.ID]*manifest.Object, error) {
+	wants, unknown, err := c.wants(ctx, ids)
+	if err == nil && unknown {
+		if err = c.kinds.refresh(ctx); err == nil {
+			wants, _, err = c.wants(ctx, ids)
+		}
+	}
+	if err != nil {
+		return nil, err
+	}
+	r, err := c.read(ctx, w, wants)
+	if err != nil {
+		return nil, err
+	}
+	return r.live, nil
+}
+
+// wants resolves kinds. Objects of a kind that the cluster does not have are
+// left out: they are not there either.
+func (c *Cluster) wants(ctx context.Context, ids []manifest.ID) (wants []want, unknown bool, err error) {
+	for _, id := range ids {
+		k, err := c.kinds.find(ctx, id.GroupKind(), "")
+		switch {
+		case errors.Is(err, errUnknownKind):
+			unknown = true
+		case err != nil:
+			return nil, false, err
+		default:
+			wants = append(wants, want{id: id, kind: k, certain: true})
+		}
+	}
+	return wants, unknown, nil
+}

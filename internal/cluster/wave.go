@@ -1,0 +1,207 @@
+package cluster
+
+import (
+	"context"
+	"errors"
+	"sync"
+	"sync/atomic"
+
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/apimachinery/pkg/util/sets"
+	"k8s.io/client-go/util/csaupgrade"
+
+	"golang.org/x/sync/errgroup"
+
+	"chaperone.dev/chaperone/internal/fault"
+	"chaperone.dev/chaperone/internal/manifest"
+	"chaperone.dev/chaperone/internal/plan"
+)
+
+// each does something to changes, a bounded number at once, in their order.
+// After the first error no further one is begun; those under way are finished,
+// as breaking one off would leave it unknown whether it was made.
+func (a *applier) each(ctx context.Context, changes []plan.Change, do func(context.Context, plan.Change) (outcome, error)) (map[manifest.ID]outcome, error) {
+	var (
+		mu     sync.Mutex
+		errs   []error
+		done   = map[manifest.ID]outcome{}
+		failed atomic.Bool
+		group  errgroup.Group
+	)
+	group.SetLimit(a.c.options.Workers)
+	for _, change := range changes {
+		group.Go(func() error {
+			if failed.Load() || ctx.Err() != nil {
+				return nil
+			}
+			o, err := do(ctx, change)
+			mu.Lock()
+			defer mu.Unlock()
+			if err != nil {
+				failed.Store(true)
+				errs = append(errs, changeError{id: change.ID, err: err})
+				return nil
+			}
+			done[change.ID] = o
+			return nil
+		})
+	}
+	_ = group.Wait() // the functions above keep their errors themselves
+	if len(errs) == 0 && ctx.Err() != nil {
+		errs = append(errs, ctx.Err())
+	}
+	return done, errors.Join(errs...)
+}
+
+// wave applies changes that do not depend on each other.
+func (a *applier) wave(ctx context.Context, changes []plan.Change) error {
+	var writes []plan.Change
+	for _, change := range changes {
+		if _, done := a.done[change.ID]; change.Action != plan.Unchanged && !done {
+			writes = append(writes, change)
+		}
+	}
+	var mu sync.Mutex
+	done, err := a.each(ctx, writes, func(ctx context.Context, change plan.Change) (outcome, error) {
+		o, err := a.write(ctx, change)
+		mu.Lock()
+		defer mu.Unlock()
+		a.progress(change, err)
+		return o, err
+	})
+	for id, o := range done {
+		a.done[id] = o
+	}
+	return rejection(err, true)
+}
+
+func (a *applier) write(ctx context.Context, change plan.Change) (outcome, error) {
+	k, err := a.kind(ctx, change)
+	if err != nil {
+		return outcome{}, err
+	}
+	if change.Action == plan.Replace {
+		if err := a.c.remove(ctx, k, change.ID, change.UID); err != nil {
+			return outcome{}, err
+		}
+	}
+	if change.Adopt {
+		if err := a.c.takeOver(ctx, k, change.ID); err != nil {
+			return outcome{}, err
+		}
+	}
+	applied, err := a.c.applyStaged(ctx, k, change)
+	if err != nil {
+		return outcome{}, explain(change.ID, err)
+	}
+	o := outcome{uid: string(applied.GetUID())}
+	if plan.IsJob(change.Object) && !plan.IsHook(change.Object) {
+		o.applied = plan.Applied(change.Object)
+	}
+	return o, nil
+}
+
+// applyStaged waits out the moment between a CRD that says it is established
+// and an API server that serves it.
+func (c *Cluster) applyStaged(ctx context.Context, k kind, change plan.Change) (*manifest.Object, error) {
+	pause := firstPause
+	for {
+		applied, err := c.apply(ctx, k, change.Object, false)
+		notYet := change.Staged && apierrors.IsNotFound(err) && pause < longestPause
+		if !notYet || sleep(ctx, pause) != nil {
+			return applied, err
+		}
+		pause *= 2
+	}
+}
+
+func explain(id manifest.ID, err error) error {
+	if immutable(err) {
+		return fault.Terminal("apply", id.String(), errors.Join(
+			errors.New("a field changed that cannot be changed in place; rename the object, or allow its replacement with "+plan.AnnotationReplace+": allow"),
+			answer(id, err)))
+	}
+	return failed("apply", id, err)
+}
+
+// remove deletes an object and waits until it is gone, so that its name is
+// free again.
+func (c *Cluster) remove(ctx context.Context, k kind, id manifest.ID, uid string) error {
+	if uid == "" {
+		return nil
+	}
+	if _, err := c.delete(ctx, k, id, uid); err != nil {
+		return err
+	}
+	gone, err := c.waitGone(ctx, k, id, uid)
+	if err != nil {
+		return err
+	}
+	if !gone {
+		return fault.Retryable("replace", id.String(), errors.New("it is still being deleted; a finalizer may hold it"))
+	}
+	return nil
+}
+
+// delete asks for the deletion of exactly the object with the UID. foreign
+// says that another has its name by now; that one is left alone.
+func (c *Cluster) delete(ctx context.Context, k kind, id manifest.ID, uid string) (foreign bool, err error) {
+	want := types.UID(uid)
+	background := metav1.DeletePropagationBackground
+	options := metav1.DeleteOptions{Preconditions: &metav1.Preconditions{UID: &want}, PropagationPolicy: &background}
+	var conflict bool
+	err = c.retry(ctx, func(ctx context.Context) error {
+		err := c.at(k, id).Delete(ctx, id.Name, options)
+		if conflict = apierrors.IsConflict(err); conflict {
+			return nil
+		}
+		return err
+	})
+	switch {
+	case conflict:
+		now, err := c.get(ctx, k, id)
+		if err != nil {
+			return false, err
+		}
+		if now != nil && string(now.GetUID()) == uid {
+			return false, fault.Retryable("delete", id.String(), errors.New("the server reports a conflict"))
+		}
+		return now != nil, nil
+	case apierrors.IsNotFound(err):
+		return false, nil
+	}
+	return false, failed("delete", id, err)
+}
+
+// clientSide are the managers under which kubectl writes without server-side
+// apply. Fields that they own cannot be removed by applying
+// (kubernetes#99003), so they are taken over when an object is adopted.
+var clientSide = sets.New("kubectl-client-side-apply", "kubectl-create", "kubectl")
+
+func (c *Cluster) takeOver(ctx context.Context, k kind, id manifest.ID) error {
+	live, err := c.get(ctx, k, id)
+	if err != nil || live == nil {
+		return err
+	}
+	patch, err := csaupgrade.UpgradeManagedFieldsPatch(live, clientSide, c.options.FieldManager)
+	if err != nil {
+		return fault.Terminal("adopt", id.String(), errors.New("its managed fields cannot be read"))
+	}
+	if patch == nil {
+		return nil
+	}
+	changed := false
+	err = c.retry(ctx, func(ctx context.Context) error {
+		_, err := c.at(k, id).Patch(ctx, id.Name, types.JSONPatchType, patch, metav1.PatchOptions{FieldManager: c.options.FieldManager})
+		if changed = apierrors.IsConflict(err); changed {
+			return nil
+		}
+		return err
+	})
+	if changed {
+		return fault.Retryable("adopt", id.String(), errors.New("it was changed meanwhile; the next plan sees it anew"))
+	}
+	return failed("adopt", id, err)
+}
