@@ -238,3 +238,7 @@ spec:
         properties: {spec: {type: object, properties: {a: {type: string}}}}
 `, group, kind, plural, strings.ToLower(kind))
 }
+
+func namespaceAllowed(name string) promotion.Allowance {
+	return promotion.Allowance{Kind: "Namespace", Name: name}
+}

@@ -68,6 +68,9 @@ func (c *Cluster) Prune(ctx context.Context, w Owner, keep manifest.Set, also ..
 		p.kinds[one.id] = one.kind
 	}
 	failures := p.run(ctx, changes)
+	for _, left := range p.result.Pending {
+		c.options.Logger.Warn("deletion is not confirmed", "environment", w.Environment.String(), "object", left.ID.String(), "err", left.Reason)
+	}
 	_, err = c.saveInventory(ctx, w, owned, p.left(owned.Inventory))
 	return p.result, errors.Join(failures, err)
 }
