@@ -30,9 +30,12 @@ func clip(text string) string {
 
 // specOf mirrors an environment's file.
 func specOf(id promotion.ID, file promotion.Environment) (v1alpha1.EnvironmentSpec, error) {
-	definition, err := json.Marshal(file)
-	if err != nil {
-		return v1alpha1.EnvironmentSpec{}, fmt.Errorf("encode environment %s: %w", id, err)
+	definition := []byte("{}")
+	if file.ID == id { // else its file was never valid yet
+		var err error
+		if definition, err = json.Marshal(file); err != nil {
+			return v1alpha1.EnvironmentSpec{}, fmt.Errorf("encode environment %s: %w", id, err)
+		}
 	}
 	spec := v1alpha1.EnvironmentSpec{
 		Pipeline: id.Pipeline, Name: id.Name, Path: file.Path, Revision: string(file.Revision),

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -268,7 +269,7 @@ func (s *Store) Event(ctx context.Context, id promotion.ID, warning bool, reason
 	now := metav1.NewTime(s.now().UTC())
 	const longest = 1000 // the API refuses messages of more than 1,024 bytes
 	if len(message) > longest {
-		message = message[:longest]
+		message = strings.ToValidUTF8(message[:longest], "")
 	}
 	_, err := s.core.CoreV1().Events(s.namespace).Create(ctx, &corev1.Event{
 		ObjectMeta: metav1.ObjectMeta{GenerateName: ObjectName(id) + "-", Namespace: s.namespace},

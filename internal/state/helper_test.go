@@ -1,0 +1,136 @@
+package state
+
+import (
+	"context"
+	"sync"
+	"testing"
+	"time"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/client-go/rest"
+
+	"chaperone.dev/chaperone/internal/manifest"
+	"chaperone.dev/chaperone/internal/promotion"
+	"chaperone.dev/chaperone/internal/reconcile"
+	"chaperone.dev/chaperone/internal/source"
+	"chaperone.dev/chaperone/internal/testkit/localcluster"
+)
+
+// fixture is a daemon's namespace of its own on the shared cluster.
+type fixture struct {
+	*testing.T
+	cluster   *localcluster.Cluster
+	config    *rest.Config
+	namespace string
+	store     *Store
+}
+
+// installed installs the CRDs once for all tests of the process. Other
+// packages do the same on the same cluster.
+var installed = struct {
+	sync.Mutex
+	on map[string]bool
+}{on: map[string]bool{}}
+
+func newFixture(t *testing.T) *fixture {
+	t.Helper()
+	cluster := localcluster.Start(t)
+	f := &fixture{T: t, cluster: cluster, config: cluster.Config(), namespace: cluster.Namespace(t)}
+	installed.Lock()
+	defer installed.Unlock()
+	if !installed.on[f.config.Host] {
+		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+		defer cancel()
+		if err := InstallCRDs(ctx, f.config); err != nil {
+			t.Fatal(err)
+		}
+		installed.on[f.config.Host] = true
+	}
+	f.store = f.another()
+	return f
+}
+
+// another is a second daemon on the same state.
+func (f *fixture) another() *Store {
+	f.Helper()
+	store, err := New(f.config, f.namespace, time.Now)
+	if err != nil {
+		f.Fatal(err)
+	}
+	return store
+}
+
+func (f *fixture) save(s *Store, r Record) Record {
+	f.Helper()
+	saved, err := s.Save(f.Context(), r)
+	if err != nil {
+		f.Fatal(err)
+	}
+	return saved
+}
+
+func (f *fixture) get(s *Store, id promotion.ID) Record {
+	f.Helper()
+	r, err := s.Get(f.Context(), id)
+	if err != nil {
+		f.Fatal(err)
+	}
+	return r
+}
+
+// raw is the environment as the server has it.
+func (f *fixture) raw(id promotion.ID) *unstructured.Unstructured {
+	f.Helper()
+	o, err := f.store.environments().Get(f.Context(), ObjectName(id), metav1.GetOptions{})
+	if err != nil {
+		f.Fatal(err)
+	}
+	return o
+}
+
+var (
+	staging = promotion.ID{Pipeline: "shop", Name: "staging"}
+	first   = source.Revision("1111111111111111111111111111111111111111")
+	second  = source.Revision("2222222222222222222222222222222222222222")
+)
+
+func releaseAt(revision source.Revision) reconcile.Release {
+	return reconcile.Release{
+		Revision: revision, Digest: reconcile.Digest(manifest.DigestBytes([]byte(revision))), Policy: "sha256:policy",
+	}
+}
+
+// full is a record with something in every field that is stored.
+func full() Record {
+	at := time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
+	good, bad := releaseAt(first), releaseAt(second)
+	return Record{
+		ID: staging,
+		Environment: promotion.Environment{
+			ID: staging, File: "environments/shop/staging.yaml", Path: "overlays/shop/staging",
+			After: []promotion.ID{{Pipeline: "shop", Name: "testing"}}, Revision: first, Data: promotion.DataPHI,
+			Target: promotion.Target{Namespace: "shop", ServiceAccount: "deployer",
+				Allow: []promotion.Allowance{{Namespace: "other"}, {Group: "example.org", Kind: "Thing", Name: "one"}}},
+			Promotion: promotion.Promotion{Mode: promotion.ModePullRequest, Soak: time.Hour},
+			Access:    []string{"operations"}, Prune: true, Drift: promotion.DriftReport, OnFailure: promotion.FailureHold,
+			Governance: promotion.Governance{Owner: "team@example.org", RTO: time.Hour, AuditRetention: 2190 * 24 * time.Hour,
+				Deidentification: &promotion.Deidentification{Method: "safe-harbor", By: "someone", Date: "2026-01-31"}},
+			Verify: promotion.Verify{Timeout: time.Minute, Settle: time.Second, HTTP: []promotion.HTTPCheck{{
+				Name: "ready", Service: "api", Port: 80, Path: "/", Method: "GET", Headers: map[string]string{"Accept": "text/plain"},
+				Status: []int{200, 204}, Body: "ok", Count: 3, Interval: time.Second, Timeout: time.Second, Failures: 0.25}}},
+			MaxDeletePart: 0.5,
+		},
+		Status:  reconcile.Status{Environment: staging, Phase: reconcile.PhaseHeld, Reason: promotion.RevertConflict, Wanted: bad},
+		Message: "taking it back conflicts", Since: at.Add(time.Minute), Evidence: `http "ready" answered 500`,
+		Journal: reconcile.Journal{
+			Running: good, LastGood: good,
+			Verified:   []reconcile.Verified{{Release: good, At: at.Add(123 * time.Nanosecond)}},
+			Attempt:    reconcile.Attempt{Release: bad, Stage: reconcile.StageReverting, Tries: 2, Failure: promotion.VerificationFailed, Guilty: second, Started: at},
+			Quarantine: []reconcile.Digest{bad.Digest},
+			Hold:       reconcile.Hold{Reason: promotion.RevertConflict, Digest: bad.Digest},
+			Retry:      reconcile.Retry{Reason: promotion.SourceUnavailable, Digest: bad.Digest, At: at.Add(time.Hour), Tries: 3},
+			LastRevert: reconcile.Revert{Guilty: second, Commit: first, Digest: bad.Digest},
+		},
+	}
+}
