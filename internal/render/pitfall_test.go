@@ -2,9 +2,11 @@ package render
 
 import (
 	"fmt"
+	"io/fs"
 	"strings"
 	"sync"
 	"testing"
+	"testing/fstest"
 
 	"chaperone.dev/chaperone/internal/manifest"
 )
@@ -44,6 +46,15 @@ func TestPitfall03_PathsThatLeaveTheTree(t *testing.T) {
 			wantTerminal(t, test.name, err, test.want)
 		})
 	}
+}
+
+// Pitfall 7: what a submodule holds is not in this repository.
+func TestPitfall07_Submodule(t *testing.T) {
+	t.Parallel()
+	snap := sample().with("base/kustomization.yaml", "resources: [module/base]\n").snapshot()
+	snap.MapFS["base/module"] = &fstest.MapFile{Mode: fs.ModeIrregular}
+	_, err := New(Limits{}).Render(t.Context(), snap, "overlays/prod")
+	wantTerminal(t, "submodule", err, "base/module: read: is neither file nor directory, perhaps a submodule")
 }
 
 // Pitfall 3: links inside the tree are followed as on disk, and both ends are

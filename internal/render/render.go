@@ -31,7 +31,8 @@ type Limits struct {
 	Time    time.Duration // until the answer
 }
 
-// DefaultLimits leave ten times the room that the largest known systems need.
+// DefaultLimits bound what one commit can make the daemon do, well above what
+// an honest environment asks for.
 func DefaultLimits() Limits {
 	return Limits{Files: 5_000, Bytes: 64 << 20, Objects: 10_000, Output: 64 << 20, Time: time.Minute}
 }
@@ -67,8 +68,8 @@ type Result struct {
 
 // Stats count since New.
 type Stats struct {
-	Builds uint64 // kustomize was started
-	Hits   uint64 // an earlier result was still right
+	Builds uint64 // renders that no earlier result answered, failed ones included
+	Hits   uint64 // renders that one did
 }
 
 // Renderer renders, and remembers. It is safe for concurrent use.

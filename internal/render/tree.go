@@ -34,6 +34,7 @@ const (
 	directory
 	regular
 	link
+	irregular // a submodule, a device
 )
 
 // node is what stands at a name.
@@ -123,6 +124,8 @@ func (t *tree) stat(name string) (node, string, error) {
 			return node{}, "", err
 		}
 		n.kind = link
+	case !info.Mode().IsRegular():
+		n.kind = irregular
 	}
 	hash, err := t.snap.Hash(name)
 	if err == nil && hash == "" {
@@ -168,6 +171,9 @@ func (t *tree) resolve(name string) (string, node, error) {
 		switch {
 		case err != nil:
 			return "", node{}, err
+		case next.kind == irregular:
+			return "", node{}, t.refuse(fault.Terminal("read", full, errors.New(
+				"is neither file nor directory, perhaps a submodule; want its files in this repository")))
 		case next.kind == absent, next.kind == regular && len(parts) > 0:
 			return full, node{}, nil
 		case next.kind == link:
