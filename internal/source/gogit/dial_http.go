@@ -1,0 +1,134 @@
+package gogit
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"mime"
+	"net/http"
+	"net/url"
+	"strings"
+)
+
+// httpClient speaks smart HTTP. It keeps connections between conversations,
+// uses the usual proxy settings, and never carries credentials to another host.
+type httpClient struct {
+	client http.Client
+}
+
+var errOtherHost = errors.New("redirected to another host, where the credentials must not go: put the new URL in place of the old one")
+
+func newHTTPClient() *httpClient {
+	h := &httpClient{}
+	if shared, ok := http.DefaultTransport.(*http.Transport); ok {
+		own := shared.Clone()
+		own.MaxIdleConnsPerHost = 2
+		h.client.Transport = own
+	}
+	h.client.CheckRedirect = func(next *http.Request, via []*http.Request) error {
+		from := via[0].URL
+		upgraded := from.Scheme == "http" && next.URL.Scheme == "https" && from.Hostname() == next.URL.Hostname()
+		switch {
+		case next.Method != http.MethodGet:
+			return errors.New("redirected in the middle of a conversation")
+		case len(via) > 5:
+			return errors.New("redirected too often")
+		case !upgraded && (from.Host != next.URL.Host || from.Scheme != next.URL.Scheme):
+			return errOtherHost
+		}
+		return nil
+	}
+	return h
+}
+
+func (h *httpClient) close() { h.client.CloseIdleConnections() }
+
+func (h *httpClient) dial(ctx context.Context, base *url.URL, what service, who login) (*conversation, error) {
+	refs := base.JoinPath("info", "refs")
+	refs.RawQuery = "service=" + string(what)
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, refs.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+	response, err := h.do(request, who, "application/x-"+string(what)+"-advertisement")
+	if err != nil {
+		return nil, err
+	}
+	open := []io.Closer{response.Body}
+	// A renamed repository answers from its new place; the rest goes there.
+	place := *response.Request.URL
+	place.RawQuery = ""
+	place.Path = strings.TrimSuffix(place.Path, "/info/refs")
+	return &conversation{
+		advert: response.Body,
+		say: func(body []byte) (io.Reader, error) {
+			_, _ = io.Copy(io.Discard, io.LimitReader(response.Body, maxReport)) // frees the connection
+			request, err := http.NewRequestWithContext(ctx, http.MethodPost, place.JoinPath(string(what)).String(), bytes.NewReader(body))
+			if err != nil {
+				return nil, err
+			}
+			request.Header.Set("Content-Type", "application/x-"+string(what)+"-request")
+			response, err := h.do(request, who, "application/x-"+string(what)+"-result")
+			if err != nil {
+				return nil, err
+			}
+			open = append(open, response.Body)
+			return response.Body, nil
+		},
+		close: func() {
+			for _, body := range open {
+				_, _ = io.Copy(io.Discard, io.LimitReader(body.(io.Reader), maxReport))
+				_ = body.Close()
+			}
+		},
+		remarks: func() string { return "" },
+	}, nil
+}
+
+func (h *httpClient) do(request *http.Request, who login, contentType string) (*http.Response, error) {
+	if who.token != "" {
+		request.SetBasicAuth(who.user, string(who.token))
+	}
+	request.Header.Set("User-Agent", "git/chaperone")
+	response, err := h.client.Do(request)
+	if err != nil {
+		return nil, err
+	}
+	switch got, _, _ := mime.ParseMediaType(response.Header.Get("Content-Type")); {
+	case response.StatusCode != http.StatusOK:
+		err = statusProblem(response, who)
+	case got != contentType:
+		err = errNoGitServer
+	default:
+		return response, nil
+	}
+	_ = response.Body.Close()
+	return nil, err
+}
+
+func statusProblem(response *http.Response, who login) error {
+	text := fmt.Sprintf("the server answers %d %s", response.StatusCode, http.StatusText(response.StatusCode))
+	denied := false
+	switch response.StatusCode {
+	case http.StatusUnauthorized:
+		denied = true
+		if who.token == "" {
+			text += ": it wants credentials, and no token file is given"
+		} else {
+			text += fmt.Sprintf(": it does not accept the token for user %q", who.user)
+		}
+	case http.StatusForbidden:
+		denied = true
+		text += ": the credentials do not allow this"
+	case http.StatusNotFound:
+		denied = true
+		text += ": there is no such repository, or the credentials do not allow to see it"
+	}
+	if got, _, _ := mime.ParseMediaType(response.Header.Get("Content-Type")); got == "text/plain" {
+		said, _ := io.ReadAll(io.LimitReader(response.Body, maxRemarks))
+		text += ": " + strings.TrimSpace(string(said))
+	}
+	return &problem{text: text, denied: denied}
+}

@@ -1,0 +1,303 @@
+// Package gogit is the Git side of the source: it polls one branch of one
+// repository over file, HTTP or SSH, keeps a bare mirror of it as a cache,
+// reads commits and trees straight from Git objects, and takes commits back.
+//
+// It guarantees that
+//   - a poll without change costs one look at the refs, and only the followed
+//     branch is ever fetched;
+//   - after any error the mirror and the last known head are as before;
+//   - every object read is checked against its hash;
+//   - a commit is pushed only onto the head that it was made for, a commit is
+//     taken back at most once, and what became of a push is judged from the
+//     refs, never from the words of the server;
+//   - no secret is in any error: URLs with credentials are refused, tokens are
+//     read from files each time and cut out of what servers say;
+//   - an SSH server is talked to only if its key is known beforehand.
+//
+// Errors wrap source.ErrUnavailable, ErrBranchGone, ErrUnknownRevision,
+// ErrNotAncestor and ErrTooFar, and say through internal/fault whether trying
+// again may help.
+package gogit
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"sync/atomic"
+	"time"
+
+	"github.com/go-git/go-git/v5/plumbing"
+	"github.com/go-git/go-git/v5/storage/filesystem"
+
+	"chaperone.dev/chaperone/internal/fault"
+	"chaperone.dev/chaperone/internal/source"
+)
+
+// Options say what to follow and how.
+type Options struct {
+	URL         string // path, file://, http(s)://, ssh:// or host:path; never with a password
+	Branch      string
+	CacheDir    string // of this process alone; may be lost at any time
+	Credentials Credentials
+	Author      Author        // of reverts
+	Timeout     time.Duration // how long a server may be silent; default 1m
+	Limits      Limits
+	Now         func() time.Time // for the times of commits; default time.Now
+	Logger      *slog.Logger     // hears of a mirror that is made anew; default none
+}
+
+// Author signs the commits that are made here.
+type Author struct{ Name, Email string }
+
+// DefaultAuthor is who signs where nobody is named.
+var DefaultAuthor = Author{"Chaperone", "chaperone@chaperone.invalid"}
+
+const defaultTimeout = time.Minute
+
+// Head is what a poll found.
+type Head struct {
+	Revision source.Revision
+	Changed  bool // since the last successful poll of this Repository
+}
+
+// Counters count conversations with the server since Open.
+type Counters struct{ Polls, Fetches, Pushes int64 }
+
+// Repository follows one branch. It is safe for concurrent use; conversations
+// with the server take turns, reading never waits for them.
+type Repository struct {
+	*objects
+	remote *remote
+	mirror *mirror
+	signer signer
+	log    *slog.Logger
+
+	turn   chan struct{} // held during a conversation
+	head   atomic.Value  // source.Revision, the last known
+	polled source.Revision
+	cloned plumbing.Hash // the head at the last clone of this process
+
+	polls, fetches, pushes atomic.Int64
+}
+
+// Open prepares the cache and talks to nobody: a server that is away is for
+// Poll to report. A cache of another source, or a damaged one, is discarded.
+func Open(ctx context.Context, o Options) (*Repository, error) {
+	if o.Timeout <= 0 {
+		o.Timeout = defaultTimeout
+	}
+	remote, err := newRemote(o.URL, o.Branch, o.Credentials, o.Timeout)
+	if err != nil {
+		return nil, fault.Terminal("open source", "", err)
+	}
+	r := &Repository{remote: remote, signer: newSigner(o.Author, o.Now), log: o.Logger, turn: make(chan struct{}, 1)}
+	if r.log == nil {
+		r.log = slog.New(slog.DiscardHandler)
+	}
+	r.head.Store(source.Revision(""))
+	if r.objects, err = newObjects(o.Limits); err != nil {
+		return nil, fault.Terminal("open source", remote.object(), err)
+	}
+	if r.mirror, err = openMirror(ctx, o.CacheDir, remote); err != nil {
+		return nil, fault.Retryable("open source", remote.object(), err)
+	}
+	if err := r.load(); err != nil {
+		r.Close()
+		return nil, fault.Retryable("open source", remote.object(), err)
+	}
+	return r, nil
+}
+
+func (r *Repository) load() error {
+	if _, err := os.Stat(r.mirror.path()); errors.Is(err, os.ErrNotExist) {
+		return nil
+	}
+	head, err := r.mirror.check(r.objects)
+	if err == nil {
+		r.head.Store(head.Revision)
+		return nil
+	}
+	r.log.Warn("discarding the source's mirror", "source", r.remote.location.String(), "err", err)
+	r.use(nil)
+	return os.RemoveAll(r.mirror.path())
+}
+
+// Close releases the cache. Snapshots are of no use afterwards.
+func (r *Repository) Close() {
+	r.turn <- struct{}{}
+	defer func() { <-r.turn }()
+	r.use(nil)
+	r.mirror.close()
+	r.remote.close()
+}
+
+// Head is the last known head, without asking anybody; empty before the first
+// successful poll of a new cache.
+func (r *Repository) Head() source.Revision {
+	head, _ := r.head.Load().(source.Revision)
+	return head
+}
+
+// Counters returns how often the server was talked to.
+func (r *Repository) Counters() Counters {
+	return Counters{r.polls.Load(), r.fetches.Load(), r.pushes.Load()}
+}
+
+// Poll asks for the branch's head and fetches it if it is new. An error wraps
+// source.ErrBranchGone or source.ErrUnavailable; everything then stays as it is.
+func (r *Repository) Poll(ctx context.Context) (Head, error) {
+	if err := r.take(ctx); err != nil {
+		return Head{}, err
+	}
+	defer r.give()
+	head, err := r.update(ctx)
+	if err != nil {
+		return Head{}, fault.Retryable("poll", r.remote.object(), err)
+	}
+	changed := head.Revision != r.polled
+	r.polled = head.Revision
+	return Head{Revision: head.Revision, Changed: changed}, nil
+}
+
+func (r *Repository) take(ctx context.Context) error {
+	select {
+	case r.turn <- struct{}{}:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+func (r *Repository) give() { <-r.turn }
+
+// update brings the mirror to the branch's head.
+func (r *Repository) update(ctx context.Context) (commit, error) {
+	s, err := r.remote.open(ctx, uploadPack)
+	r.polls.Add(1)
+	if err != nil {
+		return commit{}, err
+	}
+	defer s.close()
+	switch {
+	case s.empty:
+		return commit{}, fmt.Errorf("%w: the repository is empty", source.ErrBranchGone)
+	case s.tip.IsZero():
+		return commit{}, source.ErrBranchGone
+	}
+	// A clone that is damaged, too, came so from the server: cloning it again
+	// and again would not help.
+	intact := r.Head() != "" && (!r.damaged.Load() || r.cloned == s.tip)
+	if intact && revisionOf(s.tip) == r.Head() {
+		return r.commitAt(s.tip)
+	}
+	r.fetches.Add(1)
+	if intact {
+		return r.follow(ctx, s)
+	}
+	return r.clone(ctx, s)
+}
+
+// follow fetches what is new since the last known head.
+func (r *Repository) follow(ctx context.Context, s *session) (commit, error) {
+	haves, err := r.haves(ctx)
+	if err != nil {
+		return commit{}, err
+	}
+	pack, err := s.fetch(s.tip, haves)
+	if err != nil {
+		return commit{}, err
+	}
+	indexed, err := receivePackInto(r.mirror.path(), looseWriter{r.objects}, pack, r.limits)
+	if err != nil {
+		return commit{}, s.problem(err)
+	}
+	if indexed {
+		r.reindex()
+	}
+	return r.arrived(s.tip, r.mirror.path())
+}
+
+// haves are the commits that we surely have with all that belongs to them:
+// enough of them that a server whose branch was put back finds a common one.
+func (r *Repository) haves(ctx context.Context) ([]plumbing.Hash, error) {
+	const enough = 64
+	line, err := r.FirstParents(ctx, "", r.Head(), enough)
+	var haves []plumbing.Hash
+	for _, c := range line {
+		haves = append(haves, plumbing.NewHash(string(c.Revision)))
+	}
+	return haves, err
+}
+
+// clone fetches everything, beside the mirror that there may be.
+func (r *Repository) clone(ctx context.Context, s *session) (commit, error) {
+	if err := os.RemoveAll(r.mirror.next()); err != nil {
+		return commit{}, err
+	}
+	storage, err := r.mirror.create(r.mirror.next())
+	if err != nil {
+		return commit{}, err
+	}
+	defer storage.Close()
+	pack, err := s.fetch(s.tip, nil)
+	if err != nil {
+		return commit{}, err
+	}
+	if _, err := receivePackInto(r.mirror.next(), storage, pack, r.limits); err != nil {
+		return commit{}, s.problem(err)
+	}
+	if err := ctx.Err(); err != nil {
+		return commit{}, err
+	}
+	if err := r.replace(r.mirror); err != nil {
+		return commit{}, err
+	}
+	r.cloned = s.tip
+	return r.arrived(s.tip, r.mirror.path())
+}
+
+// arrived makes hash the head, once it is seen to be there.
+func (r *Repository) arrived(hash plumbing.Hash, dir string) (commit, error) {
+	c, err := r.commitAt(hash)
+	if err == nil {
+		_, err = r.tree(c.tree)
+	}
+	if err != nil {
+		return commit{}, fmt.Errorf("%w: the server did not send what its branch names: %w", source.ErrUnavailable, err)
+	}
+	name := filepath.Join(dir, filepath.FromSlash(r.remote.branch.String()))
+	if err := os.MkdirAll(filepath.Dir(name), 0o700); err != nil {
+		return commit{}, err
+	}
+	err = writeFile(name, func(w io.Writer) error {
+		_, err := fmt.Fprintln(w, hash)
+		return err
+	})
+	if err != nil {
+		return commit{}, err
+	}
+	r.head.Store(c.Revision)
+	return c, nil
+}
+
+// reindex takes note of a new pack.
+func (o *objects) reindex() {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.storage.Reindex()
+}
+
+// looseWriter writes single objects while others read.
+type looseWriter struct{ *objects }
+
+func (w looseWriter) SetEncodedObject(o plumbing.EncodedObject) (plumbing.Hash, error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.storage.SetEncodedObject(o)
+}
+
+var _ objectWriter = (*filesystem.Storage)(nil)

@@ -1,0 +1,315 @@
+package gogit
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	git "github.com/go-git/go-git/v5"
+	"github.com/go-git/go-git/v5/config"
+	"github.com/go-git/go-git/v5/plumbing"
+
+	"chaperone.dev/chaperone/internal/fault"
+	"chaperone.dev/chaperone/internal/source"
+)
+
+// Local is a repository on this machine as its owner uses it, bare or checked
+// out. It is read in place, without a mirror and without git.
+type Local struct {
+	*objects
+	gitDir    string // of this checkout
+	commonDir string // shared by all checkouts of the repository
+	workTree  string // empty if bare
+	config    *config.Config
+}
+
+// OpenLocal opens the repository that dir is in.
+func OpenLocal(dir string, limits Limits) (*Local, error) {
+	l, err := locate(dir)
+	if err == nil {
+		l.objects, err = newObjects(limits)
+	}
+	if err != nil {
+		return nil, fault.Terminal("open repository", dir, err)
+	}
+	l.use(openStorage(l.commonDir))
+	if l.config, err = l.storage.Config(); err == nil {
+		err = l.supported()
+	}
+	if err != nil {
+		l.Close()
+		return nil, fault.Terminal("open repository", dir, err)
+	}
+	return l, nil
+}
+
+// Close releases the repository.
+func (l *Local) Close() { l.use(nil) }
+
+// locate finds the repository as git does: .git here or above, or dir itself.
+func locate(dir string) (*Local, error) {
+	at, err := filepath.Abs(dir)
+	if err != nil {
+		return nil, err
+	}
+	if _, err := os.Stat(at); err != nil {
+		return nil, pathError(err)
+	}
+	for {
+		dotGit := filepath.Join(at, ".git")
+		info, err := os.Stat(dotGit)
+		switch {
+		case err == nil && info.IsDir():
+			return checkout(dotGit, at)
+		case err == nil:
+			gitDir, err := pointer(dotGit, "gitdir: ")
+			if err != nil {
+				return nil, err
+			}
+			return checkout(gitDir, at)
+		case isGitDir(at):
+			return checkout(at, "")
+		}
+		if filepath.Dir(at) == at {
+			return nil, errors.New("neither this directory nor one above it is a Git repository")
+		}
+		at = filepath.Dir(at)
+	}
+}
+
+func isGitDir(dir string) bool {
+	for _, name := range []string{"HEAD", "objects", "refs"} {
+		if _, err := os.Stat(filepath.Join(dir, name)); err != nil {
+			return false
+		}
+	}
+	return true
+}
+
+func checkout(gitDir, workTree string) (*Local, error) {
+	common, err := pointer(filepath.Join(gitDir, "commondir"), "")
+	if errors.Is(err, fs.ErrNotExist) {
+		common, err = gitDir, nil
+	}
+	return &Local{gitDir: gitDir, commonDir: common, workTree: workTree}, err
+}
+
+// pointer reads a file that names a directory.
+func pointer(name, prefix string) (string, error) {
+	content, err := readSmall(name)
+	if err != nil {
+		return "", err
+	}
+	dir, found := strings.CutPrefix(strings.TrimSpace(string(content)), prefix)
+	if !found {
+		return "", fmt.Errorf("%s: want %q and a directory", name, prefix)
+	}
+	if !filepath.IsAbs(dir) {
+		dir = filepath.Join(filepath.Dir(name), dir)
+	}
+	return dir, nil
+}
+
+func (l *Local) supported() error {
+	extensions := l.config.Raw.Section("extensions")
+	if format := extensions.Option("objectformat"); format != "" && format != "sha1" {
+		return errSHA256
+	}
+	if refs := extensions.Option("refstorage"); refs != "" && refs != "files" {
+		return fmt.Errorf("the repository keeps its refs as %q, which is not supported", refs)
+	}
+	return nil
+}
+
+// Branch is the branch that is checked out, or that a bare repository's HEAD
+// names; empty if HEAD is on none.
+func (l *Local) Branch() string { return headBranch(l.gitDir) }
+
+func headBranch(gitDir string) string {
+	content, err := readSmall(filepath.Join(gitDir, "HEAD"))
+	if err != nil {
+		return ""
+	}
+	branch, found := strings.CutPrefix(strings.TrimSpace(string(content)), "ref: refs/heads/")
+	if !found {
+		return ""
+	}
+	return branch
+}
+
+// Head is the commit at the head of a branch, or an error that wraps
+// source.ErrBranchGone.
+func (l *Local) Head(branch string) (source.Revision, error) {
+	ref, err := branchRef(branch)
+	if err != nil {
+		return "", err
+	}
+	hash, err := readRef(l.commonDir, ref)
+	if errors.Is(err, plumbing.ErrReferenceNotFound) {
+		return "", fmt.Errorf("branch %s: %w", branch, source.ErrBranchGone)
+	}
+	return revisionOf(hash), err
+}
+
+// Resolve finds the commit that a person means by a branch, a tag, the
+// beginning of a hash, or HEAD~1.
+func (l *Local) Resolve(name string) (source.Revision, error) {
+	if _, err := source.ParseRevision(name); err == nil {
+		c, err := l.commit(source.Revision(name))
+		return c.Revision, err
+	}
+	repository, err := git.Open(l.storage, nil)
+	if err != nil {
+		return "", fmt.Errorf("resolve %q: %w", name, err)
+	}
+	wanted := name
+	if rest, found := strings.CutPrefix(name, "HEAD"); found && l.gitDir != l.commonDir {
+		head, err := l.head()
+		if err != nil {
+			return "", err
+		}
+		wanted = head.String() + rest
+	}
+	l.mu.Lock()
+	hash, err := repository.ResolveRevision(plumbing.Revision(wanted))
+	l.mu.Unlock()
+	if err != nil {
+		return "", fmt.Errorf("resolve %q: %w: %w", name, source.ErrUnknownRevision, err)
+	}
+	c, err := l.commit(revisionOf(*hash))
+	return c.Revision, err
+}
+
+// head is the commit of this checkout's HEAD.
+func (l *Local) head() (plumbing.Hash, error) {
+	if branch := l.Branch(); branch != "" {
+		return readRef(l.commonDir, plumbing.NewBranchReferenceName(branch))
+	}
+	content, err := readSmall(filepath.Join(l.gitDir, "HEAD"))
+	return plumbing.NewHash(strings.TrimSpace(string(content))), err
+}
+
+// LocalRevert is a revert by hand.
+type LocalRevert struct {
+	RevertRequest
+	Branch string
+	Author Author           // default: user.name and user.email of Git's configuration
+	Now    func() time.Time // default time.Now
+	// Push sends the branch to where it comes from, afterwards.
+	Push        bool
+	Credentials Credentials
+	Timeout     time.Duration
+}
+
+// Revert writes the commit that takes the guilty one back onto a branch of this
+// repository. If the branch is checked out here, files and index follow, as
+// with `git revert`; where changes that are not committed are in the way,
+// nothing is touched and the outcome is Uncommitted. The guilty commit may be
+// anywhere below the branch's head.
+func (l *Local) Revert(ctx context.Context, request LocalRevert) (RevertResult, error) {
+	object := fmt.Sprintf("%s on %s", request.Guilty.Short(), request.Branch)
+	ref, err := branchRef(request.Branch)
+	if err != nil {
+		return RevertResult{}, fault.Terminal("revert", object, err)
+	}
+	result, err := l.revertOn(ctx, request, ref)
+	if err != nil {
+		return RevertResult{}, fault.Terminal("revert", object, err)
+	}
+	if !request.Push || result.Outcome != Reverted && result.Outcome != AlreadyReverted {
+		return result, nil
+	}
+	result, err = l.push(ctx, request, ref, result)
+	if err != nil {
+		return result, fault.Retryable("push", object, err)
+	}
+	return result, nil
+}
+
+func (l *Local) revertOn(ctx context.Context, request LocalRevert, ref plumbing.ReferenceName) (RevertResult, error) {
+	revision, err := l.Head(request.Branch)
+	if err != nil {
+		return RevertResult{}, err
+	}
+	head, err := l.commit(revision)
+	if err != nil {
+		return RevertResult{}, err
+	}
+	by := newSigner(l.author(request.Author), request.Now)
+	plan, result, err := l.planRevert(ctx, request.RevertRequest, head, by, false)
+	if err != nil || plan == nil {
+		return result, err
+	}
+	lock, err := lockRef(l.commonDir, ref)
+	if err != nil {
+		return result, err
+	}
+	defer lock.release()
+	if now, err := readRef(l.commonDir, ref); err != nil || now != head.hash {
+		return result, errors.Join(errRefMoved, err)
+	}
+	files, err := l.prepareFiles(ref, head.tree, plan)
+	if err != nil {
+		return result, err
+	}
+	if files != nil {
+		defer files.release()
+		if len(files.inTheWay) > 0 {
+			result.Outcome, result.Conflicts = Uncommitted, files.inTheWay
+			result.Detail = "these files are not as committed, or are converted when checked out: commit or stash them first"
+			return result, nil
+		}
+	}
+	if err := plan.made.save(); err != nil {
+		return result, err
+	}
+	if err := files.apply(); err != nil {
+		return result, fmt.Errorf("%w; `git status` shows what is changed, the branch is not moved", err)
+	}
+	if err := lock.set(plan.commit); err != nil {
+		return result, err
+	}
+	l.log(ref, head.hash, plan.commit, by)
+	result.Outcome, result.Commit, result.Head = Reverted, revisionOf(plan.commit), revisionOf(plan.commit)
+	return result, nil
+}
+
+func (l *Local) author(given Author) Author {
+	if given != (Author{}) {
+		return given
+	}
+	own := Author{l.config.User.Name, l.config.User.Email}
+	if global, err := config.LoadConfig(config.GlobalScope); err == nil {
+		if own.Name == "" {
+			own.Name = global.User.Name
+		}
+		if own.Email == "" {
+			own.Email = global.User.Email
+		}
+	}
+	return own
+}
+
+// log adds to the logs that `git reflog` shows, where there are any: a person
+// may want to go back.
+func (l *Local) log(ref plumbing.ReferenceName, from, to plumbing.Hash, by signer) {
+	who := by.signature()
+	line := fmt.Sprintf("%s %s %s <%s> %d %s\trevert: by chaperone\n", from, to, who.Name, who.Email, who.When.Unix(), who.When.Format("-0700"))
+	logs := []string{filepath.Join(l.commonDir, "logs", filepath.FromSlash(ref.String()))}
+	if l.Branch() == ref.Short() {
+		logs = append(logs, filepath.Join(l.gitDir, "logs", "HEAD"))
+	}
+	for _, name := range logs {
+		file, err := os.OpenFile(name, os.O_APPEND|os.O_WRONLY, 0)
+		if err != nil {
+			continue // no log is kept
+		}
+		_, _ = file.WriteString(line)
+		_ = file.Close()
+	}
+}
