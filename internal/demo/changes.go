@@ -1,0 +1,244 @@
+package demo
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"chaperone.dev/chaperone/internal/promotion"
+	"chaperone.dev/chaperone/internal/source"
+)
+
+// service is one whose version the demo changes.
+type service struct{ system, name string }
+
+func (s service) kustomization() string {
+	return fmt.Sprintf("base/%s/%s/kustomization.yaml", s.system, s.name)
+}
+
+// release commits another version of a service.
+func (d *demo) release(ctx context.Context, s service, other func(version) (version, error), more ...edit) (source.Revision, string, error) {
+	file, err := d.source.read(ctx, s.kustomization())
+	if err != nil {
+		return "", "", err
+	}
+	now, err := versionIn(file)
+	if err != nil {
+		return "", "", fmt.Errorf("%s: %w", s.kustomization(), err)
+	}
+	next, err := other(now)
+	if err != nil {
+		return "", "", fmt.Errorf("%s: %w", s.kustomization(), err)
+	}
+	message := fmt.Sprintf("%s: run %s %s", s.system, s.name, next.tag)
+	edits := append([]edit{{s.kustomization(), func(file []byte) ([]byte, error) { return setVersion(file, next) }}}, more...)
+	commit, err := d.source.change(ctx, message, edits...)
+	if err == nil {
+		d.report.say("merged %s %q", commit.Short(), message)
+	}
+	return commit, message, err
+}
+
+// good is the next patch release of a service.
+func good(s service) func(version) (version, error) {
+	return func(v version) (version, error) { return v.next(s.system + "/" + s.name) }
+}
+
+// bad is that release, built so that it behaves.
+func bad(s service, behaves string) func(version) (version, error) {
+	return func(v version) (version, error) {
+		next, err := v.next(s.system + "/" + s.name)
+		return next.that(behaves), err
+	}
+}
+
+// policyViolation merges a change that must be held, and a good one after it
+// that must not.
+func (d *demo) policyViolation(ctx context.Context) (string, error) {
+	held := novamind().automatic
+	before, err := d.look(ctx)
+	if err != nil {
+		return "", err
+	}
+	violation, err := d.source.change(ctx, "novamind: let the API see the node, for five minutes",
+		edit{"base/novamind/api/deployment.yaml", makePrivileged})
+	if err != nil {
+		return "", err
+	}
+	d.report.say("merged %s, which makes novamind's api privileged", violation.Short())
+	s := service{"crohns", "data-services"}
+	commit, message, err := d.release(ctx, s, good(s))
+	if err != nil {
+		return "", err
+	}
+	if err := d.arrive(ctx, commit, crohns().automatic...); err != nil {
+		return "", err
+	}
+	told, err := d.heldByPolicy(ctx, held[0], before)
+	if err != nil {
+		return "", err
+	}
+	d.show(ctx, chaperone("why", held[0].String()))
+	undone, err := d.source.takeBack(ctx, violation)
+	if err != nil {
+		return "", err
+	}
+	d.report.say("the developer took %s back: %s", violation.Short(), undone.Short())
+	if err := d.arrive(ctx, undone, followers()...); err != nil {
+		return "", err
+	}
+	return fmt.Sprintf("%s held %s (PolicyDenied): %s\nMeanwhile crohns got %s %q in %s.",
+		held[0], violation.Short(), told, commit.Short(), message, names(crohns().automatic)), nil
+}
+
+// heldByPolicy waits for the refusal and sees that what runs is what ran.
+func (d *demo) heldByPolicy(ctx context.Context, id promotion.ID, before records) (string, error) {
+	want := []string{"pod/privileged", "Deployment", "api", "spec.template.spec.containers[0].securityContext.privileged"}
+	seen, err := d.until(ctx, fmt.Sprintf("%s is held by a policy", id), patience, []promotion.ID{id}, func(seen records) (bool, error) {
+		return seen[id].Status.Reason == promotion.PolicyDenied, nil
+	})
+	if err != nil {
+		return "", err
+	}
+	r := seen[id]
+	for _, part := range want {
+		if !strings.Contains(r.Message, part) {
+			return "", fmt.Errorf("%s is held by a policy, and its message does not name %s: %s", id, part, r.Message)
+		}
+	}
+	for _, id := range novamind().automatic {
+		if ran, runs := before[id].Journal.Running.Digest, seen[id].Journal.Running.Digest; ran != runs {
+			return "", fmt.Errorf("%s ran %s and now runs %s; want it left as it was", id, ran, runs)
+		}
+	}
+	return r.Message, nil
+}
+
+// neverReady merges a version whose pods never get ready.
+func (d *demo) neverReady(ctx context.Context) (string, error) {
+	id := novamind().automatic[0]
+	shorter, err := d.source.change(ctx, "novamind: give a release 20 s to get ready in development",
+		edit{"environments/novamind/development.yaml", func(file []byte) ([]byte, error) { return setVerifyTimeout(file, "20s") }})
+	if err != nil {
+		return "", err
+	}
+	if err := d.arrive(ctx, shorter, followers()...); err != nil {
+		return "", err
+	}
+	return d.takenBack(ctx, id, service{"novamind", "api"}, "never-ready", "ready")
+}
+
+// answersErrors merges a version that gets ready and answers nothing but 500.
+func (d *demo) answersErrors(ctx context.Context) (string, error) {
+	return d.takenBack(ctx, crohns().automatic[0], service{"crohns", "core"}, "errors-100", "500")
+}
+
+// takenBack merges a version that must fail in an environment, and sees that
+// the cluster is restored, the commit reverted, and both said.
+func (d *demo) takenBack(ctx context.Context, id promotion.ID, s service, behaves, evidence string) (string, error) {
+	before, err := d.look(ctx)
+	if err != nil {
+		return "", err
+	}
+	in := id.Pipeline + "-" + id.Name
+	ran, err := d.kube.image(ctx, in, s.name)
+	if err != nil {
+		return "", err
+	}
+	guilty, _, err := d.release(ctx, s, bad(s, behaves))
+	if err != nil {
+		return "", err
+	}
+	began := time.Now()
+	if _, err := d.until(ctx, fmt.Sprintf("%s took %s back", id, guilty.Short()), patience, []promotion.ID{id}, func(seen records) (bool, error) {
+		j := seen[id].Journal
+		return j.LastRevert.Guilty == guilty && j.LastRevert.Commit != "", nil
+	}); err != nil {
+		return "", err
+	}
+	took := time.Since(began)
+	revert, err := d.reverted(ctx, guilty)
+	if err != nil {
+		return "", err
+	}
+	if err := d.arrive(ctx, revert, followers()...); err != nil {
+		return "", err
+	}
+	if err := d.restored(ctx, id, s, ran, before); err != nil {
+		return "", err
+	}
+	told, err := d.historyOf(ctx, id, guilty, evidence)
+	return fmt.Sprintf("%s ran %s again and %s was reverted by %s within %s; the branch holds what it held before.\n%s",
+		id, ran, guilty.Short(), revert.Short(), took.Round(time.Second), told), err
+}
+
+// reverted sees that exactly one commit followed the guilty one, that it says
+// to be its revert, and that the branch's files are what they were.
+func (d *demo) reverted(ctx context.Context, guilty source.Revision) (source.Revision, error) {
+	commits, err := d.source.since(ctx, guilty)
+	if err != nil {
+		return "", err
+	}
+	if len(commits) != 1 {
+		return "", fmt.Errorf("%d commits follow %s on the branch; want its revert alone", len(commits), guilty.Short())
+	}
+	revert := commits[0]
+	if takes, is := revert.Reverts(); !is || takes != guilty {
+		return "", fmt.Errorf("%s follows %s, and does not say in a %s trailer that it takes it back",
+			revert.Revision.Short(), guilty.Short(), source.TrailerReverts)
+	}
+	same, err := d.source.sameTree(ctx, string(guilty)+"^", string(revert.Revision))
+	if err == nil && !same {
+		err = fmt.Errorf("%s leaves other files than there were before %s", revert.Revision.Short(), guilty.Short())
+	}
+	return revert.Revision, err
+}
+
+// restored sees that the cluster runs what it ran, and that nobody downstream
+// got what failed.
+func (d *demo) restored(ctx context.Context, id promotion.ID, s service, ran string, before records) error {
+	runs, err := d.kube.image(ctx, id.Pipeline+"-"+id.Name, s.name)
+	if err != nil {
+		return err
+	}
+	if runs != ran {
+		return fmt.Errorf("%s runs %s; want what it ran before, %s", id, runs, ran)
+	}
+	after, err := d.look(ctx)
+	if err != nil {
+		return err
+	}
+	for _, id := range followers() {
+		if was, is := before[id].Journal.Running.Digest, after[id].Journal.Running.Digest; was != is {
+			return fmt.Errorf("%s ran %s and now runs %s; want the same", id, was, is)
+		}
+	}
+	return nil
+}
+
+// historyOf is what the history command shows of a release that was taken back.
+func (d *demo) historyOf(ctx context.Context, id promotion.ID, guilty source.Revision, evidence string) (string, error) {
+	printed, err := d.run(ctx, chaperone("history", id.String()))
+	if err != nil {
+		return "", err
+	}
+	lines, found := "", false
+	for line := range strings.SplitSeq(strings.TrimRight(printed, "\n"), "\n") {
+		switch {
+		case strings.Contains(line, guilty.Short()):
+			found = true
+			lines += line + "\n"
+		case found && strings.HasPrefix(line, " "): // the same one, wrapped
+			lines += strings.TrimSpace(line) + "\n"
+		case found:
+			found = false
+		}
+	}
+	told := strings.Join(strings.Fields(lines), " ")
+	if !strings.Contains(told, "Reverted") || !strings.Contains(told, evidence) {
+		return "", errors.New("chaperone history does not tell of " + guilty.Short() + " that it was reverted, with the evidence:\n" + printed)
+	}
+	return "history: " + told, nil
+}

@@ -1,0 +1,223 @@
+package demo
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"chaperone.dev/chaperone/internal/source"
+)
+
+const (
+	branch  = "main"
+	gitWait = time.Minute // for one git command
+)
+
+// repository is the source, and a developer's clone of it. Git is the
+// program: a bare repository and a clone are what people have, too.
+type repository struct {
+	bare, clone string
+	environ     []string
+	mu          sync.Mutex // one change of the clone at a time
+}
+
+// makeSource makes the repository that the daemon follows.
+func (d *demo) makeSource(ctx context.Context) error {
+	if err := checkSample(d.Repo); err != nil {
+		return err
+	}
+	if _, err := exec.LookPath("git"); err != nil {
+		return fmt.Errorf("make the repository: %w; want git installed", err)
+	}
+	r := &repository{bare: d.place.repository(), clone: d.place.clone(), environ: developer(d.Environ)}
+	d.source = r
+	if _, err := r.git(ctx, d.place.dir, "init", "-q", "--bare", "--initial-branch="+branch, r.bare); err != nil {
+		return err
+	}
+	if _, err := r.git(ctx, d.place.dir, "clone", "-q", r.bare, r.clone); err != nil {
+		return err
+	}
+	for _, name := range sample {
+		if err := copyTree(filepath.Join(d.Repo, name), filepath.Join(r.clone, name)); err != nil {
+			return fmt.Errorf("copy the sample: %w", err)
+		}
+	}
+	if err := copyTree(filepath.Join(d.Repo, "policies"), d.place.policies()); err != nil {
+		return fmt.Errorf("copy the policies: %w", err)
+	}
+	if _, err := r.git(ctx, r.clone, "checkout", "-q", "-B", branch); err != nil {
+		return err
+	}
+	_, err := r.commit(ctx, "Start with the two systems as they are")
+	return err
+}
+
+// developer keeps the environment but for what steers git.
+func developer(environ []string) []string {
+	kept := without(environ, "GIT_")
+	return append(kept, "LC_ALL=C", "GIT_CONFIG_GLOBAL="+os.DevNull, "GIT_CONFIG_NOSYSTEM=1", "GIT_TERMINAL_PROMPT=0",
+		"GIT_AUTHOR_NAME=Demo Developer", "GIT_AUTHOR_EMAIL=developer@example.org",
+		"GIT_COMMITTER_NAME=Demo Developer", "GIT_COMMITTER_EMAIL=developer@example.org")
+}
+
+func without(environ []string, prefix string) []string {
+	return slices.DeleteFunc(slices.Clone(environ), func(v string) bool { return strings.HasPrefix(v, prefix) })
+}
+
+// git runs it in a directory and returns what it printed, trimmed.
+func (r *repository) git(ctx context.Context, dir string, args ...string) (string, error) {
+	ctx, cancel := context.WithTimeout(ctx, gitWait)
+	defer cancel()
+	cmd := exec.CommandContext(ctx, "git", args...)
+	cmd.Dir, cmd.Env, cmd.WaitDelay = dir, r.environ, time.Second
+	var out, problem bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &out, &problem
+	if err := cmd.Run(); err != nil {
+		return "", fmt.Errorf("git %s: %w: %s", args[0], err, strings.TrimSpace(problem.String()))
+	}
+	return strings.TrimSpace(out.String()), nil
+}
+
+// edit is one file of a change.
+type edit struct {
+	path   string
+	change func([]byte) ([]byte, error)
+}
+
+// change commits edits on top of the branch, as a developer who merges a pull
+// request, and returns the commit.
+func (r *repository) change(ctx context.Context, message string, edits ...edit) (source.Revision, error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if err := r.update(ctx); err != nil {
+		return "", err
+	}
+	for _, e := range edits {
+		if err := e.apply(r.clone); err != nil {
+			return "", err
+		}
+	}
+	return r.commit(ctx, message)
+}
+
+func (e edit) apply(clone string) error {
+	path := filepath.Join(clone, filepath.FromSlash(e.path))
+	content, err := os.ReadFile(path)
+	if err != nil {
+		return fmt.Errorf("edit: %w", err)
+	}
+	changed, err := e.change(content)
+	if err != nil {
+		return fmt.Errorf("edit %s: %w", e.path, err)
+	}
+	if err := os.WriteFile(path, changed, 0o644); err != nil {
+		return fmt.Errorf("edit: %w", err)
+	}
+	return nil
+}
+
+// takeBack is the developer's own `git revert`.
+func (r *repository) takeBack(ctx context.Context, commit source.Revision) (source.Revision, error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if err := r.update(ctx); err != nil {
+		return "", err
+	}
+	if _, err := r.git(ctx, r.clone, "revert", "--no-edit", string(commit)); err != nil {
+		return "", err
+	}
+	return r.push(ctx)
+}
+
+// update takes over what the daemon pushed meanwhile.
+func (r *repository) update(ctx context.Context) error {
+	if _, err := r.git(ctx, r.clone, "fetch", "-q", "origin", branch); err != nil {
+		return err
+	}
+	_, err := r.git(ctx, r.clone, "reset", "-q", "--hard", "origin/"+branch)
+	return err
+}
+
+func (r *repository) commit(ctx context.Context, message string) (source.Revision, error) {
+	if _, err := r.git(ctx, r.clone, "add", "--all"); err != nil {
+		return "", err
+	}
+	if _, err := r.git(ctx, r.clone, "commit", "-q", "-m", message); err != nil {
+		return "", err
+	}
+	return r.push(ctx)
+}
+
+// push tries again on top of what came in between, a few times.
+func (r *repository) push(ctx context.Context) (source.Revision, error) {
+	var last error
+	for range 3 {
+		_, err := r.git(ctx, r.clone, "push", "-q", "origin", branch)
+		if err == nil {
+			return r.resolve(ctx, r.clone, "HEAD")
+		}
+		last = errors.Join(last, err)
+		if _, err := r.git(ctx, r.clone, "pull", "-q", "--rebase", "origin", branch); err != nil {
+			return "", errors.Join(last, err)
+		}
+	}
+	return "", last
+}
+
+func (r *repository) resolve(ctx context.Context, dir, name string) (source.Revision, error) {
+	out, err := r.git(ctx, dir, "rev-parse", "--verify", name)
+	if err != nil {
+		return "", err
+	}
+	return source.ParseRevision(out)
+}
+
+// head is the newest commit of the branch.
+func (r *repository) head(ctx context.Context) (source.Revision, error) {
+	return r.resolve(ctx, r.bare, "refs/heads/"+branch)
+}
+
+// since lists the commits after one, newest first.
+func (r *repository) since(ctx context.Context, commit source.Revision) ([]source.Commit, error) {
+	out, err := r.git(ctx, r.bare, "rev-list", "--first-parent", string(commit)+"..refs/heads/"+branch)
+	if err != nil {
+		return nil, err
+	}
+	var commits []source.Commit
+	for _, line := range strings.Fields(out) {
+		revision, err := source.ParseRevision(line)
+		if err != nil {
+			return nil, err
+		}
+		message, err := r.git(ctx, r.bare, "log", "-1", "--format=%B", line)
+		if err != nil {
+			return nil, err
+		}
+		commits = append(commits, source.Commit{Revision: revision, Message: message})
+	}
+	return commits, nil
+}
+
+// sameTree reports whether two commits hold the same files.
+func (r *repository) sameTree(ctx context.Context, a, b string) (bool, error) {
+	first, err := r.git(ctx, r.bare, "rev-parse", "--verify", a+"^{tree}")
+	if err != nil {
+		return false, err
+	}
+	second, err := r.git(ctx, r.bare, "rev-parse", "--verify", b+"^{tree}")
+	return first == second, err
+}
+
+// read is a file of the newest commit.
+func (r *repository) read(ctx context.Context, path string) ([]byte, error) {
+	out, err := r.git(ctx, r.bare, "cat-file", "blob", "refs/heads/"+branch+":"+path)
+	return append([]byte(out), '\n'), err
+}
