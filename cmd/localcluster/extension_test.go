@@ -91,10 +91,20 @@ func TestInstalledDefinitionsAreServed(t *testing.T) {
 		}
 	}
 	routes := c.dyn.Resource(schema.GroupVersionResource{Group: "gateway.networking.k8s.io", Version: "v1", Resource: "httproutes"}).Namespace(ns)
-	must1[*unstructured.Unstructured](t)(routes.Create(t.Context(), &unstructured.Unstructured{Object: map[string]any{
-		"apiVersion": "gateway.networking.k8s.io/v1", "kind": "HTTPRoute", "metadata": map[string]any{"name": "web"},
-		"spec": map[string]any{"parentRefs": []any{map[string]any{"name": "public"}}, "hostnames": []any{"web.example.org"}},
-	}}, metav1.CreateOptions{}))
+	route := func(name string, hostnames any) *unstructured.Unstructured {
+		return &unstructured.Unstructured{Object: map[string]any{
+			"apiVersion": "gateway.networking.k8s.io/v1", "kind": "HTTPRoute", "metadata": map[string]any{"name": name},
+			"spec": map[string]any{"parentRefs": []any{map[string]any{"name": "public"}}, "hostnames": hostnames},
+		}}
+	}
+	made := must1[*unstructured.Unstructured](t)(routes.Create(t.Context(), route("web", []any{"web.example.org"}), metav1.CreateOptions{}))
+	parents, _, _ := unstructured.NestedSlice(made.Object, "spec", "parentRefs")
+	if len(parents) != 1 || parents[0].(map[string]any)["kind"] != "Gateway" {
+		t.Errorf("the defaults of the Gateway API are not set: %v", parents)
+	}
+	if _, err := routes.Create(t.Context(), route("bad", "web.example.org"), metav1.CreateOptions{}); !apierrors.IsInvalid(err) {
+		t.Errorf("a route with hostnames that are no list: %v, want a rejection", err)
+	}
 }
 
 func TestExternalSecretGetsItsSecret(t *testing.T) {

@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 
 	"go.etcd.io/etcd/server/v3/embed"
+	"go.etcd.io/etcd/server/v3/storage/wal"
 )
 
 // etcd listens on sockets in the working directory: a full path may exceed the 108 bytes that
@@ -20,6 +21,7 @@ const (
 // startEtcd serves the store in dir. Nothing is synced to disk: the data of a local cluster is
 // worth less than the seconds that this saves.
 func startEtcd(ctx context.Context, dir string) (*embed.Etcd, error) {
+	wal.SegmentSizeBytes = 8 << 20 // allocated at once, twice
 	cfg := embed.NewConfig()
 	cfg.Dir = filepath.Join(dir, "etcd")
 	cfg.Logger = "zap"

@@ -1,11 +1,14 @@
 // Package crds installs the custom resource definitions that sample systems are written against.
 //
-// The definitions carry the real group, versions, kind and scope, but an open schema: fields are
-// kept as they are, neither checked nor defaulted.
+// They are the projects' own, read out of the projects' Go modules in the module cache. Where a
+// module cannot be had (no go command, no network on the first run of a machine), and for kinds
+// that are open by choice, an open definition takes its place: the same group, version, kind and
+// scope, but its fields are kept as they are, neither checked nor defaulted.
 package crds
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strings"
 	"time"
@@ -26,6 +29,8 @@ type Definition struct {
 	Plural   string
 	Cluster  bool
 	Short    []string
+	// Open kinds have an open schema by choice: theirs cost more to serve than all others together.
+	Open bool
 }
 
 // Name is the name of the CustomResourceDefinition.
@@ -33,93 +38,113 @@ func (d Definition) Name() string { return d.Plural + "." + d.Group }
 
 // Definitions are all that Install brings.
 func Definitions() []Definition {
-	gateway := func(kind, plural string, cluster bool, versions ...string) Definition {
-		return Definition{Group: "gateway.networking.k8s.io", Versions: versions, Kind: kind, Plural: plural, Cluster: cluster}
+	const cluster, open = 1, 2
+	var all []Definition
+	group := func(name, version string) func(kind, plural string, is int, short ...string) {
+		return func(kind, plural string, is int, short ...string) {
+			all = append(all, Definition{
+				Group: name, Versions: []string{version}, Kind: kind, Plural: plural, Short: short,
+				Cluster: is&cluster != 0, Open: is&open != 0,
+			})
+		}
 	}
-	secrets := func(kind, plural string, cluster bool, short ...string) Definition {
-		return Definition{Group: "external-secrets.io", Versions: []string{"v1", "v1beta1"}, Kind: kind, Plural: plural, Cluster: cluster, Short: short}
+	gateway := group("gateway.networking.k8s.io", "v1")
+	gateway("GatewayClass", "gatewayclasses", cluster, "gc")
+	gateway("Gateway", "gateways", 0, "gtw")
+	gateway("HTTPRoute", "httproutes", 0)
+	gateway("GRPCRoute", "grpcroutes", open)
+	gateway("ReferenceGrant", "referencegrants", 0, "refgrant")
+	gateway("BackendTLSPolicy", "backendtlspolicies", open, "btlspolicy")
+	secrets := group("external-secrets.io", "v1")
+	secrets("ExternalSecret", "externalsecrets", 0, "es")
+	secrets("ClusterExternalSecret", "clusterexternalsecrets", cluster|open, "ces")
+	secrets("SecretStore", "secretstores", open, "ss")
+	secrets("ClusterSecretStore", "clustersecretstores", cluster|open, "css")
+	velero := group("velero.io", "v1")
+	velero("Schedule", "schedules", 0)
+	velero("Backup", "backups", 0)
+	velero("Restore", "restores", 0)
+	velero("BackupStorageLocation", "backupstoragelocations", 0, "bsl")
+	velero("VolumeSnapshotLocation", "volumesnapshotlocations", 0, "vsl")
+	monitoring := group("monitoring.coreos.com", "v1")
+	monitoring("PodMonitor", "podmonitors", 0, "pmon")
+	monitoring("ServiceMonitor", "servicemonitors", 0, "smon")
+	monitoring("PrometheusRule", "prometheusrules", 0, "promrule")
+	monitoring("Probe", "probes", open, "prb")
+	issuing := group("cert-manager.io", "v1")
+	issuing("Certificate", "certificates", 0, "cert", "certs")
+	issuing("Issuer", "issuers", open)
+	issuing("ClusterIssuer", "clusterissuers", cluster|open)
+	return all
+}
+
+// Set is what is to be installed.
+type Set struct {
+	objects []*apiextensions.CustomResourceDefinition
+	Open    []string // names of those that are open
+	Err     error    // why
+}
+
+// Load reads the definitions; it takes a while on the first run of a machine.
+func Load(ctx context.Context) Set {
+	var set Set
+	dirs, err := fetch(ctx)
+	errs := []error{err}
+	for _, d := range Definitions() {
+		crd, err := d.read(dirs)
+		if err != nil {
+			crd = d.open()
+			set.Open = append(set.Open, d.Name())
+			errs = append(errs, err)
+		}
+		set.objects = append(set.objects, crd)
 	}
-	velero := func(kind, plural string, short ...string) Definition {
-		return Definition{Group: "velero.io", Versions: []string{"v1"}, Kind: kind, Plural: plural, Short: short}
-	}
-	monitoring := func(kind, plural, short string) Definition {
-		return Definition{Group: "monitoring.coreos.com", Versions: []string{"v1"}, Kind: kind, Plural: plural, Short: []string{short}}
-	}
-	issuing := func(kind, plural string, cluster bool, short ...string) Definition {
-		return Definition{Group: "cert-manager.io", Versions: []string{"v1"}, Kind: kind, Plural: plural, Cluster: cluster, Short: short}
-	}
-	return []Definition{
-		gateway("GatewayClass", "gatewayclasses", true, "v1", "v1beta1"),
-		gateway("Gateway", "gateways", false, "v1", "v1beta1"),
-		gateway("HTTPRoute", "httproutes", false, "v1", "v1beta1"),
-		gateway("GRPCRoute", "grpcroutes", false, "v1"),
-		gateway("ReferenceGrant", "referencegrants", false, "v1beta1"),
-		gateway("BackendTLSPolicy", "backendtlspolicies", false, "v1"),
-		secrets("ExternalSecret", "externalsecrets", false, "es"),
-		secrets("SecretStore", "secretstores", false, "ss"),
-		secrets("ClusterSecretStore", "clustersecretstores", true, "css"),
-		secrets("ClusterExternalSecret", "clusterexternalsecrets", true, "ces"),
-		velero("Schedule", "schedules"),
-		velero("Backup", "backups"),
-		velero("Restore", "restores"),
-		velero("BackupStorageLocation", "backupstoragelocations", "bsl"),
-		velero("VolumeSnapshotLocation", "volumesnapshotlocations", "vsl"),
-		monitoring("PodMonitor", "podmonitors", "pmon"),
-		monitoring("ServiceMonitor", "servicemonitors", "smon"),
-		monitoring("PrometheusRule", "prometheusrules", "promrule"),
-		monitoring("Probe", "probes", "prb"),
-		issuing("Certificate", "certificates", false, "cert", "certs"),
-		issuing("Issuer", "issuers", false),
-		issuing("ClusterIssuer", "clusterissuers", true),
-	}
+	set.Err = errors.Join(errs...)
+	return set
 }
 
 // Install creates all definitions and returns when the API server serves them.
-func Install(ctx context.Context, config *rest.Config) error {
+func (s Set) Install(ctx context.Context, config *rest.Config) error {
 	client, err := clientset.NewForConfig(config)
 	if err != nil {
 		return fmt.Errorf("install custom resource definitions: %w", err)
 	}
-	for _, d := range Definitions() {
-		_, err := client.ApiextensionsV1().CustomResourceDefinitions().Create(ctx, d.object(), metav1.CreateOptions{})
+	wanted := map[string]bool{}
+	for _, crd := range s.objects {
+		_, err := client.ApiextensionsV1().CustomResourceDefinitions().Create(ctx, crd, metav1.CreateOptions{})
 		if err != nil && !apierrors.IsAlreadyExists(err) {
-			return fmt.Errorf("install CustomResourceDefinition %s: %w", d.Name(), err)
+			return fmt.Errorf("install CustomResourceDefinition %s: %w", crd.Name, err)
 		}
+		wanted[crd.Name] = true
 	}
-	missing := Definitions()
 	err = wait.PollUntilContextCancel(ctx, 100*time.Millisecond, true, func(ctx context.Context) (bool, error) {
 		list, err := client.ApiextensionsV1().CustomResourceDefinitions().List(ctx, metav1.ListOptions{})
 		if err != nil {
 			return false, nil // asked again until ctx ends
 		}
-		missing = without(missing, list.Items)
-		return len(missing) == 0, nil
+		for _, crd := range list.Items {
+			if isEstablished(crd) {
+				delete(wanted, crd.Name)
+			}
+		}
+		return len(wanted) == 0, nil
 	})
 	if err != nil {
-		return fmt.Errorf("install custom resource definitions: %d not established: %w", len(missing), err)
+		return fmt.Errorf("install custom resource definitions: %d not established: %w", len(wanted), err)
 	}
 	return nil
 }
 
-func without(wanted []Definition, there []apiextensions.CustomResourceDefinition) []Definition {
-	established := map[string]bool{}
-	for _, crd := range there {
-		for _, c := range crd.Status.Conditions {
-			if c.Type == apiextensions.Established && c.Status == apiextensions.ConditionTrue {
-				established[crd.Name] = true
-			}
+func isEstablished(crd apiextensions.CustomResourceDefinition) bool {
+	for _, c := range crd.Status.Conditions {
+		if c.Type == apiextensions.Established {
+			return c.Status == apiextensions.ConditionTrue
 		}
 	}
-	var missing []Definition
-	for _, d := range wanted {
-		if !established[d.Name()] {
-			missing = append(missing, d)
-		}
-	}
-	return missing
+	return false
 }
 
-func (d Definition) object() *apiextensions.CustomResourceDefinition {
+func (d Definition) open() *apiextensions.CustomResourceDefinition {
 	scope := apiextensions.NamespaceScoped
 	if d.Cluster {
 		scope = apiextensions.ClusterScoped

@@ -15,7 +15,7 @@ func AwaitEnd(ctx context.Context, pid int, every time.Duration) {
 	first := startTime(pid)
 	tick := time.NewTicker(every)
 	defer tick.Stop()
-	for syscall.Kill(pid, 0) != syscall.ESRCH && startTime(pid) == first {
+	for first != dead && syscall.Kill(pid, 0) != syscall.ESRCH && startTime(pid) == first {
 		select {
 		case <-ctx.Done():
 			return
@@ -23,6 +23,8 @@ func AwaitEnd(ctx context.Context, pid int, every time.Duration) {
 		}
 	}
 }
+
+const dead = "dead"
 
 // startTime is the process's start in clock ticks, "" where /proc does not tell.
 func startTime(pid int) string {
@@ -36,7 +38,7 @@ func startTime(pid int) string {
 		return ""
 	}
 	if string(fields[0]) == "Z" {
-		return "dead"
+		return dead
 	}
 	return string(fields[19])
 }

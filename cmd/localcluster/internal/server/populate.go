@@ -14,7 +14,6 @@ import (
 	"k8s.io/client-go/informers"
 
 	"chaperone.dev/chaperone/cmd/localcluster/internal/controlplane"
-	"chaperone.dev/chaperone/cmd/localcluster/internal/crds"
 	"chaperone.dev/chaperone/cmd/localcluster/internal/externalsecrets"
 	"chaperone.dev/chaperone/cmd/localcluster/internal/kubelet"
 	"chaperone.dev/chaperone/cmd/localcluster/internal/network"
@@ -108,7 +107,11 @@ func (c *cluster) definitions(ctx, starting context.Context) error {
 	if !c.CRDs {
 		return nil
 	}
-	if err := crds.Install(starting, c.plane.Admin); err != nil {
+	set := <-c.crds
+	if len(set.Open) > 0 {
+		c.progress(fmt.Sprintf("without the schemas of %d custom resource definitions: %v", len(set.Open), set.Err))
+	}
+	if err := set.Install(starting, c.plane.Admin); err != nil {
 		return err
 	}
 	dyn, err := dynamic.NewForConfig(c.plane.Admin)

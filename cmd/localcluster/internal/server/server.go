@@ -9,14 +9,17 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"net"
 	"os"
+	"runtime/debug"
 	"time"
 
 	"k8s.io/client-go/informers"
 	"k8s.io/client-go/kubernetes"
 
 	"chaperone.dev/chaperone/cmd/localcluster/internal/controlplane"
+	"chaperone.dev/chaperone/cmd/localcluster/internal/crds"
 	"chaperone.dev/chaperone/cmd/localcluster/internal/instance"
 )
 
@@ -65,6 +68,7 @@ func Run(ctx context.Context, o Options, report Reporter) (err error) {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	go watchEnd(ctx, o, cancel)
+	debug.SetMemoryLimit(startMemory)
 	c := &cluster{Options: o, report: report, cancel: cancel}
 	defer c.stop()
 	if err := c.start(ctx, held); err != nil {
@@ -82,11 +86,25 @@ func Run(ctx context.Context, o Options, report Reporter) (err error) {
 	if err := report.Ready(info); err != nil {
 		return err
 	}
+	defer settle().Stop()
 	<-ctx.Done()
 	if cause := context.Cause(ctx); !errors.Is(cause, context.Canceled) {
 		return cause
 	}
 	return nil // as asked
+}
+
+// startMemory is a soft limit while the control plane starts, when it makes much garbage.
+const startMemory = 320 << 20
+
+// settle gives back, once the start is over, what it needed. A limit would cost more and more
+// time as the cluster fills, so that none is kept.
+func settle() *time.Timer {
+	return time.AfterFunc(5*time.Second, func() {
+		debug.SetMemoryLimit(math.MaxInt64)
+		debug.SetGCPercent(75)
+		debug.FreeOSMemory()
+	})
 }
 
 // watchEnd ends the cluster for every reason that is not the caller's.
@@ -127,6 +145,7 @@ type cluster struct {
 	proxy   net.Listener
 	client  kubernetes.Interface
 	factory informers.SharedInformerFactory
+	crds    chan crds.Set
 }
 
 func (c *cluster) progress(step string) {
@@ -145,6 +164,10 @@ func (c *cluster) start(ctx context.Context, held *instance.Held) error {
 	}
 	if c.proxy, err = listen(proxyAddress); err != nil {
 		return fmt.Errorf("proxy: %w", err)
+	}
+	if c.CRDs {
+		c.crds = make(chan crds.Set, 1)
+		go func() { c.crds <- crds.Load(starting) }() // while the control plane starts
 	}
 	c.plane, err = controlplane.Start(starting, controlplane.Config{Dir: c.Dir, Listener: api}, c.progress)
 	if err != nil {
