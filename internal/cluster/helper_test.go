@@ -208,7 +208,9 @@ spec:
 `, name)
 }
 
-var deleteNow = metav1.DeleteOptions{}
+var background = metav1.DeletePropagationBackground
+
+var deleteNow = metav1.DeleteOptions{PropagationPolicy: &background}
 
 func mustInventory(f *fixture) inventory.Inventory {
 	f.Helper()

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
@@ -68,30 +69,19 @@ func TestPitfall01_ReadErrorDeletesNothing(t *testing.T) {
 	f := newFixture(t)
 	both := f.set(configMap("keep", "a", "b"), configMap("drop", "a", "b"), service("drop"))
 	f.release(both)
-	config := f.local.Config()
-	config.Wrap(func(next http.RoundTripper) http.RoundTripper {
-		return tripper(func(request *http.Request) (*http.Response, error) {
-			if request.Method == http.MethodGet && strings.Contains(request.URL.Path, "/services") {
-				return nil, errors.New("the line is cut")
-			}
-			return next.RoundTrip(request)
-		})
+	broken := f.connectThrough(func(request *http.Request) (*http.Response, error) {
+		if request.Method == http.MethodGet && strings.Contains(request.URL.Path, "/services") {
+			return nil, errors.New("the line is cut")
+		}
+		return nil, nil
 	})
-	broken, err := Connect(config, Options{RetryFor: 1})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer broken.Close()
-	if result, err := broken.Prune(t.Context(), f.owner, f.set(configMap("keep", "a", "b"))); err == nil {
+	broken.c.options.RetryFor = time.Millisecond
+	if result, err := broken.c.Prune(t.Context(), f.owner, f.set(configMap("keep", "a", "b"))); err == nil {
 		t.Errorf("prune on a read error: %+v, want an error", result)
 	}
 	f.exists("ConfigMap", "drop", true)
 	f.exists("Service", "drop", true)
 }
-
-type tripper func(*http.Request) (*http.Response, error)
-
-func (f tripper) RoundTrip(request *http.Request) (*http.Response, error) { return f(request) }
 
 // The namespace transformer renamed a Namespace object, and the daemon deleted
 // its own namespace (flux2#3949).

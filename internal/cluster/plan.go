@@ -187,17 +187,16 @@ func (t *trial) try(ctx context.Context, seen plan.Seen) (plan.Seen, error) {
 	if err != nil && !refusedForGood(err) {
 		return seen, failed("dry run", id, err)
 	}
-	// The answer to a dry run that would create has no resourceVersion.
-	hidden := seen.Live == nil && !t.read.sure[id] && (err != nil || tried.GetResourceVersion() != "")
-	if hidden {
-		if seen.Live, err = t.c.get(ctx, k, id); err != nil {
-			return seen, err
+	if seen.Live == nil && !t.read.sure[id] {
+		hidden, readErr := t.hidden(ctx, k, id, tried, err)
+		if readErr != nil {
+			return seen, readErr
 		}
-		if seen.Live != nil {
-			seen.Send = t.sent(seen.Send, seen.Live)
-		}
-		if tried, err = t.c.apply(ctx, k, seen.Send, true); err != nil && !refusedForGood(err) {
-			return seen, failed("dry run", id, err)
+		if hidden != nil {
+			seen.Live, seen.Send = hidden, t.sent(seen.Send, hidden)
+			if tried, err = t.c.apply(ctx, k, seen.Send, true); err != nil && !refusedForGood(err) {
+				return seen, failed("dry run", id, err)
+			}
 		}
 	}
 	if err == nil {
@@ -205,6 +204,19 @@ func (t *trial) try(ctx context.Context, seen plan.Seen) (plan.Seen, error) {
 		return seen, nil
 	}
 	return t.rejected(ctx, seen, k, err)
+}
+
+// hidden reads an object that is there without our label. It is met by its
+// dry run: the answer to one that would create has no resourceVersion.
+func (t *trial) hidden(ctx context.Context, k kind, id manifest.ID, tried *manifest.Object, refusal error) (*manifest.Object, error) {
+	if refusal == nil && tried.GetResourceVersion() == "" {
+		return nil, nil
+	}
+	live, err := t.c.get(ctx, k, id)
+	if refusal != nil && fault.IsTerminal(err) {
+		return nil, nil // may not be read either; the refusal says why
+	}
+	return live, err
 }
 
 // rejected looks closer at a refusal that a replacement could overcome: what

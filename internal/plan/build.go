@@ -98,8 +98,9 @@ func isHookStage(stage manifest.Stage) bool {
 // decide settles what can be settled from the object alone. A rejection stays
 // open until stageDependents has seen the whole plan.
 func (b *builder) decide(c Change, seen Seen) Change {
+	leaving := seen.Live == nil || seen.Live.GetDeletionTimestamp() != nil
 	switch {
-	case seen.Live == nil && ranAndLeft(c.Object, b.owned[c.ID]):
+	case leaving && ranAndLeft(c.Object, b.owned[c.ID]):
 		c.Action, c.Reason = Unchanged, ReasonCompleted
 	case seen.Live == nil:
 		c.Action = Create
