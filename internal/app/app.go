@@ -177,6 +177,9 @@ func (a *App) reconcile(ctx context.Context, ports controller.Ports, repository 
 		mounted := rego.NewStore(a.config.Policies.Directory, rego.DefaultLimits())
 		ports.Policies = policies{current: mounted.Current}
 		c = controller.New(ports, loop)
+		if _, err := mounted.Reload(ctx); ctx.Err() == nil {
+			a.policiesChanged(rego.Status{Digest: mounted.Status().Digest, Err: err})
+		}
 		watched := make(chan struct{})
 		go func() {
 			defer close(watched)

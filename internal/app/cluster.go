@@ -125,7 +125,7 @@ func (c *clusters) apply(ctx context.Context, env promotion.Environment, set man
 	owner.Release = digest.Short()
 	p, err := on.Plan(ctx, owner, set)
 	if err != nil {
-		return refused(err)
+		return untouched(refused(err))
 	}
 	_, err = on.Apply(ctx, owner, p, nil)
 	return refused(err)
@@ -146,6 +146,17 @@ func refused(err error) error {
 		return &controller.Refusal{Reason: promotion.ApplyRejected, Err: err}
 	case fault.IsTerminal(err) && errors.As(err, &hook) && hook.Op == "hook":
 		return &controller.Refusal{Reason: promotion.VerificationFailed, Err: err}
+	}
+	return err
+}
+
+// untouched tells that a definitive error came before anything was changed:
+// what a person or another environment has to put right first, such as a
+// namespace or a right that is missing, may be put right any moment.
+func untouched(err error) error {
+	var refusal *controller.Refusal
+	if fault.IsTerminal(err) && !errors.As(err, &refusal) {
+		return &controller.Refusal{Reason: promotion.ApplyRejected, Err: err}
 	}
 	return err
 }

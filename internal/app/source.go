@@ -27,11 +27,12 @@ func (a *App) openSource(ctx context.Context) (*repository, error) {
 		Credentials: gogit.Credentials{
 			TokenFile: s.TokenFile, Username: s.Username, SSHKeyFile: s.SSHKeyFile, KnownHostsFile: s.KnownHostsFile,
 		},
-		Author: gogit.Author{Name: a.config.Author.Name, Email: a.config.Author.Email},
+		Author: gogit.Author{Name: a.config.Author.Name, Email: a.config.Author.Email}, Logger: a.log,
 	})
 	if err != nil {
 		return nil, err
 	}
+	a.later("source", func() error { opened.Close(); return nil })
 	return &repository{Repository: opened, polled: func(context.Context, source.Revision) {}}, nil
 }
 
@@ -45,6 +46,11 @@ func (r *repository) Poll(ctx context.Context) (source.Revision, error) {
 	return head.Revision, nil
 }
 
+// Snapshot implements controller.Source.
+func (r *repository) Snapshot(revision source.Revision) (source.Snapshot, error) {
+	return r.Repository.Snapshot(revision)
+}
+
 // Revert implements controller.Source.
 func (r *repository) Revert(ctx context.Context, guilty source.Revision, note source.RevertNote) (controller.RevertResult, error) {
 	done, err := r.Repository.Revert(ctx, gogit.RevertRequest{Guilty: guilty, Note: note})
@@ -52,7 +58,7 @@ func (r *repository) Revert(ctx context.Context, guilty source.Revision, note so
 		return controller.RevertResult{}, err
 	}
 	result := controller.RevertResult{Commit: done.Commit, Conflicts: done.Conflicts, Detail: done.Detail}
-	outcomes := map[gogit.RevertOutcome]struct {
+	outcomes := map[gogit.Outcome]struct {
 		outcome reconcile.Outcome
 		reason  promotion.Reason
 	}{

@@ -33,7 +33,6 @@ type tree struct {
 	snapshot source.Snapshot
 	commit   source.Commit // zero for the working tree
 	set      promotion.Set
-	open     func(source.Revision) (source.Snapshot, error) // nil for the working tree
 	close    func()
 }
 
@@ -95,7 +94,6 @@ func (t *tree) read(ctx context.Context, repository *gogit.Repository, name stri
 	if t.commit, err = repository.Commit(revision); err != nil {
 		return err
 	}
-	t.open = repository.Snapshot
 	if t.snapshot, err = repository.Snapshot(revision); err != nil {
 		return err
 	}
@@ -174,8 +172,7 @@ func (t *tree) environments(names []string) ([]promotion.Environment, error) {
 	return chosen, faults
 }
 
-// render builds an environment as it would run: a pinned one at its pin,
-// unless a revision or the working tree was asked for.
+// render builds an environment from the tree, whatever it is pinned to.
 func (t *tree) render(ctx context.Context, renderer *render.Renderer, env promotion.Environment) (render.Result, error) {
 	return renderer.Render(ctx, t.snapshot, env.Path)
 }

@@ -24,7 +24,7 @@ import (
 // Config is what the controller is told.
 type Config struct {
 	PollInterval time.Duration // between polls; 0 is 30 s
-	Grace        time.Duration // for work under way when asked to stop; 0 is 8 s
+	Grace        time.Duration // for work under way when asked to stop; 0 is 7 s
 	Workers      int           // evaluations at once; 0 is 2
 	Redactor     manifest.Redactor
 	Now          func() time.Time // nil is time.Now
@@ -55,7 +55,6 @@ type Controller struct {
 	polled       bool
 	sourceDetail string
 	environments map[promotion.ID]*environment
-	published    map[promotion.ID]reconcile.Status
 }
 
 // environment is what the loop keeps of one beside its part of the world.
@@ -71,6 +70,7 @@ type environment struct {
 	status   reconcile.Status
 	message  string
 	since    time.Time
+	glancing time.Time // since when a status is held back because it is only a look
 }
 
 // New makes a controller; Run runs it.
@@ -79,7 +79,7 @@ func New(ports Ports, config Config) *Controller {
 		config.PollInterval = 30 * time.Second
 	}
 	if config.Grace <= 0 {
-		config.Grace = 8 * time.Second
+		config.Grace = 7 * time.Second
 	}
 	if config.Workers <= 0 {
 		config.Workers = 2
@@ -96,7 +96,6 @@ func New(ports Ports, config Config) *Controller {
 		pollNow:      make(chan struct{}, 1),
 		slots:        make(chan struct{}, config.Workers),
 		environments: map[promotion.ID]*environment{},
-		published:    map[promotion.ID]reconcile.Status{},
 	}
 }
 
@@ -236,5 +235,20 @@ func (c *Controller) pass(ctx context.Context) time.Time {
 		c.start(ctx, action)
 	}
 	c.watchDrift(ctx)
-	return decision.LookAgain
+	return c.lookAgain(decision)
+}
+
+// lookAgain is when the decision asks to, or when a look at a new commit has
+// taken so long that it is to be told.
+func (c *Controller) lookAgain(d reconcile.Decision) time.Time {
+	again := d.LookAgain
+	for _, e := range c.environments {
+		if e.glancing.IsZero() {
+			continue
+		}
+		if told := e.glancing.Add(glance); told.After(c.world.Now) && (again.IsZero() || told.Before(again)) {
+			again = told
+		}
+	}
+	return again
 }

@@ -130,7 +130,8 @@ func (j *job) fenced(ctx context.Context, err error) {
 		return
 	}
 	id := j.action.Environment
-	j.c.Log.Warn("another writer was first; reading anew", "environment", id.String(), "action", j.action.Kind, "err", err)
+	j.c.Log.Warn("another writer was first; reading anew", "environment", id.String(), "action", j.action.Kind,
+		"revision", j.action.Release.Revision, "reason", j.action.Reason, "err", err)
 	record := j.recorder.latest()
 	j.c.post(ctx, func() {
 		j.c.change(id, func(e *reconcile.Environment) { e.Busy, e.Journal = reconcile.ActionNone, record.Journal })

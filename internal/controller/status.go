@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"strings"
+	"time"
 
 	"chaperone.dev/chaperone/internal/promotion"
 	"chaperone.dev/chaperone/internal/reconcile"
@@ -20,6 +21,12 @@ func (c *Controller) publish(ctx context.Context, d reconcile.Decision) {
 	for i, status := range d.Statuses {
 		world := c.world.Environments[i]
 		e := c.environment(status.Environment)
+		if e.onlyGlances(status, c.world.Now) {
+			view.Environments = append(view.Environments, EnvironmentView{
+				ID: status.Environment, Status: e.status, Message: e.message, Since: e.since, Journal: world.Journal,
+			})
+			continue
+		}
 		message := c.sentence(world, e, status, d)
 		if status.Reason != e.status.Reason || e.since.IsZero() {
 			e.since = c.world.Now
@@ -34,6 +41,22 @@ func (c *Controller) publish(ctx context.Context, d reconcile.Decision) {
 		})
 	}
 	c.Telemetry.Published(view)
+}
+
+// glance is how long an evaluation may take before it is worth telling: every
+// commit has every environment looked at, and most of them stay as they are.
+const glance = 2 * time.Second
+
+// onlyGlances reports whether a status is just a short look at a new commit.
+func (e *environment) onlyGlances(status reconcile.Status, now time.Time) bool {
+	if status.Reason != promotion.Evaluating || e.since.IsZero() {
+		e.glancing = time.Time{}
+		return false
+	}
+	if e.glancing.IsZero() {
+		e.glancing = now
+	}
+	return now.Sub(e.glancing) < glance
 }
 
 // visible is what of a status is worth a write.
@@ -94,7 +117,11 @@ func (c *Controller) sentence(world reconcile.Environment, e *environment, statu
 	case promotion.UpToDate:
 		return fmt.Sprintf("runs %s, verified", world.Journal.LastGood.Revision.Short())
 	case promotion.Applying, promotion.Verifying, promotion.Pruning:
-		return fmt.Sprintf("%s %s", strings.ToLower(string(status.Reason)), world.Journal.Attempt.Release.Revision.Short())
+		revision := world.Journal.Attempt.Release.Revision
+		if revision == "" {
+			revision = status.Wanted.Revision
+		}
+		return fmt.Sprintf("%s %s", strings.ToLower(string(status.Reason)), revision.Short())
 	case promotion.Reverted:
 		return reverted(world.Journal.LastRevert)
 	case promotion.Restoring, promotion.Reverting, promotion.Quarantined, promotion.NoLastGood, promotion.RevertDisabled:
