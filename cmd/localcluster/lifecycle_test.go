@@ -1,11 +1,13 @@
 package main
 
 import (
+	"bufio"
 	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"os/exec"
@@ -123,6 +125,40 @@ func TestClusterEndsAfterItsTime(t *testing.T) {
 	if !bytes.Contains(out, []byte("time to live of 1s is over")) {
 		t.Errorf("exit %v:\n%s", err, out)
 	}
+	if _, err := os.Stat(dir); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("it leaves its directory: %v", err)
+	}
+}
+
+func TestInterruptedStartLeavesNothing(t *testing.T) {
+	t.Parallel()
+	dir := filepath.Join(t.TempDir(), "cluster")
+	cmd := command("up", "--dir", dir, "--no-crds", "--owner-pid", strconv.Itoa(os.Getpid()))
+	progress := must1[io.ReadCloser](t)(cmd.StderrPipe())
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	lines := bufio.NewScanner(progress)
+	lines.Scan() // the first component starts
+	var record struct{ PID int }
+	eventually(t, "the process is written down", func(context.Context) error {
+		data, err := os.ReadFile(filepath.Join(dir, "localcluster.json"))
+		if err != nil {
+			return err
+		}
+		if err := json.Unmarshal(data, &record); err != nil || record.PID == 0 {
+			return fmt.Errorf("%s, %v", data, err)
+		}
+		return nil
+	})
+	if err := cmd.Process.Signal(os.Interrupt); err != nil {
+		t.Fatal(err)
+	}
+	said := must1[[]byte](t)(io.ReadAll(progress))
+	if code := exitCode(cmd.Wait()); code != exitFailed || !bytes.Contains(said, []byte("interrupted")) {
+		t.Errorf("exit %d, want %d: %s", code, exitFailed, said)
+	}
+	cluster{info: instance.Info{PID: record.PID}}.gone(t)
 	if _, err := os.Stat(dir); !errors.Is(err, fs.ErrNotExist) {
 		t.Errorf("it leaves its directory: %v", err)
 	}

@@ -16,7 +16,8 @@ var gitVersion string
 func init() {
 	gitVersion = Version()
 	if err := version.SetDynamicVersion(gitVersion); err != nil {
-		panic(err) // only if the two lines above disagree
+		//lint:panic because the version that was just written cannot differ from itself.
+		panic(err)
 	}
 }
 

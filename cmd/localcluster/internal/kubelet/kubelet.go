@@ -2,7 +2,7 @@
 //
 // kwok's controllers keep the nodes alive, hand out addresses and run the stages; what a pod's
 // status becomes is computed by Step from the pod alone. Pods come up in about a second, get an
-// address out of 10.244.0.0/16 and behave as package behavior says.
+// address out of 10.128.0.0/9 and behave as package behavior says.
 package kubelet
 
 import (
@@ -39,7 +39,7 @@ func Start(ctx context.Context, config *rest.Config, logs io.Writer) error {
 		DynamicClient:             dyn,
 		RESTClient:                client.Discovery().RESTClient(),
 		ManageAllNodes:            true,
-		CIDR:                      "10.244.0.0/16",
+		CIDR:                      "10.128.0.0/20",
 		NodeIP:                    "10.240.0.1",
 		NodeName:                  "localcluster",
 		LocalStages:               stages(),

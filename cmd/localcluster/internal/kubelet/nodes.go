@@ -13,8 +13,11 @@ import (
 	"k8s.io/client-go/kubernetes"
 )
 
-// MaxNodes bounds what one process plays: each node has a /24 of the pod network.
+// MaxNodes bounds what one process plays. Each node has 4,094 addresses of the pod network.
 const MaxNodes = 200
+
+// podCIDR of the ith node, from 1: consecutive /20 networks from 10.128.16.0 on.
+func podCIDR(i int) string { return fmt.Sprintf("10.%d.%d.0/20", 128+i/16, i%16*16) }
 
 // nodeTemplate answers for the kubelet of a node that is not ready; leases keep it ready after.
 const nodeTemplate = `
@@ -45,12 +48,12 @@ func CreateNodes(ctx context.Context, client kubernetes.Interface, n int, versio
 
 func newNode(i int, version string) *corev1.Node {
 	name := fmt.Sprintf("node-%d", i)
-	cidr := fmt.Sprintf("10.244.%d.0/24", i)
+	cidr := podCIDR(i)
 	capacity := corev1.ResourceList{
-		corev1.ResourceCPU:              resource.MustParse("32"),
-		corev1.ResourceMemory:           resource.MustParse("128Gi"),
-		corev1.ResourceEphemeralStorage: resource.MustParse("1Ti"),
-		corev1.ResourcePods:             resource.MustParse("250"),
+		corev1.ResourceCPU:              resource.MustParse("256"),
+		corev1.ResourceMemory:           resource.MustParse("1Ti"),
+		corev1.ResourceEphemeralStorage: resource.MustParse("10Ti"),
+		corev1.ResourcePods:             resource.MustParse("500"),
 	}
 	return &corev1.Node{
 		ObjectMeta: metav1.ObjectMeta{

@@ -1,7 +1,9 @@
 package kubelet
 
 import (
+	"encoding/json"
 	"fmt"
+	"net/netip"
 	"strings"
 	"testing"
 	"time"
@@ -9,8 +11,6 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/util/strategicpatch"
 	"pgregory.net/rapid"
-
-	"encoding/json"
 )
 
 // pod has one container per image; those before "|" are init containers.
@@ -210,4 +210,21 @@ func TestStepProperties(t *testing.T) {
 			}
 		}
 	})
+}
+
+func TestNodesHaveNetworksOfTheirOwn(t *testing.T) {
+	t.Parallel()
+	var all []netip.Prefix
+	for i := range MaxNodes + 1 { // the first is kwok's, for nodes without one
+		network, err := netip.ParsePrefix(podCIDR(i))
+		if err != nil || network != network.Masked() {
+			t.Fatalf("node %d: %s: %v", i, podCIDR(i), err)
+		}
+		for _, other := range all {
+			if other.Overlaps(network) {
+				t.Fatalf("%s and %s overlap", other, network)
+			}
+		}
+		all = append(all, network)
+	}
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"strings"
 	"time"
 
 	"k8s.io/apimachinery/pkg/api/meta"
@@ -14,6 +15,7 @@ import (
 	"k8s.io/client-go/informers"
 
 	"chaperone.dev/chaperone/cmd/localcluster/internal/controlplane"
+	"chaperone.dev/chaperone/cmd/localcluster/internal/crds"
 	"chaperone.dev/chaperone/cmd/localcluster/internal/externalsecrets"
 	"chaperone.dev/chaperone/cmd/localcluster/internal/kubelet"
 	"chaperone.dev/chaperone/cmd/localcluster/internal/network"
@@ -43,7 +45,39 @@ func (c *cluster) populate(ctx, starting context.Context) error {
 	for range parts {
 		errs = append(errs, <-done)
 	}
-	return errors.Join(errs...)
+	if err := errors.Join(errs...); err != nil {
+		return err
+	}
+	return c.awaitDiscovery(starting)
+}
+
+// awaitDiscovery waits until the API server tells of everything it serves: it learns of added
+// APIs a moment after it serves them, and a client that asks in between may not ask again.
+func (c *cluster) awaitDiscovery(starting context.Context) error {
+	wanted := map[string]bool{"pods.metrics.k8s.io": true}
+	if c.CRDs {
+		for _, d := range crds.Definitions() {
+			wanted[d.Name()] = true
+		}
+	}
+	var last error
+	err := wait.PollUntilContextCancel(starting, 100*time.Millisecond, true, func(context.Context) (bool, error) {
+		var lists []*metav1.APIResourceList
+		if _, lists, last = c.client.Discovery().ServerGroupsAndResources(); last != nil {
+			return false, nil
+		}
+		for _, list := range lists {
+			group, _, _ := strings.Cut(list.GroupVersion, "/")
+			for _, r := range list.APIResources {
+				delete(wanted, r.Name+"."+group)
+			}
+		}
+		return len(wanted) == 0, nil
+	})
+	if err != nil {
+		return fmt.Errorf("discovery: %d kinds are not served: %w", len(wanted), errors.Join(err, last))
+	}
+	return nil
 }
 
 // watches starts what answers from one shared set of caches.
