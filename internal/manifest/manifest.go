@@ -105,23 +105,32 @@ func NewSet(objects []*Object) (Set, error) {
 	return set, nil
 }
 
+// flatten takes lists apart, and lists in lists. Only a kind that says so is a
+// list: any custom object may have a field `items`.
 func flatten(objects []*Object) ([]*Object, error) {
 	flat := make([]*Object, 0, len(objects))
 	for _, o := range objects {
-		if !o.IsList() {
+		if !isList(o) {
 			flat = append(flat, o)
 			continue
 		}
+		var items []*Object
 		err := o.EachListItem(func(item runtimeObject) error {
-			flat = append(flat, item.(*Object))
+			items = append(items, item.(*Object))
 			return nil
 		})
 		if err != nil {
 			return nil, fmt.Errorf("%s: read list items: %w", o.GetKind(), err)
 		}
+		if items, err = flatten(items); err != nil {
+			return nil, err
+		}
+		flat = append(flat, items...)
 	}
 	return flat, nil
 }
+
+func isList(o *Object) bool { return o.IsList() && strings.HasSuffix(o.GetKind(), "List") }
 
 // Objects are in apply order.
 func (s Set) Objects() []*Object { return s.objects }

@@ -30,6 +30,9 @@ func (r Redactor) Object(o *Object) *Object {
 		delete(annotations, lastApplied)
 		shown.SetAnnotations(annotations)
 	}
+	if isList(o) {
+		r.items(shown)
+	}
 	if !IsSecret(o) {
 		return shown
 	}
@@ -46,6 +49,16 @@ func (r Redactor) Object(o *Object) *Object {
 		}
 	}
 	return shown
+}
+
+// items redacts the objects of a list in place.
+func (r Redactor) items(list *Object) {
+	items, _ := list.Object["items"].([]any)
+	for i, item := range items {
+		if fields, isObject := item.(map[string]any); isObject {
+			items[i] = r.Object(&Object{Object: fields}).Object
+		}
+	}
 }
 
 // Mark stands for one value.
