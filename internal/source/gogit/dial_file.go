@@ -43,7 +43,7 @@ func dialFile(ctx context.Context, path string, what service) (*conversation, er
 		cancel()
 		return nil, err
 	}
-	return stream(stdin, stdout, remarks, func() {
+	end := sync.OnceFunc(func() {
 		// Closing the pipe ends a git that still writes; one that is through
 		// with us may have hooks to run.
 		_ = stdout.Close()
@@ -51,7 +51,8 @@ func dialFile(ctx context.Context, path string, what service) (*conversation, er
 		_ = cmd.Wait()
 		impatient.Stop()
 		cancel()
-	}), nil
+	})
+	return stream(stdin, stdout, remarks, end, end), nil
 }
 
 // gitGrace is how long git may take to end after the last word.
@@ -70,8 +71,9 @@ func gitEnvironment() []string {
 }
 
 // stream is a conversation over one pair of pipes. Its end says to a server
-// that still waits for us that there is nothing more.
-func stream(stdin io.WriteCloser, stdout io.Reader, remarks *sharedBuffer, end func()) *conversation {
+// that still waits for us that there is nothing more. wait returns when the
+// other side is through and all its remarks are there.
+func stream(stdin io.WriteCloser, stdout io.Reader, remarks *sharedBuffer, wait, end func()) *conversation {
 	said := false
 	return &conversation{
 		advert: stdout,
@@ -88,7 +90,8 @@ func stream(stdin io.WriteCloser, stdout io.Reader, remarks *sharedBuffer, end f
 			end()
 		},
 		remarks: func() string {
-			_, _ = io.Copy(io.Discard, io.LimitReader(stdout, maxReport)) // until the process is through
+			_, _ = io.Copy(io.Discard, io.LimitReader(stdout, maxReport))
+			wait()
 			return remarks.text()
 		},
 	}

@@ -93,6 +93,10 @@ func (h *httpClient) do(request *http.Request, who login, contentType string) (*
 	}
 	request.Header.Set("User-Agent", "git/chaperone")
 	response, err := h.client.Do(request)
+	var withURL *url.Error
+	if errors.As(err, &withURL) {
+		return nil, withURL.Err // the URL may be one that the server made up of what we sent
+	}
 	if err != nil {
 		return nil, err
 	}

@@ -122,7 +122,7 @@ func sshSession(client *ssh.Client, place location, what service, end func()) (*
 	if err := session.Start(string(what) + " " + shellQuoted(place.path)); err != nil {
 		return nil, err
 	}
-	return stream(closeOnce{stdin}, stdout, remarks, func() {
+	return stream(closeOnce{stdin}, stdout, remarks, func() { _ = session.Wait() }, func() {
 		_ = session.Close()
 		_ = client.Close()
 		end()

@@ -56,7 +56,10 @@ type Author struct{ Name, Email string }
 // DefaultAuthor is who signs where nobody is named.
 var DefaultAuthor = Author{"Chaperone", "chaperone@chaperone.invalid"}
 
-const defaultTimeout = time.Minute
+const (
+	defaultTimeout = time.Minute
+	maxRepairs     = 3
+)
 
 // Head is what a poll found.
 type Head struct {
@@ -79,7 +82,9 @@ type Repository struct {
 	turn   chan struct{} // held during a conversation
 	head   atomic.Value  // source.Revision, the last known
 	polled source.Revision
-	cloned plumbing.Hash // the head at the last clone of this process
+
+	repaired plumbing.Hash // the head that the mirror was last made anew at
+	repairs  int           // how often, for this head
 
 	polls, fetches, pushes atomic.Int64
 }
@@ -188,9 +193,7 @@ func (r *Repository) update(ctx context.Context) (commit, error) {
 	case s.tip.IsZero():
 		return commit{}, source.ErrBranchGone
 	}
-	// A clone that is damaged, too, came so from the server: cloning it again
-	// and again would not help.
-	intact := r.Head() != "" && (!r.damaged.Load() || r.cloned == s.tip)
+	intact := r.Head() != "" && !r.repair(s.tip)
 	if intact && revisionOf(s.tip) == r.Head() {
 		return r.commitAt(s.tip)
 	}
@@ -199,6 +202,19 @@ func (r *Repository) update(ctx context.Context) (commit, error) {
 		return r.follow(ctx, s)
 	}
 	return r.clone(ctx, s)
+}
+
+// repair reports whether the mirror is damaged and making it anew may help: if
+// it comes from the server like that, it does not.
+func (r *Repository) repair(tip plumbing.Hash) bool {
+	if !r.damaged.Load() {
+		return false
+	}
+	if r.repaired != tip {
+		r.repaired, r.repairs = tip, 0
+	}
+	r.repairs++
+	return r.repairs <= maxRepairs
 }
 
 // follow fetches what is new since the last known head.
@@ -256,7 +272,6 @@ func (r *Repository) clone(ctx context.Context, s *session) (commit, error) {
 	if err := r.replace(r.mirror); err != nil {
 		return commit{}, err
 	}
-	r.cloned = s.tip
 	return r.arrived(s.tip, r.mirror.path())
 }
 

@@ -55,28 +55,25 @@ var (
 func readAdvert(r io.Reader, branch plumbing.ReferenceName) (advert, error) {
 	a := advert{empty: true, can: map[string]bool{}}
 	lines := pktline.NewScanner(io.LimitReader(r, maxAdvert))
-	seen := 0
+	preamble := false
 	for lines.Scan() {
 		line := lines.Bytes()
 		switch {
-		case len(line) == 0 && seen == 0: // after "# service=…", over HTTP
-			seen++
+		case bytes.HasPrefix(line, []byte("# ")): // over HTTP, and a flush after it
+			preamble = true
 			continue
-		case len(line) == 0:
+		case len(line) == 0 && preamble:
+			preamble = false
+			continue
+		case len(line) == 0: // the end, or all that there is of an empty repository
 			return a, nil
-		case seen == 0 && bytes.HasPrefix(line, []byte("# ")):
-			continue
 		}
-		seen++
 		if err := a.add(line, branch); err != nil {
 			return advert{}, err
 		}
 	}
 	if err := lines.Err(); err != nil {
 		return advert{}, serverSays(err)
-	}
-	if seen == 1 && len(a.can) == 0 { // old servers say nothing of an empty repository
-		return a, nil
 	}
 	return advert{}, io.ErrUnexpectedEOF
 }
@@ -135,7 +132,8 @@ func fetchRequest(a advert, want plumbing.Hash, haves []plumbing.Hash) ([]byte, 
 	for _, have := range haves {
 		err = errors.Join(err, e.Encodef("have %s\n", have))
 	}
-	return b.Bytes(), errors.Join(err, e.EncodeString("done\n"))
+	err = errors.Join(err, e.EncodeString("done\n"))
+	return b.Bytes(), err
 }
 
 func pushRequest(a advert, ref plumbing.ReferenceName, from, to plumbing.Hash, pack []byte) ([]byte, error) {
