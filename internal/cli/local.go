@@ -8,7 +8,6 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
-	"time"
 
 	"github.com/spf13/cobra"
 
@@ -24,8 +23,8 @@ type repoFlags struct{ repo, branch, revision string }
 
 func (f *repoFlags) add(cmd *cobra.Command) {
 	cmd.Flags().StringVar(&f.repo, "repo", ".", "path or URL of the repository")
-	cmd.Flags().StringVar(&f.branch, "branch", "", "branch, with --revision or a URL; default the repository's own, or main")
-	cmd.Flags().StringVar(&f.revision, "revision", "", `commit, or "head"; default the working tree`)
+	cmd.Flags().StringVar(&f.branch, "branch", "", "branch, with --revision or a URL; default the one checked out, or main")
+	cmd.Flags().StringVar(&f.revision, "revision", "", "commit, or head for the branch's; default the working tree")
 }
 
 // tree is a snapshot and the environments that its files define.
@@ -58,76 +57,108 @@ func loadWorkTree(dir string) (*tree, error) {
 	return t, nil
 }
 
-// loadCommit reads a commit. Repositories elsewhere are fetched into a
+// commits is where a tree is read from: a repository of this machine in place,
+// or one elsewhere through a mirror.
+type commits interface {
+	Commit(source.Revision) (source.Commit, error)
+	Snapshot(source.Revision) (*gogit.Snapshot, error)
+}
+
+// opened is a repository with the commits that were asked for.
+type opened struct {
+	commits
+	head, revision source.Revision
+	close          func()
+}
+
+// loadCommit reads a commit. A repository elsewhere is fetched into a
 // directory that is removed afterwards.
 func (f *repoFlags) loadCommit(ctx context.Context) (*tree, error) {
-	cache, err := os.MkdirTemp("", "chaperone-")
+	open := f.openLocal
+	if remote(f.repo) {
+		open = f.fetch
+	}
+	from, err := open(ctx)
 	if err != nil {
 		return nil, err
 	}
-	t := &tree{close: func() { os.RemoveAll(cache) }}
-	repository, err := gogit.Open(ctx, gogit.Options{
-		URL: absolute(f.repo), Branch: f.branchName(), CacheDir: filepath.Join(cache, "mirror"), Timeout: 2 * time.Minute, Now: time.Now,
-	})
-	if err != nil {
-		t.close()
-		return nil, err
-	}
-	if err := t.read(ctx, repository, f.revision); err != nil {
+	t := &tree{close: from.close}
+	if err := t.read(from); err != nil {
 		t.close()
 		return nil, err
 	}
 	return t, nil
 }
 
-func (t *tree) read(ctx context.Context, repository *gogit.Repository, name string) error {
-	head, err := repository.Poll(ctx)
+func (f *repoFlags) openLocal(context.Context) (opened, error) {
+	local, err := gogit.OpenLocal(f.repo, gogit.Limits{})
+	if err != nil {
+		return opened{}, err
+	}
+	branch := f.branch
+	if branch == "" {
+		branch = local.Branch()
+	}
+	head, err := local.Head(branch)
+	revision := head
+	if err == nil && !strings.EqualFold(f.revision, "head") {
+		revision, err = local.Resolve(f.revision)
+	}
+	if err != nil {
+		local.Close()
+		return opened{}, err
+	}
+	return opened{local, head, revision, local.Close}, nil
+}
+
+func (f *repoFlags) fetch(ctx context.Context) (from opened, err error) {
+	cache, err := os.MkdirTemp("", "chaperone-")
+	if err != nil {
+		return opened{}, err
+	}
+	discard := func() { os.RemoveAll(cache) }
+	defer func() {
+		if err != nil {
+			discard()
+		}
+	}()
+	branch := f.branch
+	if branch == "" {
+		branch = "main"
+	}
+	repository, err := gogit.Open(ctx, gogit.Options{URL: f.repo, Branch: branch, CacheDir: filepath.Join(cache, "mirror")})
+	if err != nil {
+		return opened{}, err
+	}
+	newest, err := repository.Poll(ctx)
+	if err != nil {
+		return opened{}, err
+	}
+	revision := newest.Revision
+	if f.revision != "" && !strings.EqualFold(f.revision, "head") {
+		revision, err = source.ParseRevision(f.revision)
+	}
+	return opened{repository, newest.Revision, revision, discard}, err
+}
+
+// read takes what a commit holds. Which environments exist is what the branch
+// says now; what they run is the revision's.
+func (t *tree) read(from opened) error {
+	var err error
+	if t.commit, err = from.Commit(from.revision); err != nil {
+		return err
+	}
+	snapshot, err := from.Snapshot(from.revision)
 	if err != nil {
 		return err
 	}
-	revision := head.Revision
-	if name != "" && !strings.EqualFold(name, "head") {
-		if revision, err = source.ParseRevision(name); err != nil {
-			return err
-		}
-	}
-	if t.commit, err = repository.Commit(revision); err != nil {
-		return err
-	}
-	if t.snapshot, err = repository.Snapshot(revision); err != nil {
-		return err
-	}
-	// What exists is what the branch says now; what it runs is the revision's.
-	newest, err := repository.Snapshot(head.Revision)
+	t.snapshot = snapshot
+	newest, err := from.Snapshot(from.head)
 	if err != nil {
 		return err
 	}
 	t.set, err = promotion.Load(newest)
 	return err
-}
-
-func absolute(repo string) string {
-	if remote(repo) {
-		return repo
-	}
-	if path, err := filepath.Abs(repo); err == nil {
-		return path
-	}
-	return repo
-}
-
-func (f *repoFlags) branchName() string {
-	if f.branch != "" {
-		return f.branch
-	}
-	head, err := os.ReadFile(filepath.Join(f.repo, ".git", "HEAD"))
-	if err != nil {
-		head, err = os.ReadFile(filepath.Join(f.repo, "HEAD"))
-	}
-	if name, found := strings.CutPrefix(strings.TrimSpace(string(head)), "ref: refs/heads/"); err == nil && found {
-		return name
-	}
-	return "main"
 }
 
 // environment finds one by name; its file's faults are the error.
