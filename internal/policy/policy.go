@@ -76,7 +76,7 @@ const (
 type ObjectRef struct {
 	APIVersion string `json:"apiVersion"`
 	Kind       string `json:"kind"`
-	Namespace  string `json:"namespace,omitempty"`
+	Namespace  string `json:"namespace"` // "" for what has none
 	Name       string `json:"name"`
 }
 

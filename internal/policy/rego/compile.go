@@ -76,8 +76,7 @@ func newCompiler(data map[string]any, caps *ast.Capabilities) *ast.Compiler {
 		WithDefaultRegoVersion(ast.RegoV1).
 		SetErrorLimit(maxErrors).
 		WithPathConflictsCheck(func(path []string) (bool, error) {
-			_, found := lookup(data, path)
-			return found, nil
+			return occupied(data, path), nil
 		})
 }
 

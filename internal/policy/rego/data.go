@@ -83,3 +83,20 @@ func podTemplates(data map[string]any) (policy.PodTemplates, error) {
 	}
 	return standard, mount(data, []string{"params"}, map[string]any{"pod_templates": table})
 }
+
+// occupied reports whether data stands where a rule is to stand: at its path,
+// or at one of the steps to it.
+func occupied(data map[string]any, path []string) bool {
+	for _, step := range path {
+		value, found := data[step]
+		if !found {
+			return false
+		}
+		next, mapping := value.(map[string]any)
+		if !mapping {
+			return true
+		}
+		data = next
+	}
+	return true
+}

@@ -141,12 +141,13 @@ func schemaTree() map[string]any {
 	return schema
 }
 
-// inSchema reports whether the path is a field that every input has.
+// inSchema reports whether the path is a field that every input has. That
+// input.object is there where a rule looks at it is checkScope's work.
 func inSchema(schema map[string]any, path []string) bool {
 	for _, key := range path {
 		properties, _ := schema["properties"].(map[string]any)
 		next, ok := properties[key].(map[string]any)
-		if !ok || key == "object" {
+		if !ok {
 			return false
 		}
 		schema = next

@@ -17,6 +17,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"runtime/debug"
 	"slices"
 	"sync"
 	"time"
@@ -106,7 +107,13 @@ func Load(ctx context.Context, fsys fs.FS, limits Limits) (*Bundle, error) {
 	return load(ctx, files, limits)
 }
 
-func load(ctx context.Context, files fileSet, limits Limits) (*Bundle, error) {
+func load(ctx context.Context, files fileSet, limits Limits) (b *Bundle, err error) {
+	// Whoever may write policies must not be able to stop the daemon.
+	defer func() {
+		if panicked := recover(); panicked != nil {
+			b, err = nil, fault.Terminal("load policies", "", fmt.Errorf("compiler panicked: %v: %s", panicked, firstFrames(debug.Stack())))
+		}
+	}()
 	b, modules, err := compile(ctx, files, limits)
 	if err != nil {
 		return nil, refused("compile policies", err)

@@ -3,6 +3,7 @@ package rego
 import (
 	"context"
 	"fmt"
+	"io/fs"
 	"path/filepath"
 	"sync"
 
@@ -31,7 +32,7 @@ type Status struct {
 }
 
 // NewStore follows the policies in dir. It holds no bundle before the first
-// Reload.
+// Reload or Offer.
 func NewStore(dir string, limits Limits) *Store {
 	if absolute, err := filepath.Abs(dir); err == nil {
 		dir = absolute // events name files by the path that was watched
@@ -58,11 +59,21 @@ func (s *Store) Status() Status {
 // that proves itself. Content that is known, accepted or refused, is not tried
 // again. It reports whether anything changed: the bundle or why there is none.
 func (s *Store) Reload(ctx context.Context) (changed bool, err error) {
+	return s.offer(ctx, s.dir, func() (fileSet, error) { return readDir(s.dir, s.limits) })
+}
+
+// Offer is Reload for policies that come from elsewhere than the directory,
+// such as a snapshot of the source.
+func (s *Store) Offer(ctx context.Context, fsys fs.FS, from string) (changed bool, err error) {
+	return s.offer(ctx, from, func() (fileSet, error) { return readFiles(fsys, s.limits) })
+}
+
+func (s *Store) offer(ctx context.Context, from string, read func() (fileSet, error)) (changed bool, err error) {
 	s.reload.Lock()
 	defer s.reload.Unlock()
-	files, err := readDir(s.dir, s.limits)
+	files, err := read()
 	if err != nil {
-		return s.refuse("", fmt.Errorf("read policies from %s: %w", s.dir, err))
+		return s.refuse("", fmt.Errorf("read policies from %s: %w", from, err))
 	}
 	digest := files.digest()
 	before := s.Status()
@@ -75,13 +86,13 @@ func (s *Store) Reload(ctx context.Context) (changed bool, err error) {
 	bundle, err := load(ctx, files, s.limits)
 	if ctx.Err() != nil {
 		// Not the content's fault: it is tried again.
-		return false, fmt.Errorf("reload policies: %w", ctx.Err())
+		return false, fmt.Errorf("load policies from %s: %w", from, ctx.Err())
 	}
 	if err != nil {
 		if !fault.IsTerminal(err) {
 			digest = "" // time ran out: the same content is tried again
 		}
-		return s.refuse(digest, fmt.Errorf("%s: %w", s.dir, err))
+		return s.refuse(digest, fmt.Errorf("%s: %w", from, err))
 	}
 	return s.accept(bundle, digest), nil
 }

@@ -19,6 +19,9 @@ const (
 	settle = 200 * time.Millisecond
 	// settleAtMost bounds the wait in a directory that is never quiet.
 	settleAtMost = 2 * time.Second
+	// unwatchedPoll is the interval while the system grants no watches: it
+	// bounds how many processes may have some.
+	unwatchedPoll = 5 * time.Second
 	// maxWatched bounds the directories watched; changes below the others are
 	// found by polling.
 	maxWatched = 500
@@ -31,14 +34,14 @@ const (
 func (s *Store) Watch(ctx context.Context, poll time.Duration, changed func(Status)) {
 	w := &watching{store: s, changed: changed}
 	defer w.close()
-	ticker := time.NewTicker(poll)
-	defer ticker.Stop()
 	w.reload(ctx)
+	timer := time.NewTimer(w.interval(poll))
+	defer timer.Stop()
 	for {
 		select {
 		case <-ctx.Done():
 			return
-		case <-ticker.C:
+		case <-timer.C:
 		case event, open := <-w.events():
 			if !open {
 				w.close()
@@ -51,12 +54,19 @@ func (s *Store) Watch(ctx context.Context, poll time.Duration, changed func(Stat
 		case <-w.errors(): // the queue overflowed: look for oneself
 		}
 		w.reload(ctx)
+		timer.Reset(w.interval(poll))
 	}
 }
 
-// watching is a Watch in progress. The watcher is made anew on every reload:
-// directories come and go, and the kubelet's swap leaves watches on what was
-// deleted.
+// interval is shorter where polling is all there is.
+func (w *watching) interval(poll time.Duration) time.Duration {
+	if w.store.Status().WatchErr != nil {
+		return min(poll, unwatchedPoll)
+	}
+	return poll
+}
+
+// watching is a Watch in progress.
 type watching struct {
 	store   *Store
 	changed func(Status)
@@ -91,7 +101,6 @@ func (w *watching) reload(ctx context.Context) {
 	if ctx.Err() != nil {
 		return
 	}
-	w.close()
 	watchChanged := w.store.setWatchErr(w.watch())
 	// Its error is in the Status that changed is told.
 	changed, _ := w.store.Reload(ctx)
@@ -100,14 +109,21 @@ func (w *watching) reload(ctx context.Context) {
 	}
 }
 
-func (w *watching) watch() error {
-	watcher, err := fsnotify.NewWatcher()
-	if err != nil {
-		return fmt.Errorf("watch %s: %w", w.store.dir, err)
+// watch watches everything anew: directories come and go, and the kubelet's
+// swap leaves watches on what was deleted. The watcher itself is kept, as the
+// system may not grant another.
+func (w *watching) watch() (err error) {
+	if w.watcher == nil {
+		w.watcher, err = fsnotify.NewWatcher()
+		if err != nil {
+			return fmt.Errorf("watch %s: %w", w.store.dir, err)
+		}
 	}
-	w.watcher = watcher
+	for _, name := range w.watcher.WatchList() {
+		_ = w.watcher.Remove(name) // an error says that it is gone already
+	}
 	// The parent sees the directory itself being replaced, or appearing.
-	if err := watcher.Add(filepath.Dir(w.store.dir)); err != nil {
+	if err := w.watcher.Add(filepath.Dir(w.store.dir)); err != nil {
 		return fmt.Errorf("watch %s: %w", w.store.dir, err)
 	}
 	// Walking does not follow a link at its root, but the directory may be one.
