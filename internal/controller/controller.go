@@ -15,10 +15,12 @@ import (
 	"sync"
 	"time"
 
+	"chaperone.dev/chaperone/internal/fault"
 	"chaperone.dev/chaperone/internal/manifest"
 	"chaperone.dev/chaperone/internal/promotion"
 	"chaperone.dev/chaperone/internal/reconcile"
 	"chaperone.dev/chaperone/internal/source"
+	"chaperone.dev/chaperone/internal/state"
 )
 
 // Config is what the controller is told.
@@ -187,7 +189,7 @@ func (c *Controller) drain() error {
 
 // load takes up where the last daemon left off.
 func (c *Controller) load(ctx context.Context) error {
-	records, err := c.Store.Load(ctx)
+	records, err := c.loadRecords(ctx)
 	if err != nil {
 		return err
 	}
@@ -207,6 +209,24 @@ func (c *Controller) load(ctx context.Context) error {
 		})
 	}
 	return nil
+}
+
+// loadRecords waits for a store that cannot be reached: the API server may be
+// coming back, and nothing else can be done meanwhile.
+func (c *Controller) loadRecords(ctx context.Context) ([]state.Record, error) {
+	const first, longest = 500 * time.Millisecond, 15 * time.Second
+	for wait := first; ; wait = min(2*wait, longest) {
+		records, err := c.Store.Load(ctx)
+		if err == nil || fault.IsTerminal(err) || errors.Is(err, state.ErrNotFound) {
+			return records, err
+		}
+		c.Log.Warn("load state; trying again", "reason", promotion.ClusterUnavailable, "err", err)
+		select {
+		case <-ctx.Done():
+			return nil, errors.Join(ctx.Err(), err)
+		case <-time.After(wait):
+		}
+	}
 }
 
 func (c *Controller) environment(id promotion.ID) *environment {

@@ -22,6 +22,9 @@ type drift struct {
 // settle lets a burst of changes, such as a rollout's, pass before comparing.
 const settle = 150 * time.Millisecond
 
+// slowest is the pace of corrections where something keeps undoing them.
+const slowest = time.Minute
+
 func (d drift) run(ctx context.Context) {
 	set, err := d.c.Store.Bundle(ctx, d.file.ID, d.digest)
 	if err != nil {
@@ -37,6 +40,7 @@ func (d drift) run(ctx context.Context) {
 	}
 	nudge() // what happened before the watch began
 	d.c.spawn(func() { d.watch(ctx, nudge) })
+	wait := settle
 	for {
 		select {
 		case <-ctx.Done():
@@ -46,9 +50,13 @@ func (d drift) run(ctx context.Context) {
 		select {
 		case <-ctx.Done():
 			return
-		case <-time.After(settle):
+		case <-time.After(wait):
 		}
-		d.compare(ctx, set, nudge)
+		wait = max(settle, wait/2)
+		if d.compare(ctx, set, nudge) {
+			// Who keeps changing it back is not fought at full speed.
+			wait = min(4*wait, slowest)
+		}
 	}
 }
 
@@ -67,11 +75,12 @@ func (d drift) watch(ctx context.Context, nudge func()) {
 	}
 }
 
-func (d drift) compare(ctx context.Context, set manifest.Set, again func()) {
+// compare tells the loop whether anything drifted, and the caller too.
+func (d drift) compare(ctx context.Context, set manifest.Set, again func()) bool {
 	differences, err := d.c.Cluster.Drift(ctx, d.file, set)
 	if err != nil {
 		d.log(ctx, "compare", err)
-		return
+		return false
 	}
 	d.c.post(ctx, func() {
 		d.c.change(d.file.ID, func(e *reconcile.Environment) {
@@ -87,6 +96,7 @@ func (d drift) compare(ctx context.Context, set manifest.Set, again func()) {
 			}
 		})
 	})
+	return len(differences) > 0
 }
 
 func describe(differences []string) string {

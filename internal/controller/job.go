@@ -101,7 +101,7 @@ func (j *job) run(ctx, life context.Context) {
 	}
 	j.recordRelease(life, observed, end)
 	j.c.Telemetry.Ended(j.action.Kind, j.action.Environment, end.result.Outcome)
-	j.c.post(life, func() { j.c.observed(end, now) })
+	j.c.post(life, func() { j.c.observed(end, observed, now) })
 }
 
 // prepare makes sure that what is about to happen can be taken up again after
@@ -150,11 +150,13 @@ func (c *Controller) change(id promotion.ID, f func(*reconcile.Environment)) {
 }
 
 // observed folds an outcome that is stored into the world.
-func (c *Controller) observed(end ended, now time.Time) {
+func (c *Controller) observed(end ended, stored reconcile.Journal, now time.Time) {
 	a := end.result.Action
 	e := c.environment(a.Environment)
 	c.world.Now = now
 	c.world = reconcile.Observe(c.world, end.result)
+	// The file may have changed meanwhile; what is stored was decided by the old one.
+	c.change(a.Environment, func(e *reconcile.Environment) { e.Journal = stored })
 	level := c.Log.Info
 	if end.result.Outcome != reconcile.OutcomeDone {
 		level = c.Log.Warn

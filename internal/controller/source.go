@@ -128,9 +128,10 @@ func (c *Controller) sourceSeen(seen look) {
 	for _, e := range c.world.Environments {
 		known[e.ID] = e
 	}
+	changed := c.changedPipelines(seen.set)
 	var environments []reconcile.Environment
 	for _, id := range seen.set.IDs() {
-		environments = append(environments, c.environmentSeen(id, known[id], seen.set))
+		environments = append(environments, c.environmentSeen(id, known[id], seen.set, changed[id.Pipeline]))
 		delete(known, id)
 	}
 	for _, gone := range known {
@@ -141,7 +142,20 @@ func (c *Controller) sourceSeen(seen look) {
 	c.world.Environments = environments
 }
 
-func (c *Controller) environmentSeen(id promotion.ID, known reconcile.Environment, set promotion.Set) reconcile.Environment {
+// changedPipelines are those of which an environment's file changed. Path, data
+// class, target or governance may be others now, and with them renders and
+// verdicts: its own, and those of the environments that come after it.
+func (c *Controller) changedPipelines(set promotion.Set) map[string]bool {
+	changed := map[string]bool{}
+	for id, file := range set.Environments {
+		if known, found := c.environments[id]; !found || !reflect.DeepEqual(known.file, file) {
+			changed[id.Pipeline] = true
+		}
+	}
+	return changed
+}
+
+func (c *Controller) environmentSeen(id promotion.ID, known reconcile.Environment, set promotion.Set, changed bool) reconcile.Environment {
 	known.ID = id
 	e := c.environment(id)
 	file, valid := set.Environments[id]
@@ -152,9 +166,7 @@ func (c *Controller) environmentSeen(id promotion.ID, known reconcile.Environmen
 		return known
 	}
 	known.Fault = ""
-	if !reflect.DeepEqual(e.file, file) {
-		// Path, data class, target or governance may have changed, and with them
-		// the render and the verdict.
+	if changed {
 		known.Candidates = nil
 	}
 	e.file = file
