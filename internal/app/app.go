@@ -188,7 +188,11 @@ func (a *App) reconcile(ctx context.Context, ports controller.Ports, repository 
 		defer func() { <-watched }()
 	}
 	defer cancel()
-	return c.Run(ctx)
+	err := c.Run(ctx)
+	if errors.Is(err, state.ErrNotFound) {
+		return fmt.Errorf("the cluster does not know Chaperone's custom resources; install base/chaperone first: %w", err)
+	}
+	return err
 }
 
 // policyPoll is how often a policy directory is read though no event came.
