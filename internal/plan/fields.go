@@ -101,12 +101,12 @@ func coveredBy(child any, set *fieldpath.Set, element fieldpath.PathElement) boo
 // elementOf finds how the set speaks of a list item: by its keys, or by its
 // value.
 func elementOf(item any, set *fieldpath.Set) (fieldpath.PathElement, bool) {
-	for element := range set.Children.All() {
+	for _, element := range children(set) {
 		if element.Key != nil && hasKey(item, *element.Key) {
 			return element, true
 		}
 	}
-	for element := range set.Members.All() {
+	for _, element := range members(set) {
 		if element.Value != nil && equal(item, (*element.Value).Unstructured()) {
 			return element, true
 		}
@@ -114,12 +114,24 @@ func elementOf(item any, set *fieldpath.Set) (fieldpath.PathElement, bool) {
 	return fieldpath.PathElement{}, false
 }
 
+// children and members collect first: the iterators of the library go on after
+// a break, which ends the program.
+func children(set *fieldpath.Set) (elements []fieldpath.PathElement) {
+	set.Children.Iterate(func(element fieldpath.PathElement) { elements = append(elements, element) })
+	return elements
+}
+
+func members(set *fieldpath.Set) (elements []fieldpath.PathElement) {
+	set.Members.Iterate(func(element fieldpath.PathElement) { elements = append(elements, element) })
+	return elements
+}
+
 // visitor is told of one field that differs. nil stands for absent.
 type visitor func(path fieldpath.Path, old, new any)
 
 // walk compares two objects in the fields of a set.
 func walk(set *fieldpath.Set, path fieldpath.Path, old, new any, visit visitor) {
-	for element := range set.Members.All() {
+	for _, element := range members(set) {
 		if !set.WithPrefix(element).Empty() {
 			continue // its fields are compared below
 		}
@@ -128,7 +140,7 @@ func walk(set *fieldpath.Set, path fieldpath.Path, old, new any, visit visitor) 
 			visit(append(path.Copy(), element), a, b)
 		}
 	}
-	for element := range set.Children.All() {
+	for _, element := range children(set) {
 		walk(set.WithPrefix(element), append(path.Copy(), element), descend(old, element), descend(new, element), visit)
 	}
 	if a, b := order(set, old), order(set, new); !slices.Equal(a, b) && len(a) == len(b) {
@@ -145,7 +157,7 @@ func order(set *fieldpath.Set, node any) []string {
 	}
 	var keys []string
 	for _, item := range items {
-		for element := range set.Children.All() {
+		for _, element := range children(set) {
 			if element.Key != nil && hasKey(item, *element.Key) {
 				keys = append(keys, element.String())
 				break

@@ -1,0 +1,125 @@
+package cluster
+
+import (
+	"context"
+	"fmt"
+	"testing"
+	"time"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/client-go/dynamic"
+
+	"golang.org/x/sync/errgroup"
+
+	"chaperone.dev/chaperone/internal/manifest"
+	"chaperone.dev/chaperone/internal/plan"
+	"chaperone.dev/chaperone/internal/promotion"
+	"chaperone.dev/chaperone/internal/testkit/localcluster"
+)
+
+const benchObjects = 500
+
+// benchSet is half ConfigMaps, a quarter Services, a quarter Deployments
+// without replicas.
+func benchSet(b *testing.B, image string) manifest.Set {
+	b.Helper()
+	var objects []*manifest.Object
+	for i := range benchObjects {
+		text := configMap(fmt.Sprint("settings-", i), "image", image)
+		switch i % 4 {
+		case 1:
+			text = service(fmt.Sprint("api-", i))
+		case 3:
+			text = deployment(fmt.Sprint("api-", i), image, "replicas: 0")
+		}
+		decoded, err := manifest.Decode("bench.yaml", []byte(text))
+		if err != nil {
+			b.Fatal(err)
+		}
+		objects = append(objects, decoded...)
+	}
+	set, err := manifest.NewSet(objects)
+	if err != nil {
+		b.Fatal(err)
+	}
+	return set
+}
+
+// floor is the least that applying a release can take: the same server-side
+// applies through the same client library with the same number of workers, and
+// nothing else: no look at what is there, no dry run, no inventory, no order.
+func floor(ctx context.Context, client dynamic.Interface, namespace string, set manifest.Set, workers int) error {
+	group, ctx := errgroup.WithContext(ctx)
+	group.SetLimit(workers)
+	for _, o := range set.Objects() {
+		group.Go(func() error {
+			_, err := client.Resource(gvrs[o.GetKind()]).Namespace(namespace).
+				Apply(ctx, o.GetName(), o, metav1.ApplyOptions{FieldManager: "floor", Force: true})
+			return err
+		})
+	}
+	return group.Wait()
+}
+
+// BenchmarkApply500 measures a first release (all objects created), a second
+// that changes three quarters of them, and a third that changes none, each
+// against the floor in the same run: x-floor is how many times the floor's time
+// it takes. Two requests for each change (dry run and apply) make 2 the bound
+// for what changes.
+func BenchmarkApply500(b *testing.B) {
+	local := localcluster.Start(b)
+	config := local.Config()
+	config.QPS = -1
+	bare, err := dynamic.NewForConfig(config)
+	if err != nil {
+		b.Fatal(err)
+	}
+	c, err := Connect(config, Options{})
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer c.Close()
+	releases := []struct {
+		name string
+		set  manifest.Set
+	}{
+		{"create", benchSet(b, "registry.local/api:1")},
+		{"update", benchSet(b, "registry.local/api:2")},
+		{"unchanged", benchSet(b, "registry.local/api:2")},
+	}
+	var ours, theirs [3]time.Duration
+	for b.Loop() {
+		w := Owner{Environment: promotion.ID{Pipeline: "bench", Name: "bench"}, Namespace: local.Namespace(b)}
+		other := local.Namespace(b)
+		for i, release := range releases {
+			start := time.Now()
+			if err := floor(b.Context(), bare, other, release.set, c.options.Workers); err != nil {
+				b.Fatal(err)
+			}
+			theirs[i] += time.Since(start)
+			start = time.Now()
+			p, err := c.Plan(b.Context(), w, release.set)
+			if err != nil {
+				b.Fatal(err)
+			}
+			if _, err = c.Apply(b.Context(), w, p, nil); err != nil {
+				b.Fatal(err)
+			}
+			ours[i] += time.Since(start)
+			checkBench(b, release.name, p)
+		}
+	}
+	for i, release := range releases {
+		b.ReportMetric(ours[i].Seconds()/float64(b.N), release.name+"-s")
+		b.ReportMetric(ours[i].Seconds()/theirs[i].Seconds(), release.name+"-x-floor")
+	}
+	b.ReportMetric(ours[0].Seconds()/theirs[0].Seconds(), "x-floor")
+}
+
+func checkBench(b *testing.B, name string, p plan.Plan) {
+	b.Helper()
+	want := map[string]int{"create": benchObjects, "update": benchObjects * 3 / 4, "unchanged": 0}[name]
+	if got := len(p.Applies()); got != want {
+		b.Fatalf("%s: %d changes, want %d: %s", name, got, want, p.Summary())
+	}
+}
