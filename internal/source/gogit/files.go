@@ -173,7 +173,7 @@ func leaf(n node) *node {
 func (f *files) check(modesCount bool) error {
 	staged := map[string]*index.Entry{}
 	for _, e := range f.index.Entries {
-		if e.Stage != index.Merged {
+		if e.Stage != 0 {
 			return fmt.Errorf("%s: a conflict is not resolved yet", e.Name)
 		}
 		staged[e.Name] = e

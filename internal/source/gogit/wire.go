@@ -93,7 +93,10 @@ func (a *advert) add(line []byte, branch plumbing.ReferenceName) error {
 		return nil
 	}
 	var id plumbing.Hash
-	if n, err := hex.Decode(id[:], []byte(hash)); !found || err != nil || n != len(id) || len(hash) != 2*len(id) {
+	if !found || len(hash) != 2*len(id) {
+		return errNoGitServer
+	}
+	if _, err := hex.Decode(id[:], []byte(hash)); err != nil {
 		return errNoGitServer
 	}
 	a.empty = a.empty && id.IsZero()
