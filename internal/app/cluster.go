@@ -284,7 +284,7 @@ func proxied(proxy string) (*http.Client, error) {
 	}
 	address, err := parseURL(proxy)
 	if err != nil {
-		return nil, fault.Terminal("read configuration", "checks.proxy", err)
+		return nil, fault.Terminal("read configuration", "verify.proxy", err)
 	}
 	return verify.NewClient(address), nil
 }

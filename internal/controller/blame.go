@@ -148,6 +148,9 @@ func (j *job) revert(ctx context.Context) ended {
 	case len(result.Conflicts) > 0:
 		end.note = fmt.Sprintf("taking back %s conflicts with later commits in %s; revert it by hand, or push a fix",
 			j.action.Guilty.Short(), strings.Join(result.Conflicts, ", "))
+	case result.Outcome == reconcile.OutcomeRejected:
+		end.note = fmt.Sprintf("the source does not take the revert of %s: %s; let the daemon push there, or revert it by hand",
+			j.action.Guilty.Short(), result.Detail)
 	case result.Outcome != reconcile.OutcomeDone:
 		end.note = result.Detail
 	}

@@ -69,6 +69,7 @@ type environment struct {
 	cancel   context.CancelFunc // of a verification
 	watching string             // what the drift watch looks at
 	unwatch  context.CancelFunc
+	rivals   int // effects in a row at which another writer was first
 	status   reconcile.Status
 	message  string
 	since    time.Time

@@ -26,10 +26,9 @@ const settle = 150 * time.Millisecond
 const slowest = time.Minute
 
 func (d drift) run(ctx context.Context) {
-	set, err := d.c.Store.Bundle(ctx, d.file.ID, d.digest)
+	set, err := d.lastGood(ctx)
 	if err != nil {
-		d.log(ctx, "read last good", err)
-		return
+		return // stopping, or something else runs by now
 	}
 	changed := make(chan struct{}, 1)
 	nudge := func() {
@@ -56,6 +55,24 @@ func (d drift) run(ctx context.Context) {
 		if d.compare(ctx, set, nudge) {
 			// Who keeps changing it back is not fought at full speed.
 			wait = min(4*wait, slowest)
+		}
+	}
+}
+
+// lastGood is what should be there. A store that cannot be reached now must not
+// leave drift unseen until the next release.
+func (d drift) lastGood(ctx context.Context) (manifest.Set, error) {
+	const first, longest = 2 * time.Second, time.Minute
+	for pause := first; ; pause = min(2*pause, longest) {
+		set, err := d.c.Store.Bundle(ctx, d.file.ID, d.digest)
+		if err == nil {
+			return set, nil
+		}
+		d.log(ctx, "read last good", err)
+		select {
+		case <-ctx.Done():
+			return manifest.Set{}, ctx.Err()
+		case <-time.After(pause):
 		}
 	}
 }

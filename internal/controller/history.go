@@ -11,18 +11,21 @@ import (
 // recordRelease writes how far the attempt has come into its release. It is a
 // record for people: nothing is decided from it, so a failure is only logged.
 func (j *job) recordRelease(ctx context.Context, after reconcile.Journal, end ended) {
-	attempt := j.world.Environments[0].Journal.Attempt
+	attempt := j.journal().Attempt
 	phase, over := releasePhase(j.action.Kind, end.result, after)
 	if phase == "" || attempt.Release.Digest == "" {
 		return
 	}
 	release := state.Release{
 		Environment: j.action.Environment, Release: attempt.Release, Phase: phase, Reason: end.result.Reason,
-		Author: j.commit.Author, Subject: j.commit.Subject(), Evidence: j.evidence,
+		Author: j.commit.Author, Subject: j.commit.Subject(),
 		Started: attempt.Started, Guilty: attempt.Guilty, Revert: end.result.Commit,
 	}
-	if end.note != "" {
+	switch {
+	case end.note != "":
 		release.Evidence = end.note
+	case attempt.Failure == promotion.VerificationFailed:
+		release.Evidence = j.evidence
 	}
 	if over {
 		release.Ended = j.world.Now

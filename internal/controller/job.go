@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"reflect"
 	"time"
 
@@ -22,10 +23,12 @@ type job struct {
 	action   reconcile.Action
 	file     promotion.Environment
 	world    reconcile.World // of this environment alone, the effect begun
-	changed  bool            // beginning it changed the journal
+	before   reconcile.Journal
+	changed  bool // beginning it changed the journal
 	recorder *recorder
 	commit   source.Commit
-	evidence string
+	rivals   int    // how often another writer was first, in a row
+	evidence string // of the last failed verification
 }
 
 // ended is what came of an effect.
@@ -55,10 +58,11 @@ func (c *Controller) start(ctx context.Context, a reconcile.Action) {
 	}
 	j := &job{
 		c: c, action: a, file: e.file, recorder: e.recorder,
-		world:    reconcile.World{Now: c.world.Now, Environments: []reconcile.Environment{after}},
-		changed:  !reflect.DeepEqual(before.Journal, after.Journal),
-		commit:   e.commits[a.Release.Revision],
-		evidence: e.notes[promotion.VerificationFailed],
+		world:   reconcile.World{Now: c.world.Now, Environments: []reconcile.Environment{after}},
+		before:  before.Journal,
+		changed: !reflect.DeepEqual(before.Journal, after.Journal),
+		commit:  e.commits[a.Release.Revision],
+		rivals:  e.rivals,
 	}
 	c.Log.Info("begin", "environment", a.Environment.String(), "action", a.Kind, "revision", a.Release.Revision,
 		"digest", a.Release.Digest, "reason", a.Reason)
@@ -80,6 +84,7 @@ func (j *job) run(ctx, life context.Context) {
 		j.fenced(life, err)
 		return
 	}
+	j.evidence = j.recorder.latest().Evidence
 	began := j.c.Now()
 	end := j.effect(ctx)
 	end.result.Action = j.action
@@ -90,9 +95,9 @@ func (j *job) run(ctx, life context.Context) {
 	now := j.c.Now()
 	j.world.Now = now
 	observed := reconcile.Observe(j.world, end.result).Environments[0].Journal
-	if err := j.recorder.save(life, func(r *state.Record) {
+	if err := j.recorder.save(life, j.journal(), func(r *state.Record) {
 		r.Journal = observed
-		if end.result.Outcome == reconcile.OutcomeFailed && end.note != "" {
+		if end.result.Reason == promotion.VerificationFailed && end.note != "" {
 			r.Evidence = end.note
 		}
 	}); err != nil {
@@ -120,22 +125,45 @@ func (j *job) prepare(ctx context.Context) error {
 	if !j.changed {
 		return nil
 	}
-	journal := j.world.Environments[0].Journal
-	return j.recorder.save(ctx, func(r *state.Record) { r.Journal, r.Environment = journal, j.file })
+	journal := j.journal()
+	return j.recorder.save(ctx, j.before, func(r *state.Record) { r.Journal, r.Environment = journal, j.file })
 }
 
-// fenced gives the environment back to the loop as the store has it.
+// journal is the one with which the effect began.
+func (j *job) journal() reconcile.Journal { return j.world.Environments[0].Journal }
+
+// fenced gives the environment back to the loop as the store has it, after a
+// while: two replicas that act again at once would undo each other's writes
+// for ever.
 func (j *job) fenced(ctx context.Context, err error) {
 	if ctx.Err() != nil {
 		return
 	}
 	id := j.action.Environment
-	j.c.Log.Warn("another writer was first; reading anew", "environment", id.String(), "action", j.action.Kind,
-		"revision", j.action.Release.Revision, "reason", j.action.Reason, "err", err)
-	record := j.recorder.latest()
+	j.c.Log.Warn("another writer was first; reading anew", "environment", id.String(), "revision", j.action.Release.Revision,
+		"reason", j.action.Reason, "action", j.action.Kind, "err", err)
+	select {
+	case <-ctx.Done():
+		return
+	case <-time.After(rivalPause(j.rivals)):
+	}
+	record, err := j.recorder.renew(ctx)
+	if err != nil {
+		return // stopping
+	}
 	j.c.post(ctx, func() {
 		j.c.change(id, func(e *reconcile.Environment) { e.Busy, e.Journal = reconcile.ActionNone, record.Journal })
+		e := j.c.environment(id)
+		e.seen(record)
+		e.rivals++
 	})
+}
+
+// rivalPause is random, so that of two replicas one goes first, and grows, so
+// that it has the time to finish.
+func rivalPause(before int) time.Duration {
+	longest := time.Second << min(before, 5)
+	return longest/4 + rand.N(longest)
 }
 
 // change edits one environment of the world; for the loop only.
@@ -153,6 +181,7 @@ func (c *Controller) change(id promotion.ID, f func(*reconcile.Environment)) {
 func (c *Controller) observed(end ended, stored reconcile.Journal, now time.Time) {
 	a := end.result.Action
 	e := c.environment(a.Environment)
+	e.rivals = 0
 	c.world.Now = now
 	c.world = reconcile.Observe(c.world, end.result)
 	// The file may have changed meanwhile; what is stored was decided by the old one.
@@ -300,7 +329,7 @@ func (j *job) prune(ctx context.Context) ended {
 // withLastGood applies the stored bundle of last good. Git is not needed.
 func (j *job) withLastGood(ctx context.Context, terminal promotion.Reason,
 	do func(context.Context, promotion.Environment, manifest.Set) error) ended {
-	set, err := j.c.Store.Bundle(ctx, j.action.Environment, j.world.Environments[0].Journal.LastGood.Digest)
+	set, err := j.c.Store.Bundle(ctx, j.action.Environment, j.journal().LastGood.Digest)
 	if err != nil {
 		return failed(reconcile.OutcomeFailed, terminal, fmt.Errorf("read last good: %w", err))
 	}

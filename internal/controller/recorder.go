@@ -1,43 +1,108 @@
 package controller
 
 import (
+	"bytes"
 	"context"
+	"encoding/json"
 	"errors"
+	"fmt"
 	"sync"
 	"time"
 
+	"chaperone.dev/chaperone/internal/promotion"
+	"chaperone.dev/chaperone/internal/reconcile"
 	"chaperone.dev/chaperone/internal/state"
 )
 
 // recorder writes one environment's record: one write at a time, each on top
-// of the last that succeeded.
+// of the last that succeeded, and each with the newest status that there is.
 type recorder struct {
 	store  Store
-	mu     sync.Mutex
+	mu     sync.Mutex // held during a write, however long that takes
 	record state.Record
+
+	shownMu sync.Mutex
+	shown   *shown // not stored yet
+}
+
+// shown is what people see of an environment.
+type shown struct {
+	status  reconcile.Status
+	message string
+	since   time.Time
+	file    promotion.Environment // as last valid; zero while it never was
 }
 
 func newRecorder(store Store, record state.Record) *recorder {
 	return &recorder{store: store, record: record}
 }
 
-// save applies change to the record and stores it, trying again while the
-// store cannot be reached. After state.ErrConflict the recorder holds what the
-// other writer wrote.
-func (r *recorder) save(ctx context.Context, change func(*state.Record)) error {
+// show takes a status along with the next write. It does not block, and
+// reports whether a write has to be asked for: with one before that is not
+// stored yet, somebody did already.
+func (r *recorder) show(s shown) (ask bool) {
+	r.shownMu.Lock()
+	defer r.shownMu.Unlock()
+	ask = r.shown == nil
+	r.shown = &s
+	return ask
+}
+
+func (r *recorder) waiting() *shown {
+	r.shownMu.Lock()
+	defer r.shownMu.Unlock()
+	return r.shown
+}
+
+func (r *recorder) stored(s *shown) {
+	r.shownMu.Lock()
+	defer r.shownMu.Unlock()
+	if r.shown == s {
+		r.shown = nil
+	}
+}
+
+// flush stores the status that waits, unless another write took it along. It
+// reports whether another writer was met who changed the journal.
+func (r *recorder) flush(ctx context.Context) (rival bool, err error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	before := r.record.Journal
+	for r.waiting() != nil && err == nil {
+		err = r.write(ctx, nil, func(*state.Record) {})
+	}
+	return !sameJournal(before, r.record.Journal), err
+}
+
+// save applies change to a record whose journal is still base, and stores it,
+// trying again while the store cannot be reached. Otherwise it changes nothing
+// and returns state.ErrConflict: that is the fence. A label that somebody put
+// on the object, or another replica's status, is no reason to begin again.
+func (r *recorder) save(ctx context.Context, base reconcile.Journal, change func(*state.Record)) error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.write(ctx, &base, change)
+}
+
+func (r *recorder) write(ctx context.Context, base *reconcile.Journal, change func(*state.Record)) error {
 	const first, longest = 250 * time.Millisecond, 10 * time.Second
 	for wait := first; ; wait = min(2*wait, longest) {
-		next := r.record
+		if base != nil && !sameJournal(*base, r.record.Journal) {
+			return fmt.Errorf("journal of %s: %w", r.record.ID, state.ErrConflict)
+		}
+		next, status := r.record, r.waiting()
 		change(&next)
+		status.applyTo(&next)
 		saved, err := r.store.Save(ctx, next)
-		switch {
-		case err == nil:
+		if err == nil {
 			r.record = saved
+			r.stored(status)
 			return nil
-		case errors.Is(err, state.ErrConflict):
-			return errors.Join(err, r.reload(ctx))
+		}
+		if errors.Is(err, state.ErrConflict) {
+			if err = r.reload(ctx); err == nil {
+				continue
+			}
 		}
 		select {
 		case <-ctx.Done():
@@ -45,6 +110,24 @@ func (r *recorder) save(ctx context.Context, change func(*state.Record)) error {
 		case <-time.After(wait):
 		}
 	}
+}
+
+func (s *shown) applyTo(r *state.Record) {
+	if s == nil {
+		return
+	}
+	r.Status, r.Message, r.Since = s.status, s.message, s.since
+	if s.file.ID == r.ID {
+		r.Environment = s.file
+	}
+}
+
+// sameJournal compares what is stored of them: times read back are equal and
+// not identical.
+func sameJournal(a, b reconcile.Journal) bool {
+	before, errBefore := json.Marshal(a)
+	after, errAfter := json.Marshal(b)
+	return errBefore == nil && errAfter == nil && bytes.Equal(before, after)
 }
 
 // reload takes over what another writer stored.
@@ -59,6 +142,24 @@ func (r *recorder) reload(ctx context.Context) error {
 	}
 	r.record = latest
 	return nil
+}
+
+// renew reads the record again, trying while the store cannot be reached.
+func (r *recorder) renew(ctx context.Context) (state.Record, error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	const pause = time.Second
+	for {
+		err := r.reload(ctx)
+		if err == nil {
+			return r.record, nil
+		}
+		select {
+		case <-ctx.Done():
+			return r.record, errors.Join(ctx.Err(), err)
+		case <-time.After(pause):
+		}
+	}
 }
 
 func (r *recorder) latest() state.Record {

@@ -64,41 +64,43 @@ func visible(s reconcile.Status) reconcile.Status {
 	return reconcile.Status{Environment: s.Environment, Phase: s.Phase, Reason: s.Reason, Wanted: s.Wanted}
 }
 
-// saveStatus writes a status beside the journal. While an effect is under way
-// its own writes take the newest status along only when they come later, which
-// is soon enough.
+// saveStatus writes a status beside the journal: with whatever is written next,
+// or by itself.
 func (c *Controller) saveStatus(ctx context.Context, world reconcile.Environment, e *environment, status reconcile.Status, message string) {
 	if e.recorder == nil {
 		e.recorder = newRecorder(c.Store, state.Record{ID: world.ID})
 	}
-	file, since, recorder := e.file, e.since, e.recorder
+	recorder := e.recorder
+	if !recorder.show(shown{status, message, e.since, e.file}) {
+		return
+	}
 	c.spawn(func() {
-		err := recorder.save(ctx, func(r *state.Record) {
-			if r.Since.After(since) {
-				return // a later status was quicker
-			}
-			r.Status, r.Message, r.Since = status, message, since
-			if file.ID == world.ID {
-				r.Environment = file
-			}
-		})
-		if err != nil && ctx.Err() == nil {
-			c.refresh(ctx, world.ID, recorder)
+		if rival, _ := recorder.flush(ctx); rival { // an error is the end of ctx
+			c.refresh(ctx, world.ID, recorder.latest())
 		}
 	})
 }
 
 // refresh takes over what another writer stored, unless an effect is under
 // way: that finds out by itself.
-func (c *Controller) refresh(ctx context.Context, id promotion.ID, recorder *recorder) {
-	record := recorder.latest()
+func (c *Controller) refresh(ctx context.Context, id promotion.ID, record state.Record) {
 	c.post(ctx, func() {
 		c.change(id, func(e *reconcile.Environment) {
 			if e.Busy == reconcile.ActionNone {
 				e.Journal = record.Journal
 			}
 		})
+		c.environment(id).seen(record)
 	})
+}
+
+// seen takes note of what is stored, so that what differs from it is stored
+// again.
+func (e *environment) seen(record state.Record) {
+	e.status, e.message = record.Status, record.Message
+	if record.Evidence != "" {
+		e.notes[promotion.VerificationFailed] = record.Evidence
+	}
 }
 
 // sentence says for people what a status means in this case.
