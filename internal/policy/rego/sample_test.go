@@ -212,3 +212,34 @@ func BenchmarkEvaluateWarm(b *testing.B) {
 		evaluate(b, bundle, in)
 	}
 }
+
+// What the README shows works as it is shown.
+func TestReadme(t *testing.T) {
+	t.Parallel()
+	readme, err := os.ReadFile(path.Join(samplePolicies, "README.md"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	block := func(language string) string {
+		_, rest, _ := strings.Cut(string(readme), "```"+language+"\n")
+		text, _, _ := strings.Cut(rest, "```")
+		return text
+	}
+	service := "apiVersion: v1\nkind: Service\nmetadata: {name: a}\nspec: {type: %s}\n"
+	files := sampleFiles(t)
+	for name, content := range map[string]string{
+		"network/no-node-ports/rule.rego":            block("rego"),
+		"network/no-node-ports/testdata/fail/a.yaml": fmt.Sprintf(service, "NodePort"),
+		"network/no-node-ports/testdata/pass/a.yaml": fmt.Sprintf(service, "ClusterIP"),
+		"exceptions/a.yaml":                          block("yaml"),
+	} {
+		files[name] = &fstest.MapFile{Data: []byte(content)}
+	}
+	bundle, err := Load(t.Context(), files, Limits{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(bundle.Exceptions()) != 1 || len(bundle.Rules()) != len(loadSample(t).Rules())+1 {
+		t.Errorf("%d exceptions, %d rules; want those of the README too", len(bundle.Exceptions()), len(bundle.Rules()))
+	}
+}
