@@ -7,8 +7,15 @@
 // its time to live or with its owner, so that nothing is left behind. Any number of them run
 // side by side.
 //
-// What a pod does is chosen by its images' tags or by an annotation; `localcluster behaviors`
-// lists what there is.
+// What a pod does is chosen by its images' tags, as in api:1.4.2-errors-100, or by the pod
+// annotation local.chaperone.dev/behavior: healthy (and every tag that names nothing),
+// never-ready, crash-loop, image-missing, errors-NN, slow-NNNms, fails-after-NNs, job-fail.
+// `localcluster behaviors` tells what each does. What a pod uses is told to autoscalers by the
+// annotations local.chaperone.dev/cpu-usage and local.chaperone.dev/memory-usage.
+//
+// What is not played: containers' logs and shells, traffic between pods, network policies, load
+// balancers' addresses, and the operators of the installed custom resources, except that every
+// ExternalSecret gets a Secret with random values.
 package main
 
 import (

@@ -49,7 +49,6 @@ func runAPIServer(ctx context.Context, cfg Config, c *certificates) error {
 		"--requestheader-extra-headers-prefix=X-Remote-Extra-",
 		"--proxy-client-cert-file=" + c.aggregator.Cert,
 		"--proxy-client-key-file=" + c.aggregator.Key,
-		"--profiling=false",
 		"--event-ttl=1h",
 	}); err != nil {
 		return err
@@ -86,7 +85,7 @@ func runControllerManager(ctx context.Context, dir string, c *certificates) erro
 		"--root-ca-file=" + c.cluster.File(),
 		"--cluster-signing-cert-file=" + c.cluster.File(),
 		"--cluster-signing-key-file=" + filepath.Join(c.dir, "ca.key"),
-		"--horizontal-pod-autoscaler-sync-period=1s",
+		"--horizontal-pod-autoscaler-sync-period=2s",
 		"--horizontal-pod-autoscaler-downscale-stabilization=10s",
 		"--horizontal-pod-autoscaler-cpu-initialization-period=1s",
 		"--horizontal-pod-autoscaler-initial-readiness-delay=1s",

@@ -28,6 +28,7 @@ func startEtcd(ctx context.Context, dir string) (*embed.Etcd, error) {
 	cfg.LogLevel = "error"
 	cfg.LogOutputs = []string{filepath.Join(dir, "etcd.log")}
 	cfg.UnsafeNoFsync = true
+	cfg.SnapshotCount, cfg.SnapshotCatchUpEntries = 2000, 100 // requests kept in memory, for members that lag
 	client, peer, err := etcdURLs()
 	if err != nil {
 		return nil, err
