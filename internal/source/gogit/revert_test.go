@@ -297,6 +297,7 @@ func TestPitfall34_MergeCommit(t *testing.T) {
 	}
 }
 
+//lint:long because it is one table of histories, each with its outcome
 func TestRevertDecisions(t *testing.T) {
 	t.Parallel()
 	for _, test := range []struct {
