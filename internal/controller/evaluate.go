@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"time"
 
 	"chaperone.dev/chaperone/internal/fault"
 	"chaperone.dev/chaperone/internal/manifest"
@@ -85,12 +86,17 @@ func (v *evaluation) run(ctx context.Context) (reconcile.Result, source.Commit, 
 	return result, commit, ""
 }
 
+// verdictLasts is how long a verdict counts: exceptions end by date.
+const verdictLasts = time.Hour
+
 // candidate is what there is to know of the release. An error beside a
 // candidate with a fault or a verdict says why it may not run; an error beside
 // one without says that it could not be found out.
 func (v *evaluation) candidate(ctx context.Context) (reconcile.Candidate, source.Commit, error) {
 	revision := v.action.Release.Revision
-	c := reconcile.Candidate{Release: reconcile.Release{Revision: revision, Policy: v.policy}}
+	c := reconcile.Candidate{
+		Release: reconcile.Release{Revision: revision, Policy: v.policy}, Until: v.c.Now().Add(verdictLasts),
+	}
 	commit, err := v.c.Source.Commit(revision)
 	if errors.Is(err, source.ErrUnknownRevision) {
 		c.Fault = promotion.UnknownRevision

@@ -85,7 +85,9 @@ func (v *verdict) is(phase Phase, reason promotion.Reason) {
 // must be able to preempt a verification.
 func (v *verdict) evaluate() {
 	switch {
-	case v.c.evaluate == "" || v.w.Policy == "" || v.e.Evaluating != "":
+	case v.c.evaluate == "":
+		v.again = v.c.wanted.Until
+	case v.w.Policy == "" || v.e.Evaluating != "":
 	case v.e.EvaluateAt.After(v.w.Now):
 		v.again = v.e.EvaluateAt
 	default:

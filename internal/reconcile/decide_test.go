@@ -163,6 +163,24 @@ func TestDecide(t *testing.T) {
 	}
 }
 
+func TestVerdictsAreAskedForAgain(t *testing.T) {
+	t.Parallel()
+	e := running("dev", "c1", "d1")
+	e.Candidates[0].Until = noon.Add(time.Hour)
+	w := world("c1", e)
+	if d := Decide(w); len(d.Actions) != 0 || !d.LookAgain.Equal(noon.Add(time.Hour)) {
+		t.Errorf("fresh verdict: %v, look again at %s; want nothing until it ends", d.Actions, d.LookAgain)
+	}
+	w.Now = noon.Add(time.Hour)
+	if d := Decide(w); len(d.Actions) != 1 || d.Actions[0].Kind != ActionEvaluate {
+		t.Errorf("stale verdict: %v, want an evaluation", d.Actions)
+	}
+	e.Candidates = append(e.Candidates, Candidate{Release: allow("c3", "d3").Release, Verdict: VerdictAllow, Until: noon})
+	if d := Decide(world("c3", e)); len(d.Actions) != 1 || d.Actions[0].Kind != ActionEvaluate {
+		t.Errorf("stale allow: %v, want an evaluation and no apply", d.Actions)
+	}
+}
+
 func TestDownstreamGetsOnlyWhatUpstreamVerified(t *testing.T) {
 	t.Parallel()
 	dev := running("dev", "c3", "dev3")

@@ -30,7 +30,7 @@ func choose(w World, e Environment) choice {
 		if failed && revision != e.Journal.LastGood.Revision {
 			continue // what lies between last good and what failed is suspect too
 		}
-		candidate, known := e.evaluated(revision, w.Policy)
+		candidate, known := e.evaluated(revision, w)
 		if !known {
 			c.evaluate = revision
 			if c.reason == "" {
@@ -61,12 +61,12 @@ func choose(w World, e Environment) choice {
 	return c
 }
 
-// evaluated finds a candidate judged by the policies in force. One judged by
-// others is as good as unknown.
-func (e Environment) evaluated(revision source.Revision, policy Digest) (Candidate, bool) {
+// evaluated finds a candidate judged by the policies in force, and not too
+// long ago. One judged by others is as good as unknown.
+func (e Environment) evaluated(revision source.Revision, w World) (Candidate, bool) {
 	for _, c := range e.Candidates {
-		if c.Release.Revision == revision && c.Release.Policy == policy {
-			return c, true
+		if c.Release.Revision == revision && c.Release.Policy == w.Policy {
+			return c, c.Until.IsZero() || c.Until.After(w.Now)
 		}
 	}
 	return Candidate{}, false

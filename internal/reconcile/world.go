@@ -77,6 +77,9 @@ type Candidate struct {
 	Fault    promotion.Reason // RenderFailed, EmptyRender, UnknownRevision…; then there is no digest
 	Verdict  Verdict
 	Upstream []Upstream // one for each of Spec.After
+	// Until is when the verdict is to be asked for again though nothing changed:
+	// exceptions end, and rules may look at the time. Zero is never.
+	Until time.Time
 }
 
 // Upstream is what an upstream environment would run at a candidate's revision.
