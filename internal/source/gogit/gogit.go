@@ -27,6 +27,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -80,7 +81,9 @@ type Repository struct {
 	log    *slog.Logger
 
 	turn   chan struct{} // held during a conversation
-	head   atomic.Value  // source.Revision, the last known
+	closed chan struct{}
+	once   sync.Once
+	head   atomic.Value // source.Revision, the last known
 	polled source.Revision
 
 	repaired plumbing.Hash // the head that the mirror was last made anew at
@@ -99,7 +102,7 @@ func Open(ctx context.Context, o Options) (*Repository, error) {
 	if err != nil {
 		return nil, fault.Terminal("open source", "", err)
 	}
-	r := &Repository{remote: remote, signer: newSigner(o.Author, o.Now), log: o.Logger, turn: make(chan struct{}, 1)}
+	r := &Repository{remote: remote, signer: newSigner(o.Author, o.Now), log: o.Logger, turn: make(chan struct{}, 1), closed: make(chan struct{})}
 	if r.log == nil {
 		r.log = slog.New(slog.DiscardHandler)
 	}
@@ -131,14 +134,19 @@ func (r *Repository) load() error {
 	return os.RemoveAll(r.mirror.path())
 }
 
-// Close releases the cache. Snapshots are of no use afterwards.
+// Close waits for the conversation under way and releases the cache. Snapshots
+// are of no use afterwards.
 func (r *Repository) Close() {
-	r.turn <- struct{}{}
-	defer func() { <-r.turn }()
-	r.use(nil)
-	r.mirror.close()
-	r.remote.close()
+	r.once.Do(func() {
+		r.turn <- struct{}{} // and never given back
+		close(r.closed)
+		r.use(nil)
+		r.mirror.close()
+		r.remote.close()
+	})
 }
+
+var errClosed = errors.New("the source is closed")
 
 // Head is the last known head, without asking anybody; empty before the first
 // successful poll of a new cache.
@@ -172,6 +180,8 @@ func (r *Repository) take(ctx context.Context) error {
 	select {
 	case r.turn <- struct{}{}:
 		return nil
+	case <-r.closed:
+		return errClosed
 	case <-ctx.Done():
 		return ctx.Err()
 	}

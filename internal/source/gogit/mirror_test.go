@@ -206,6 +206,16 @@ func TestCacheOfAnotherSource(t *testing.T) {
 	r := s.open(t)
 	poll(t, r)
 	r.Close()
+	r.Close()
+	if _, err := r.Poll(t.Context()); err == nil || !strings.Contains(err.Error(), "closed") {
+		t.Errorf("poll after Close: %v", err)
+	}
+	if _, err := r.Snapshot(r.Head()); err == nil {
+		_, err = r.Changed(source.Revision(first), source.Revision(strings.Repeat("1", 40)))
+		if !errors.Is(err, source.ErrUnknownRevision) {
+			t.Errorf("reading after Close: %v", err)
+		}
+	}
 	s.options.URL = two.Dir
 	r = s.open(t)
 	if r.Head() != "" {
