@@ -86,8 +86,7 @@ func Run(ctx context.Context, o Options, report Reporter) (err error) {
 	if err := report.Ready(info); err != nil {
 		return err
 	}
-	defer settle().Stop()
-	<-ctx.Done()
+	settle(ctx)
 	if cause := context.Cause(ctx); !errors.Is(cause, context.Canceled) {
 		return cause
 	}
@@ -97,14 +96,20 @@ func Run(ctx context.Context, o Options, report Reporter) (err error) {
 // startMemory is a soft limit while the control plane starts, when it makes much garbage.
 const startMemory = 320 << 20
 
-// settle gives back, once the start is over, what it needed. A limit would cost more and more
-// time as the cluster fills, so that none is kept.
-func settle() *time.Timer {
-	return time.AfterFunc(5*time.Second, func() {
-		debug.SetMemoryLimit(math.MaxInt64)
-		debug.SetGCPercent(75)
-		debug.FreeOSMemory()
-	})
+// settle gives back, once the start is over, what it needed, and from then on every now and then
+// what bursts of work leave. A limit would cost more and more time as the cluster fills, so that
+// none is kept.
+func settle(ctx context.Context) {
+	for pause := 5 * time.Second; ; pause = 30 * time.Second {
+		select {
+		case <-ctx.Done():
+			return
+		case <-time.After(pause):
+			debug.SetMemoryLimit(math.MaxInt64)
+			debug.SetGCPercent(75)
+			debug.FreeOSMemory()
+		}
+	}
 }
 
 // watchEnd ends the cluster for every reason that is not the caller's.
