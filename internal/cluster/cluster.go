@@ -141,6 +141,11 @@ func ConnectKubeconfig(kubeconfig []byte, options Options) (*Cluster, error) {
 		// The text of a YAML error may quote a token.
 		return nil, errors.New("read kubeconfig: not a valid kubeconfig file")
 	}
+	for name, cluster := range loaded.Clusters {
+		if cluster.CertificateAuthority != "" {
+			return nil, fmt.Errorf("read kubeconfig: cluster %q: refers to a file; want the data itself (`kubectl config view --flatten`)", name)
+		}
+	}
 	for name, user := range loaded.AuthInfos {
 		if user.Exec != nil || user.AuthProvider != nil {
 			return nil, fmt.Errorf("read kubeconfig: user %q: credential plugins are not run; want a token or a client certificate", name)

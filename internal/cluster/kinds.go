@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"maps"
 	"slices"
 	"strings"
 	"sync"
@@ -49,13 +48,13 @@ var errUnknownKind = errors.New("the cluster has no such kind")
 // from what was seen last. The error is errUnknownKind where the cluster, all
 // of it in sight, has no such kind.
 func (k *kinds) find(ctx context.Context, gk schema.GroupKind, version string) (kind, error) {
-	k.mu.Lock()
-	defer k.mu.Unlock()
-	if !k.loaded {
-		if err := k.load(ctx); err != nil {
+	if !k.known() {
+		if err := k.refresh(ctx); err != nil {
 			return kind{}, err
 		}
 	}
+	k.mu.Lock()
+	defer k.mu.Unlock()
 	if found, ok := k.lookup(gk, version); ok {
 		return found, nil
 	}
@@ -86,20 +85,9 @@ func (k *kinds) lookup(gk schema.GroupKind, version string) (kind, bool) {
 
 // refresh looks at the cluster again. Every plan begins with it, so that a
 // broken or vanished API is known before anything is judged missing.
+// The cluster is asked outside the lock: an environment that waits for an
+// answer must not hold up another.
 func (k *kinds) refresh(ctx context.Context) error {
-	k.mu.Lock()
-	defer k.mu.Unlock()
-	return k.load(ctx)
-}
-
-// partial reports whether a part of the API was out of sight when last looked.
-func (k *kinds) partial() bool {
-	k.mu.Lock()
-	defer k.mu.Unlock()
-	return len(k.broken) > 0
-}
-
-func (k *kinds) load(ctx context.Context) error {
 	groups, lists, err := k.client.ServerGroupsAndResourcesWithContext(ctx)
 	broken := map[string]error{}
 	var failed *discovery.ErrGroupDiscoveryFailed
@@ -111,8 +99,24 @@ func (k *kinds) load(ctx context.Context) error {
 	case err != nil:
 		return fault.Retryable("discover", "", fmt.Errorf("ask the cluster for its kinds: %w", err))
 	}
-	k.served, k.broken, k.loaded = index(groups, lists), broken, true
+	all := index(groups, lists)
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.served, k.broken, k.loaded = all, broken, true
 	return nil
+}
+
+func (k *kinds) known() bool {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	return k.loaded
+}
+
+// partial reports whether a part of the API was out of sight when last looked.
+func (k *kinds) partial() bool {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	return len(k.broken) > 0
 }
 
 func index(groups []*metav1.APIGroup, lists []*metav1.APIResourceList) map[schema.GroupKind]served {
@@ -161,11 +165,4 @@ func inPreference(group *metav1.APIGroup) []schema.GroupVersion {
 		}
 	}
 	return versions
-}
-
-// brokenGroups are those whose API service does not answer, sorted.
-func (k *kinds) brokenGroups() []string {
-	k.mu.Lock()
-	defer k.mu.Unlock()
-	return slices.Sorted(maps.Keys(k.broken))
 }
