@@ -93,7 +93,7 @@ func BenchmarkRender(b *testing.B) {
 			b.ReportAllocs()
 			for b.Loop() {
 				begin := time.Now()
-				if _, err := New(Limits{}).Render(b.Context(), snap, dir); err != nil {
+				if _, err := New(patient).Render(b.Context(), snap, dir); err != nil {
 					b.Fatal(err)
 				}
 				ours += time.Since(begin)
@@ -109,7 +109,7 @@ func BenchmarkRender(b *testing.B) {
 			for range baseline {
 				theirs += runKustomize(b, dir)
 			}
-			r, renders := New(Limits{}), 0
+			r, renders := New(patient), 0
 			if _, err := r.Render(b.Context(), snap, dir); err != nil {
 				b.Fatal(err)
 			}

@@ -11,7 +11,7 @@ import (
 
 func TestRenderedAgainOnlyWhenTheClosureChanged(t *testing.T) {
 	t.Parallel()
-	repo, r := sample(), New(Limits{})
+	repo, r := sample(), New(patient)
 	first := mustRender(t, r, repo, "overlays/prod")
 	steps := []struct {
 		name   string
@@ -48,7 +48,7 @@ func TestRenderedAgainOnlyWhenTheClosureChanged(t *testing.T) {
 
 func TestDirectoriesAreCachedApart(t *testing.T) {
 	t.Parallel()
-	repo, r := sample(), New(Limits{})
+	repo, r := sample(), New(patient)
 	prod, base := mustRender(t, r, repo, "overlays/prod"), mustRender(t, r, repo, "base")
 	if prod.Digest == base.Digest {
 		t.Fatal("one directory got the other's result")
@@ -85,7 +85,7 @@ func TestCacheIsBounded(t *testing.T) {
 func TestClosureNamesEverythingThatWasLookedAt(t *testing.T) {
 	t.Parallel()
 	repo := sample()
-	got := mustRender(t, New(Limits{}), repo, "overlays/prod").Closure
+	got := mustRender(t, New(patient), repo, "overlays/prod").Closure
 	snap := repo.snapshot()
 	for _, name := range []string{
 		"base/kustomization.yaml", "base/deployment.yaml", "base/service.yaml", "base/settings.env",

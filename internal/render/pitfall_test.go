@@ -53,7 +53,7 @@ func TestPitfall07_Submodule(t *testing.T) {
 	t.Parallel()
 	snap := sample().with("base/kustomization.yaml", "resources: [module/base]\n").snapshot()
 	snap.MapFS["base/module"] = &fstest.MapFile{Mode: fs.ModeIrregular}
-	_, err := New(Limits{}).Render(t.Context(), snap, "overlays/prod")
+	_, err := New(patient).Render(t.Context(), snap, "overlays/prod")
 	wantTerminal(t, "submodule", err, "base/module: read: is neither file nor directory, perhaps a submodule")
 }
 
@@ -70,7 +70,7 @@ func TestPitfall03_LinksInsideTheTree(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	r := New(Limits{})
+	r := New(patient)
 	got := mustRender(t, r, repo, "overlays/alias")
 	if string(got.YAML) != string(want) {
 		t.Errorf("got:\n%s\nwant:\n%s", got.YAML, want)
@@ -155,7 +155,7 @@ func doublingBases(depth int) files {
 // no substitution from the outside at all, and what looks like one stays.
 func TestPitfall04_NothingIsSubstituted(t *testing.T) {
 	t.Parallel()
-	got := string(mustRender(t, New(Limits{}), sample(), "overlays/prod").YAML)
+	got := string(mustRender(t, New(patient), sample(), "overlays/prod").YAML)
 	for _, literal := range []string{"--name=${NAME}", "$(HOST)"} {
 		if !strings.Contains(got, literal) {
 			t.Errorf("%s did not stay as it is:\n%s", literal, got)
@@ -175,7 +175,7 @@ func TestPitfall04_NothingIsSubstituted(t *testing.T) {
 // namespace is never pruned is decided where pruning is.
 func TestPitfall05_NamespaceTransformerRenamesNamespaces(t *testing.T) {
 	t.Parallel()
-	got := mustRender(t, New(Limits{}), files{
+	got := mustRender(t, New(patient), files{
 		"o/kustomization.yaml": "namespace: other\nresources: [ns.yaml]\n",
 		"o/ns.yaml":            "apiVersion: v1\nkind: Namespace\nmetadata: {name: chaperone-system}\n",
 	}, "o")
@@ -226,10 +226,10 @@ func TestPitfall06_SchemasDoNotLeakOrRace(t *testing.T) {
 	}
 	snap := repo.snapshot()
 	var all sync.WaitGroup
-	for range 12 {
+	for range 4 {
 		for _, dir := range dirs {
 			all.Go(func() {
-				got, err := New(Limits{}).Render(t.Context(), snap, dir)
+				got, err := New(patient).Render(t.Context(), snap, dir)
 				if err != nil && dir != "broken" {
 					t.Errorf("%s: %v", dir, err)
 				}

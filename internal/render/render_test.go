@@ -21,7 +21,7 @@ func TestOutputIsKustomizes(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	got := mustRender(t, New(Limits{}), repo, "overlays/prod")
+	got := mustRender(t, New(patient), repo, "overlays/prod")
 	if string(got.YAML) != string(want) {
 		t.Errorf("got:\n%s\nwant:\n%s", got.YAML, want)
 	}
@@ -125,7 +125,7 @@ func TestErrorsNameTheFile(t *testing.T) {
 
 func TestEmptyResultIsExposed(t *testing.T) {
 	t.Parallel()
-	got := mustRender(t, New(Limits{}), files{"e/kustomization.yaml": "namespace: nothing\n"}, "e")
+	got := mustRender(t, New(patient), files{"e/kustomization.yaml": "namespace: nothing\n"}, "e")
 	if got.Set.Len() != 0 || len(got.YAML) != 0 || got.Digest == "" {
 		t.Errorf("set of %d, %d bytes, digest %q; want an empty set with a digest", got.Set.Len(), len(got.YAML), got.Digest)
 	}
@@ -184,11 +184,11 @@ func TestTimeAndCancellation(t *testing.T) {
 	}
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	_, err = New(Limits{}).Render(ctx, snap, "overlays/prod")
+	_, err = New(patient).Render(ctx, snap, "overlays/prod")
 	if !errors.Is(err, context.Canceled) || fault.IsTerminal(err) {
 		t.Errorf("cancelled: %v; want context.Canceled, retryable", err)
 	}
-	_, err = New(Limits{}).Render(ctx, sample().snapshot(), "overlays/prod")
+	_, err = New(patient).Render(ctx, sample().snapshot(), "overlays/prod")
 	if !errors.Is(err, context.Canceled) {
 		t.Errorf("cancelled before: %v; want context.Canceled", err)
 	}
@@ -226,7 +226,7 @@ func TestUnreadableSnapshotIsRetryable(t *testing.T) {
 		{snapshot: good, open: "base/settings.env"},
 		{snapshot: good, lookup: "base/service.yaml"},
 	} {
-		_, err := New(Limits{}).Render(t.Context(), snap, "overlays/prod")
+		_, err := New(patient).Render(t.Context(), snap, "overlays/prod")
 		if !errors.Is(err, errStore) || fault.IsTerminal(err) {
 			t.Errorf("%s%s: %v; want the store's error, retryable", snap.lookup, snap.open, err)
 		}

@@ -14,7 +14,7 @@ func TestSampleRendersAsByKustomize(t *testing.T) {
 		t.Skip("no overlays yet")
 	}
 	snap := diskSnapshot(t, "../..")
-	r := New(Limits{})
+	r := New(patient)
 	for _, name := range overlays {
 		dir, err := filepath.Rel("../..", filepath.Dir(name))
 		if err != nil {

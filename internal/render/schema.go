@@ -25,7 +25,9 @@ import (
 type schemaGuard struct {
 	slots int64
 	sem   *semaphore.Weighted
-	warm  sync.Once
+
+	mu   sync.Mutex
+	warm bool // the built-in schema is parsed, and nothing else
 }
 
 // guard is global because what it guards is: two renderers in one process
@@ -42,8 +44,20 @@ func (g *schemaGuard) share(ctx context.Context, f func() error) error {
 		return context.Cause(ctx)
 	}
 	defer g.sem.Release(1)
-	g.warm.Do(func() { openapi.Schema() })
+	g.heat()
 	return f()
+}
+
+// heat parses the built-in schema before the first of several builds could do
+// it under the eyes of the others.
+func (g *schemaGuard) heat() {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if !g.warm {
+		openapi.ResetOpenAPI()
+		openapi.Schema()
+		g.warm = true
+	}
 }
 
 // alone runs f while no other build runs, if the schemas that it may set can
@@ -54,15 +68,15 @@ func (g *schemaGuard) alone(ctx context.Context, schemas [][]byte, f func() erro
 	}
 	defer g.sem.Release(g.slots)
 	for _, schema := range schemas {
+		g.heat()
 		if err := endlessSchema(schema, openapi.Schema().Definitions); err != nil {
 			return err
 		}
 	}
+	g.mu.Lock()
+	g.warm = false
+	g.mu.Unlock()
 	openapi.ResetOpenAPI()
-	defer func() {
-		openapi.ResetOpenAPI()
-		openapi.Schema()
-	}()
 	return f()
 }
 

@@ -11,6 +11,7 @@ import (
 	"slices"
 	"testing"
 	"testing/fstest"
+	"time"
 
 	"sigs.k8s.io/kustomize/api/krusty"
 	"sigs.k8s.io/kustomize/kyaml/filesys"
@@ -150,7 +151,7 @@ func runCommand(dir string) (out []byte, err error) {
 
 func render(t testing.TB, f files, dir string) (Result, error) {
 	t.Helper()
-	return New(Limits{}).Render(t.Context(), f.snapshot(), dir)
+	return New(patient).Render(t.Context(), f.snapshot(), dir)
 }
 
 func mustRender(t testing.TB, r *Renderer, f files, dir string) Result {
@@ -161,6 +162,9 @@ func mustRender(t testing.TB, r *Renderer, f files, dir string) Result {
 	}
 	return result
 }
+
+// patient is for tests that are not about time, on a machine with other work.
+var patient = Limits{Time: 10 * time.Minute}
 
 const deployment = `apiVersion: apps/v1
 kind: Deployment
