@@ -2,13 +2,14 @@ package demo
 
 import (
 	"context"
-	"errors"
+	"encoding/json"
 	"fmt"
 	"strings"
 	"time"
 
 	"chaperone.dev/chaperone/internal/promotion"
 	"chaperone.dev/chaperone/internal/source"
+	"chaperone.dev/chaperone/internal/state"
 )
 
 // service is one whose version the demo changes.
@@ -153,8 +154,14 @@ func (d *demo) takenBack(ctx context.Context, id promotion.ID, s service, behave
 	}
 	began := time.Now()
 	if _, err := d.until(ctx, fmt.Sprintf("%s took %s back", id, guilty.Short()), patience, []promotion.ID{id}, func(seen records) (bool, error) {
-		j := seen[id].Journal
-		return j.LastRevert.Guilty == guilty && j.LastRevert.Commit != "", nil
+		r := seen[id]
+		switch {
+		case stopped(r.Status.Phase):
+			return false, fmt.Errorf("%s is %s", id, r.Status.Phase)
+		case r.Journal.LastGood.Revision == guilty:
+			return false, fmt.Errorf("%s verified %s; want it to fail", id, guilty.Short())
+		}
+		return r.Journal.LastRevert.Guilty == guilty && r.Journal.LastRevert.Commit != "", nil
 	}); err != nil {
 		return "", err
 	}
@@ -169,9 +176,9 @@ func (d *demo) takenBack(ctx context.Context, id promotion.ID, s service, behave
 	if err := d.restored(ctx, id, s, ran, before); err != nil {
 		return "", err
 	}
-	told, err := d.historyOf(ctx, id, guilty, evidence)
-	return fmt.Sprintf("%s ran %s again and %s was reverted by %s within %s; the branch holds what it held before.\n%s",
-		id, ran, guilty.Short(), revert.Short(), took.Round(time.Second), told), err
+	told, err := d.historyOf(ctx, id, guilty, revert, evidence)
+	return fmt.Sprintf("%s runs %s again, and %s was reverted by %s within %s; the branch holds what it held before.\n%s",
+		id, brief(ran), guilty.Short(), revert.Short(), took.Round(time.Second), told), err
 }
 
 // reverted sees that exactly one commit followed the guilty one, that it says
@@ -218,27 +225,36 @@ func (d *demo) restored(ctx context.Context, id promotion.ID, s service, ran str
 	return nil
 }
 
-// historyOf is what the history command shows of a release that was taken back.
-func (d *demo) historyOf(ctx context.Context, id promotion.ID, guilty source.Revision, evidence string) (string, error) {
-	printed, err := d.run(ctx, chaperone("history", id.String()))
+// past is one release, as far as `history -o json` is looked at here.
+type past struct {
+	Revision source.Revision `json:"revision"`
+	Phase    string          `json:"phase"`
+	Subject  string          `json:"subject"`
+	Evidence string          `json:"evidence"`
+	Revert   source.Revision `json:"revert"`
+}
+
+// historyOf sees that the history command tells of a release that it was taken
+// back, by what, and why.
+func (d *demo) historyOf(ctx context.Context, id promotion.ID, guilty, revert source.Revision, evidence string) (string, error) {
+	printed, err := d.run(ctx, chaperone("history", id.String(), "-o", "json"))
 	if err != nil {
 		return "", err
 	}
-	lines, found := "", false
-	for line := range strings.SplitSeq(strings.TrimRight(printed, "\n"), "\n") {
-		switch {
-		case strings.Contains(line, guilty.Short()):
-			found = true
-			lines += line + "\n"
-		case found && strings.HasPrefix(line, " "): // the same one, wrapped
-			lines += strings.TrimSpace(line) + "\n"
-		case found:
-			found = false
+	var all []past
+	if err := json.Unmarshal([]byte(printed), &all); err != nil {
+		return "", fmt.Errorf("read what chaperone history printed: %w", err)
+	}
+	for _, release := range all {
+		if release.Revision != guilty {
+			continue
 		}
+		if release.Phase != string(state.ReleaseReverted) || release.Revert != revert || !strings.Contains(release.Evidence, evidence) {
+			break
+		}
+		return fmt.Sprintf("chaperone history %s: %s %q %s by %s: %s", id, guilty.Short(), release.Subject,
+			strings.ToLower(release.Phase), revert.Short(), release.Evidence), nil
 	}
-	told := strings.Join(strings.Fields(lines), " ")
-	if !strings.Contains(told, "Reverted") || !strings.Contains(told, evidence) {
-		return "", errors.New("chaperone history does not tell of " + guilty.Short() + " that it was reverted, with the evidence:\n" + printed)
-	}
-	return "history: " + told, nil
+	return "", fmt.Errorf("chaperone history %s does not tell that %s was reverted by %s, with evidence that names %q:\n%s",
+		id, guilty.Short(), revert.Short(), evidence, printed)
 }

@@ -101,6 +101,12 @@ func setLabel(file []byte, key, value string) ([]byte, error) {
 	return append(bytes.Clone(file), []byte("labels:\n  - pairs:\n"+line+strconv.Quote(value)+"\n")...), nil
 }
 
+// brief is an image as people name it, without its digest.
+func brief(image string) string {
+	name, _, _ := strings.Cut(image, "@")
+	return name
+}
+
 // one is the text that a pattern finds, if it does so exactly once.
 func one(pattern *regexp.Regexp, file []byte, what string) (string, error) {
 	found := pattern.FindAllSubmatch(file, -1)

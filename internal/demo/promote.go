@@ -8,12 +8,16 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"chaperone.dev/chaperone/internal/promotion"
+	"chaperone.dev/chaperone/internal/reconcile"
 	"chaperone.dev/chaperone/internal/source"
 )
 
 // toProduction waits for the environments that follow the branch, and promotes
 // to the others, both systems side by side.
 func (d *demo) toProduction(ctx context.Context) (string, error) {
+	if err := d.foundation(ctx); err != nil {
+		return "", err
+	}
 	group, both := errgroup.WithContext(ctx)
 	systems := []system{crohns(), novamind()}
 	arrived := make([]string, len(systems))
@@ -31,6 +35,32 @@ func (d *demo) toProduction(ctx context.Context) (string, error) {
 		return "", err
 	}
 	return strings.Join(arrived, "\n"), nil
+}
+
+// foundation waits for the platform's namespaces and accounts, and then brings
+// the systems in.
+func (d *demo) foundation(ctx context.Context) error {
+	id := []promotion.ID{env("platform", "cluster")}
+	if _, err := d.until(ctx, "the daemon has read the repository", firstPoll, id, func(seen records) (bool, error) {
+		_, known := seen[id[0]]
+		return known, nil
+	}); err != nil {
+		return err
+	}
+	if _, err := d.until(ctx, list(id)+" is applied", patience, id, func(seen records) (bool, error) {
+		r := seen[id[0]]
+		if stopped(r.Status.Phase) {
+			return false, fmt.Errorf("%s is %s", id[0], r.Status.Phase)
+		}
+		return r.Journal.Running.Revision != "" && r.Journal.Attempt.Stage != reconcile.StageApplying, nil
+	}); err != nil {
+		return err
+	}
+	commit, err := d.commitSystems(ctx)
+	if err == nil {
+		d.report.say("merged %s, which brings in crohns and novamind", commit.Short())
+	}
+	return err
 }
 
 // walk brings one system from development to production.

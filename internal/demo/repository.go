@@ -56,8 +56,35 @@ func (d *demo) makeSource(ctx context.Context) error {
 	if _, err := r.git(ctx, r.clone, "checkout", "-q", "-B", branch); err != nil {
 		return err
 	}
-	_, err := r.commit(ctx, "Start with the two systems as they are")
+	return d.commitPlatform(ctx)
+}
+
+// commitPlatform begins with what the systems stand on: until their namespaces
+// and accounts are there, all that they would get is a refusal.
+func (d *demo) commitPlatform(ctx context.Context) error {
+	r := d.source
+	for _, s := range []system{crohns(), novamind()} {
+		if err := os.Rename(r.environments(s), filepath.Join(d.place.dir, s.name)); err != nil {
+			return fmt.Errorf("begin with the platform: %w", err)
+		}
+	}
+	_, err := r.commit(ctx, "Give every environment a namespace and an account")
 	return err
+}
+
+// commitSystems adds the environments of the two systems.
+func (d *demo) commitSystems(ctx context.Context) (source.Revision, error) {
+	r := d.source
+	for _, s := range []system{crohns(), novamind()} {
+		if err := os.Rename(filepath.Join(d.place.dir, s.name), r.environments(s)); err != nil {
+			return "", fmt.Errorf("bring in %s: %w", s.name, err)
+		}
+	}
+	return r.commit(ctx, "Bring in Crohns and Novamind")
+}
+
+func (r *repository) environments(s system) string {
+	return filepath.Join(r.clone, "environments", s.name)
 }
 
 // developer keeps the environment but for what steers git.

@@ -57,10 +57,10 @@ func script() []scene {
 		{
 			name:  "both pipelines to production",
 			title: "Two systems go to production",
-			story: `Crohns and Novamind, two healthcare systems, stand in one Git repository as kustomize bases and overlays. The first
-two environments of each follow the branch: what is merged is rendered, judged by the policies, applied and verified there, in order.
-Staging and production hold data of patients and are pinned: a person promotes, by merging one line that moves the pin to a revision
-which the environment before has verified. Here the demo's developer merges these.`,
+			story: `Crohns and Novamind, two healthcare systems, stand in one Git repository as kustomize bases and overlays. The
+platform's namespaces and accounts come first. Then the first two environments of each system follow the branch: what is merged is
+rendered, judged by the policies, applied and verified there, in order. Staging and production are pinned: a person promotes, by
+merging one line that moves the pin to a revision which the environment before has verified. Here the demo's developer merges these.`,
 			play: (*demo).toProduction,
 			look: []command{chaperone("status"), git("log", "--oneline", "-5")},
 		},
@@ -97,7 +97,8 @@ environment's HTTP checks ask it through its Service, as its callers do.`,
 			story: `Somebody runs kubectl set image on a Deployment in Novamind's production, past review, policies and verification. The
 daemon watches what it owns, sees a field that it set changed, and puts it back.`,
 			play: (*demo).manualEdit,
-			look: []command{{"kubectl", []string{"get", "events", "--namespace", namespace, "--field-selector", "reason=Drifted"}}},
+			look: []command{{"kubectl", []string{"get", "events", "--namespace", namespace, "--field-selector", "reason=Drifted",
+				"--output", "custom-columns=REASON:.reason,OBJECT:.involvedObject.name,MESSAGE:.message"}}},
 		},
 		{
 			name:  "removed object pruned after verification",

@@ -64,13 +64,21 @@ func (t *tour) outcome(s Step) {
 	t.line("")
 }
 
-// command shows what was typed and what it printed.
+// command shows what was typed and what it printed. Our own commands fit; the
+// lines of others are cut.
 func (t *tour) command(typed, printed string) {
 	t.line("%s", t.paint(bold, "$ "+typed))
-	for line := range strings.SplitSeq(strings.TrimRight(printed, "\n"), "\n") {
-		t.line("%s", t.paint(faint, line))
+	for line := range strings.Lines(printed) {
+		t.line("%s", t.paint(faint, cut(strings.TrimRight(line, "\n"), width)))
 	}
 	t.line("")
+}
+
+func cut(line string, width int) string {
+	if utf8.RuneCountInString(line) <= width {
+		return line
+	}
+	return string([]rune(line)[:width-1]) + "…"
 }
 
 // fold breaks at spaces; a longer word stands on a line of its own, cut where

@@ -43,7 +43,7 @@ func (d *demo) manualEdit(ctx context.Context) (string, error) {
 	}); err != nil {
 		return "", err
 	}
-	return fmt.Sprintf("Deployment/%s/%s ran %s by hand, and %s again %s later", in, name, hotfix, ran, took.Round(100*time.Millisecond)), nil
+	return fmt.Sprintf("Deployment/%s/%s was set to %s by hand, and ran %s again %s later", in, name, hotfix, brief(ran), took.Round(100*time.Millisecond)), nil
 }
 
 // prune drops a service from Git and watches when its objects go.
@@ -106,7 +106,7 @@ const train = "release-train"
 func (d *demo) killed(ctx context.Context) (string, error) {
 	const tries = 3
 	for n := 1; ; n++ {
-		cut, err := d.killMidApply(ctx, n)
+		left, err := d.killMidApply(ctx, n)
 		if err != nil {
 			return "", err
 		}
@@ -114,22 +114,22 @@ func (d *demo) killed(ctx context.Context) (string, error) {
 			return "", err
 		}
 		d.report.say("started the daemon again")
-		if err := d.recovered(ctx, cut); err != nil {
+		if err := d.recovered(ctx, left); err != nil {
 			return "", err
 		}
-		if cut.inTheMiddle() {
+		if left.inTheMiddle() {
 			return fmt.Sprintf("killed with %d of %d objects applied and the journal at %q; the next daemon completed %s, "+
-				"it verified, and no commit followed it", cut.applied, cut.of, cut.stage, cut.commit.Short()), nil
+				"it verified, and no commit followed it", left.applied, left.of, left.stage, left.commit.Short()), nil
 		}
 		if n == tries {
 			return "", fmt.Errorf("%d times the apply was over before the daemon was killed (%d of %d objects, journal at %q)",
-				tries, cut.applied, cut.of, cut.stage)
+				tries, left.applied, left.of, left.stage)
 		}
 	}
 }
 
-// cut is what the daemon left behind.
-type cut struct {
+// leftover is what the daemon left behind.
+type leftover struct {
 	commit      source.Revision
 	digest      reconcile.Digest
 	set         manifest.Set
@@ -139,13 +139,13 @@ type cut struct {
 	reverted    reconcile.Revert // the last one before
 }
 
-func (c cut) inTheMiddle() bool {
+func (c leftover) inTheMiddle() bool {
 	return c.stage == reconcile.StageApplying && c.applied > 0 && c.applied < c.of
 }
 
-func (d *demo) killMidApply(ctx context.Context, n int) (cut, error) {
+func (d *demo) killMidApply(ctx context.Context, n int) (leftover, error) {
 	id, s := crohns().automatic[0], service{"crohns", "core"}
-	c := cut{value: strconv.Itoa(n)}
+	c := leftover{value: strconv.Itoa(n)}
 	watching, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
 	first := make(chan error, 1)
@@ -170,7 +170,7 @@ func (d *demo) killMidApply(ctx context.Context, n int) (cut, error) {
 }
 
 // takeStock reads how far the daemon came.
-func (d *demo) takeStock(ctx context.Context, id promotion.ID, c *cut) error {
+func (d *demo) takeStock(ctx context.Context, id promotion.ID, c *leftover) error {
 	record, err := d.kube.store.Get(ctx, id)
 	if err != nil {
 		return err
@@ -188,7 +188,7 @@ func (d *demo) takeStock(ctx context.Context, id promotion.ID, c *cut) error {
 }
 
 // recovered sees that the release was completed, and nothing taken back.
-func (d *demo) recovered(ctx context.Context, c cut) error {
+func (d *demo) recovered(ctx context.Context, c leftover) error {
 	id := crohns().automatic[0]
 	if err := d.arrive(ctx, c.commit, followers()...); err != nil {
 		return err
@@ -218,7 +218,7 @@ func (d *demo) recovered(ctx context.Context, c cut) error {
 }
 
 // verifiedOnce sees that the release ended as one that verified.
-func (d *demo) verifiedOnce(ctx context.Context, id promotion.ID, c cut) error {
+func (d *demo) verifiedOnce(ctx context.Context, id promotion.ID, c leftover) error {
 	releases, err := d.kube.store.Releases(ctx, id)
 	if err != nil {
 		return err

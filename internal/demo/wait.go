@@ -15,6 +15,8 @@ import (
 const (
 	glance   = 150 * time.Millisecond // between two looks
 	patience = 4 * time.Minute        // for one environment to get where it should
+
+	firstPoll = time.Minute // for the daemon to read the repository
 )
 
 // records are what the daemon last wrote down of each environment.
