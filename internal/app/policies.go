@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"log/slog"
 	"strings"
+	"sync"
 	"sync/atomic"
 
 	"chaperone.dev/chaperone/internal/policy"
@@ -39,8 +40,10 @@ func (p policies) Judge(ctx context.Context, in policy.Input) (policy.Report, er
 // where those who merge may also decide about policies.
 type sourcePolicies struct {
 	bundle atomic.Pointer[rego.Bundle]
-	tried  source.Revision // the last head that was looked at
 	log    *slog.Logger
+
+	mu    sync.Mutex
+	tried source.Revision // the last head that was looked at
 }
 
 // policyDir is where a source keeps its policies.
@@ -49,6 +52,8 @@ const policyDir = "policies"
 // follow loads the policies of a new head. A bundle that is refused leaves the
 // one before in force.
 func (p *sourcePolicies) follow(ctx context.Context, src controllerSource, head source.Revision) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
 	if head == p.tried {
 		return
 	}

@@ -26,7 +26,17 @@ func (j *job) blame(ctx context.Context) ended {
 		find = j.pinMoves
 	}
 	suspects, err := find(ctx)
+	if errors.Is(err, source.ErrNotAncestor) || errors.Is(err, source.ErrUnknownRevision) {
+		// The mirror may be new and empty: only a source that was read can lack it.
+		if _, err = j.c.Source.Poll(ctx); err == nil {
+			suspects, err = find(ctx)
+		} else {
+			err = fmt.Errorf("%w: %w", source.ErrUnavailable, err)
+		}
+	}
 	switch {
+	case errors.Is(err, source.ErrUnavailable), errors.Is(err, source.ErrBranchGone):
+		return failed(reconcile.OutcomeRetry, promotion.SourceUnavailable, err)
 	case errors.Is(err, source.ErrNotAncestor), errors.Is(err, source.ErrUnknownRevision):
 		return failed(reconcile.OutcomeFailed, promotion.HistoryRewritten, err)
 	case errors.Is(err, source.ErrTooFar):

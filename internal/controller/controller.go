@@ -70,10 +70,12 @@ type environment struct {
 	watching string             // what the drift watch looks at
 	unwatch  context.CancelFunc
 	rivals   int // effects in a row at which another writer was first
-	status   reconcile.Status
-	message  string
-	since    time.Time
-	glancing time.Time // since when a status is held back because it is only a look
+	// generation counts the changes that make evaluations void.
+	generation int
+	status     reconcile.Status
+	message    string
+	since      time.Time
+	glancing   time.Time // since when a status is held back because it is only a look
 }
 
 // New makes a controller; Run runs it.

@@ -22,6 +22,8 @@ type evaluation struct {
 	policy   reconcile.Digest
 	running  source.Revision
 	upstream []upstream
+	fresh    bool // the source could be read, so that what is not there is not on it
+	of       int  // generation of the environment
 }
 
 // upstream is an environment that comes before, as far as an evaluation needs it.
@@ -35,7 +37,8 @@ type upstream struct {
 func (c *Controller) startEvaluation(ctx context.Context, a reconcile.Action) {
 	e := c.environment(a.Environment)
 	known, _ := c.world.Find(a.Environment)
-	v := &evaluation{c: c, action: a, file: e.file, policy: c.world.Policy, running: known.Journal.Running.Revision}
+	v := &evaluation{c: c, action: a, file: e.file, policy: c.world.Policy, running: known.Journal.Running.Revision,
+		fresh: c.polled && c.world.SourceFault == "", of: e.generation}
 	for _, id := range e.file.After {
 		u := upstream{id: id}
 		if before, found := c.world.Find(id); found && before.Fault == "" {
@@ -48,13 +51,18 @@ func (c *Controller) startEvaluation(ctx context.Context, a reconcile.Action) {
 		c.slots <- struct{}{}
 		defer func() { <-c.slots }()
 		result, commit, problem := v.run(ctx)
-		c.post(ctx, func() { c.evaluated(result, commit, problem) })
+		c.post(ctx, func() { c.evaluated(v, result, commit, problem) })
 	})
 }
 
 // evaluated folds an evaluation into the world.
-func (c *Controller) evaluated(result reconcile.Result, commit source.Commit, problem string) {
+func (c *Controller) evaluated(v *evaluation, result reconcile.Result, commit source.Commit, problem string) {
 	e := c.environment(result.Action.Environment)
+	if v.of != e.generation {
+		// Rendered or judged as a file said that has changed since.
+		c.change(v.file.ID, func(e *reconcile.Environment) { e.Evaluating = "" })
+		return
+	}
 	revision := result.Action.Release.Revision
 	if len(e.problems) > maxHistory*2 {
 		clear(e.problems)
@@ -98,7 +106,7 @@ func (v *evaluation) candidate(ctx context.Context) (reconcile.Candidate, source
 		Release: reconcile.Release{Revision: revision, Policy: v.policy}, Until: v.c.Now().Add(verdictLasts),
 	}
 	commit, err := v.c.Source.Commit(revision)
-	if errors.Is(err, source.ErrUnknownRevision) {
+	if errors.Is(err, source.ErrUnknownRevision) && v.fresh {
 		c.Fault = promotion.UnknownRevision
 		return c, commit, fmt.Errorf("%s: revision: %w on the followed branch; want the full hash of one of its commits", v.file.File, err)
 	}

@@ -17,7 +17,7 @@ import (
 // from many goroutines.
 type Source interface {
 	// Poll asks for the newest commit and fetches it if it is new. It is called
-	// from one goroutine, at the poll interval.
+	// at the poll interval, and by whoever looks for a guilty commit.
 	Poll(ctx context.Context) (source.Revision, error)
 	Snapshot(source.Revision) (source.Snapshot, error)
 	Commit(source.Revision) (source.Commit, error)

@@ -166,12 +166,19 @@ func (c *Controller) environmentSeen(id promotion.ID, known reconcile.Environmen
 		return known
 	}
 	known.Fault = ""
+	known.Candidates = withoutUnknown(known.Candidates)
 	if changed {
 		known.Candidates = nil
+		e.generation++ // an evaluation under way is of the file before
 	}
 	e.file = file
 	known.Spec = specOf(file)
 	return known
+}
+
+// withoutUnknown forgets that a revision was not on the branch: it may be now.
+func withoutUnknown(candidates []reconcile.Candidate) []reconcile.Candidate {
+	return slices.DeleteFunc(slices.Clone(candidates), func(c reconcile.Candidate) bool { return c.Fault == promotion.UnknownRevision })
 }
 
 // specOf is the part of an environment file that decisions depend on.

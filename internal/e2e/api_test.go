@@ -13,6 +13,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 
 	"k8s.io/client-go/rest"
@@ -26,6 +27,8 @@ import (
 // request before the server does.
 type api struct {
 	Kubeconfig string
+
+	failed atomic.Int64 // requests that the server could not be asked
 
 	mu   sync.Mutex
 	rule fateRule
@@ -56,11 +59,15 @@ func newAPI(t testing.TB, config *rest.Config) *api {
 	if err != nil {
 		t.Fatal(err)
 	}
+	a := &api{Kubeconfig: filepath.Join(t.TempDir(), "kubeconfig")}
 	forward := &httputil.ReverseProxy{
 		Rewrite:   func(r *httputil.ProxyRequest) { r.SetURL(target) },
 		Transport: transport, FlushInterval: -1, ErrorLog: log.New(io.Discard, "", 0),
+		ErrorHandler: func(http.ResponseWriter, *http.Request, error) {
+			a.failed.Add(1)
+			panic(http.ErrAbortHandler) // as if there were no proxy
+		},
 	}
-	a := &api{Kubeconfig: filepath.Join(t.TempDir(), "kubeconfig")}
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { a.serve(w, r, forward) }))
 	t.Cleanup(func() {
 		server.CloseClientConnections() // watches have no end of their own
