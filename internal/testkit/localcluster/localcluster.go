@@ -101,6 +101,7 @@ func join(t testing.TB) (*Cluster, time.Time, error) {
 	if c, expires, ok := reuse(b.binary, file); ok {
 		return c, expires, nil
 	}
+	forget(b.cache)
 	expires := time.Now().Add(sharedTTL)
 	c, err := up(t.Context(), b.binary, "--ttl", sharedTTL.String())
 	if err != nil {
@@ -111,6 +112,21 @@ func join(t testing.TB) (*Cluster, time.Time, error) {
 		err = os.WriteFile(file, text, 0o600)
 	}
 	return c, expires, err
+}
+
+// forget removes what is known of clusters that have ended by now.
+func forget(cache string) {
+	files, err := filepath.Glob(filepath.Join(cache, "shared-*.json"))
+	if err != nil {
+		return // only of a malformed pattern
+	}
+	for _, file := range files {
+		var s state
+		text, err := os.ReadFile(file)
+		if err == nil && json.Unmarshal(text, &s) == nil && time.Now().After(s.Expires) {
+			_ = os.Remove(file) // the next one to start a cluster tries again
+		}
+	}
 }
 
 func reuse(binary, file string) (*Cluster, time.Time, bool) {
