@@ -11,6 +11,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net/url"
+	"path/filepath"
 	"runtime"
 	"sync/atomic"
 	"time"
@@ -105,6 +106,9 @@ func KubeConfig(path, contextName string) (*rest.Config, error) {
 		return in, err
 	}
 	rules := &clientcmd.ClientConfigLoadingRules{ExplicitPath: path}
+	if several := filepath.SplitList(path); len(several) > 1 { // as $KUBECONFIG may hold
+		rules = &clientcmd.ClientConfigLoadingRules{Precedence: several}
+	}
 	overrides := &clientcmd.ConfigOverrides{CurrentContext: contextName}
 	read, err := clientcmd.NewNonInteractiveDeferredLoadingClientConfig(rules, overrides).ClientConfig()
 	if err != nil {

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
+	"sigs.k8s.io/kustomize/kyaml/resid"
 
 	"chaperone.dev/chaperone/internal/manifest"
 	"chaperone.dev/chaperone/internal/policy"
@@ -32,53 +33,77 @@ func newCheck(c *command) *cobra.Command {
 	cmd := &cobra.Command{
 		Use: "check [ENV…]", Short: "Ask the policies whether environments may run",
 		Long: `Check renders environments (all of them by default) and judges each as the
-daemon would. With -f it judges any manifests as if they were in an environment.
-It answers no (exit code 1) when a policy denies, or cannot be asked.
+daemon would. With -f it judges any manifests as if they were all that is in an
+environment. It answers no (exit code 1) when a policy denies, or cannot be
+asked. An environment whose file or manifests are wrong is told with exit code 2,
+after the others.
+
+With one environment named, -o json and yaml print its report, else a list.
 ` + exitHelp,
 		Example: `  chaperone check
   chaperone check novamind/production -o json
   chaperone check -f deployment.yaml --environment novamind/production
   cat deployment.yaml | chaperone check -f - --environment novamind/production`,
+		ValidArgsFunction: completeEnvironments(0),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			reports, err := flags.run(cmd.Context(), c, args)
+			names, err := flags.names(args)
+			if err != nil {
+				return err
+			}
+			reports, err := flags.run(cmd.Context(), c, names)
 			if len(reports) > 0 {
-				if printed := c.print(output, reports, func(w io.Writer) { c.checkTable(w, reports) }); printed != nil {
+				table := func(w io.Writer) { c.checkTable(w, reports) }
+				if printed := c.print(output, oneOrAll(names, reports), table); printed != nil {
 					return printed
 				}
 			}
 			if err != nil {
 				return err
 			}
-			for _, r := range reports {
-				if r.Verdict != policy.VerdictAllow {
-					return no()
-				}
-			}
-			return nil
+			return allowed(reports)
 		},
 	}
-	flags.add(cmd)
-	cmd.Flags().StringVar(&flags.policies, "policies", "", "directory of the policies; default policies/ of the repository")
+	flags.add(cmd, c)
+	cmd.Flags().StringVar(&flags.policies, "policies", "", "directory of the policies; default policies/ in the directory --repo")
 	cmd.Flags().StringArrayVarP(&flags.files, "file", "f", nil, "manifests to judge instead; - is standard input")
 	cmd.Flags().StringVar(&flags.environment, "environment", "", "with -f: the environment they are judged in")
+	_ = cmd.RegisterFlagCompletionFunc("environment", completeEnvironments(0))
 	outputFlag(cmd, &output)
 	return cmd
 }
 
-func (f *checkFlags) run(ctx context.Context, c *command, names []string) ([]policy.Report, error) {
+func allowed(reports []policy.Report) error {
+	for _, r := range reports {
+		if r.Verdict != policy.VerdictAllow {
+			return no()
+		}
+	}
+	return nil
+}
+
+// names are the environments asked for; none means all.
+func (f *checkFlags) names(args []string) ([]string, error) {
 	switch {
+	case len(f.files) > 0 && len(args) > 0:
+		return nil, errors.New("check -f: want --environment instead of arguments")
 	case len(f.files) > 0 && f.environment == "":
 		return nil, errors.New("check -f: want --environment, as the verdict depends on what an environment holds")
-	case len(f.files) > 0 && len(names) > 0:
-		return nil, errors.New("check -f: want --environment instead of arguments")
 	case len(f.files) > 0:
-		names = []string{f.environment}
+		return []string{f.environment}, nil
+	case f.environment != "":
+		return nil, fmt.Errorf("check --environment: only with -f; want `chaperone check %s`", f.environment)
 	}
+	return args, nil
+}
+
+func (f *checkFlags) run(ctx context.Context, c *command, names []string) ([]policy.Report, error) {
+	c.progress("testing the policies")
+	defer c.progress("")
 	bundle, err := f.bundle(ctx)
 	if err != nil {
 		return nil, err
 	}
-	t, err := f.load(ctx)
+	t, err := f.load(ctx, c)
 	if err != nil {
 		return nil, err
 	}
@@ -90,6 +115,7 @@ func (f *checkFlags) run(ctx context.Context, c *command, names []string) ([]pol
 	renderer := render.New(render.DefaultLimits())
 	var reports []policy.Report
 	for _, env := range environments {
+		c.progress("judging " + env.ID.String())
 		report, err := f.judge(ctx, c, t, renderer, bundle, env)
 		if err != nil {
 			faults = errors.Join(faults, fmt.Errorf("%s: %w", env.ID, err))
@@ -149,7 +175,8 @@ func (f *checkFlags) objects(ctx context.Context, c *command, t *tree, renderer 
 		return manifest.Set{}, "", errors.New("no object in the files given; nothing to judge is not a pass")
 	}
 	for _, o := range objects {
-		if o.GetNamespace() == "" {
+		gvk := o.GroupVersionKind()
+		if o.GetNamespace() == "" && !resid.NewGvk(gvk.Group, gvk.Version, gvk.Kind).IsClusterScoped() {
 			o.SetNamespace(env.Target.Namespace)
 		}
 	}
@@ -180,41 +207,44 @@ func readFile(c *command, name string, longest int64) ([]byte, error) {
 
 func (c *command) checkTable(w io.Writer, reports []policy.Report) {
 	for i, r := range reports {
-		if i > 0 {
+		if i > 0 && len(r.Findings)+len(r.Errors)+len(reports[i-1].Findings)+len(reports[i-1].Errors) > 0 {
 			fmt.Fprintln(w)
 		}
-		fmt.Fprintf(w, "%s: %s (release %s, policies %s)\n", r.Environment, c.verdict(r.Verdict), r.Digest.Short(), r.PolicyDigest.Short())
+		verdict := c.painted(green, string(r.Verdict))
+		if r.Verdict != policy.VerdictAllow {
+			verdict = c.painted(red, string(r.Verdict))
+		}
+		fmt.Fprintf(w, "%s: %s (release %s, policies %s)\n", r.Environment, verdict, r.Digest.Short(), r.PolicyDigest.Short())
+		t := table{indent: 2}
 		for _, e := range r.Errors {
-			fmt.Fprintln(w, "  error:", e.Error())
-		}
-		if len(r.Findings) == 0 {
-			continue
-		}
-		t := table{header: []string{"  ACTION", "SEVERITY", "RULE", "WHERE AND WHY"}}
-		for _, f := range r.Findings {
-			where := ""
-			if f.Object != nil {
-				where = f.Object.String() + " "
-			}
-			if f.Path != "" {
-				where += f.Path + ": "
-			}
-			action := string(f.Action)
-			if f.Exception != nil {
-				action = "waived"
-			}
-			t.add("  "+action, string(f.Severity), f.Rule, where+f.Message)
+			t.add("error", e.Error())
 		}
 		t.write(w)
+		findingsTable(w, r.Findings)
 	}
 }
 
-func (c *command) verdict(v policy.Verdict) string {
-	if !c.Terminal {
-		return string(v)
+func findingsTable(w io.Writer, findings []policy.Finding) {
+	if len(findings) == 0 {
+		return
 	}
-	if v == policy.VerdictAllow {
-		return "\x1b[32m" + string(v) + "\x1b[0m"
+	t := table{indent: 2, header: []string{"ACTION", "SEVERITY", "RULE", "OBJECT"}}
+	for _, f := range findings {
+		action, object, why := string(f.Action), "the release", f.Message
+		if f.Exception != nil {
+			action = "waived"
+		}
+		if f.Object != nil {
+			object = f.Object.String()
+		}
+		if f.Path != "" {
+			why = f.Path + ": " + why
+		}
+		t.add(action, string(f.Severity), f.Rule, object)
+		t.note(why)
+		if e := f.Exception; e != nil {
+			t.note(fmt.Sprintf("waived until %s by %s (%s)", e.Expires, e.Name, e.File))
+		}
 	}
-	return "\x1b[31m" + string(v) + "\x1b[0m"
+	t.write(w)
 }

@@ -11,6 +11,7 @@ import (
 	"io"
 	"os"
 	"os/signal"
+	"strings"
 	"syscall"
 
 	"github.com/spf13/cobra"
@@ -71,14 +72,14 @@ func Run(ctx context.Context, args []string, streams Streams) int {
 		return exitFine
 	case errors.As(err, &coded):
 		if coded.err != nil {
-			fmt.Fprintln(streams.Err, "chaperone:", coded.err)
+			fmt.Fprintln(streams.Err, "chaperone:", cleanLines(coded.err.Error()))
 		}
 		return coded.code
 	case errors.Is(err, context.Canceled):
 		fmt.Fprintln(streams.Err, "chaperone: interrupted")
 		return exitUnreachable
 	}
-	fmt.Fprintln(streams.Err, "chaperone:", err)
+	fmt.Fprintln(streams.Err, "chaperone:", cleanLines(err.Error()))
 	if unreachable(err) {
 		return exitUnreachable
 	}
@@ -116,6 +117,9 @@ func unreachable(err error) bool {
 	if errors.Is(err, source.ErrUnavailable) || errors.Is(err, context.DeadlineExceeded) {
 		return true
 	}
+	if errors.Is(err, source.ErrBranchGone) || errors.Is(err, source.ErrUnknownRevision) {
+		return false // Git answered
+	}
 	var classified *fault.Error
 	return errors.As(err, &classified) && !fault.IsTerminal(err)
 }
@@ -129,15 +133,20 @@ func newRoot(streams Streams) *cobra.Command {
 whether each may run, applies what differs in promotion order, verifies it, and
 when verification fails restores the cluster and reverts the guilty commit.
 ` + exitHelp,
+		Example:      "  chaperone demo\n  chaperone check novamind/production\n  chaperone status",
 		SilenceUsage: true, SilenceErrors: true,
-		Args: cobra.NoArgs,
-		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
+		Args:                       knownCommand,
+		SuggestionsMinimumDistance: 2,
+		RunE:                       func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
-	root.CompletionOptions.HiddenDefaultCmd = false
+	root.CompletionOptions.DisableDefaultCmd = true
 	root.AddCommand(
 		newRun(c), newDemo(c), newRender(c), newCheck(c), newDiff(c), newStatus(c), newWhy(c), newHistory(c),
-		newRevert(c), newVersion(c),
+		newRevert(c), newVersion(c), newCompletion(c),
 	)
+	for _, flags := range []string{".LocalFlags.FlagUsages", ".InheritedFlags.FlagUsages"} {
+		root.SetUsageTemplate(strings.ReplaceAll(root.UsageTemplate(), flags+" ", fmt.Sprintf("%sWrapped %d ", flags, tableWidth)))
+	}
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
 		return fmt.Errorf("%w; see `%s --help`", err, cmd.CommandPath())
 	})
@@ -147,11 +156,34 @@ when verification fails restores the cluster and reverts the guilty commit.
 // command is what the commands share.
 type command struct{ Streams }
 
+// progress tells a person at a terminal what takes its time; the next one
+// replaces it, and "" clears it.
+func (c *command) progress(what string) {
+	if !c.Logs {
+		return
+	}
+	if what != "" {
+		what += "…"
+	}
+	fmt.Fprintf(c.Err, "\r\x1b[K%s", clean(what))
+}
+
+// knownCommand is where a misspelled command ends up.
+func knownCommand(root *cobra.Command, args []string) error {
+	if len(args) == 0 {
+		return nil
+	}
+	if near := root.SuggestionsFor(args[0]); len(near) > 0 {
+		return fmt.Errorf("no command %q; there is %s", args[0], strings.Join(near, " and "))
+	}
+	return fmt.Errorf("no command %q; see `%s --help`", args[0], root.CommandPath())
+}
+
 // exactly wants n arguments and says what they are.
 func exactly(n int, what string) cobra.PositionalArgs {
 	return func(cmd *cobra.Command, args []string) error {
 		if len(args) != n {
-			return fmt.Errorf("%s: want %s, got %d arguments; see `%s --help`", cmd.Name(), what, len(args), cmd.CommandPath())
+			return fmt.Errorf("%s: want %s, got %d; see `%s --help`", cmd.Name(), what, len(args), cmd.CommandPath())
 		}
 		return nil
 	}

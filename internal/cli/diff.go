@@ -40,18 +40,16 @@ what it would create, update field by field, replace and delete. Values of
 Secrets are not shown. It answers no (exit code 1) when there is a difference.
 ` + exitHelp,
 		Example: "  chaperone diff novamind/production\n  chaperone diff novamind/production --revision head -o json",
-		Args:    exactly(1, "one environment, such as novamind/production"),
+		Args:    exactly(1, "one environment, such as novamind/production"), ValidArgsFunction: completeEnvironments(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			ctx, cancel := context.WithTimeout(cmd.Context(), flags.timeout)
-			defer cancel()
-			env, p, err := flags.plan(ctx, args[0])
+			env, p, err := flags.plan(cmd.Context(), c, args[0])
 			var refusal *plan.Refusal
 			var rejected *plan.Rejected
 			if err != nil && !errors.As(err, &refusal) && !errors.As(err, &rejected) {
 				return err
 			}
 			lines := diffLines(p, all)
-			if printed := c.print(output, lines, func(w io.Writer) { diffTable(w, env, p, lines) }); printed != nil {
+			if printed := c.print(output, lines, func(w io.Writer) { c.diffTable(w, env, p, lines) }); printed != nil {
 				return printed
 			}
 			if err != nil {
@@ -63,33 +61,36 @@ Secrets are not shown. It answers no (exit code 1) when there is a difference.
 			return nil
 		},
 	}
-	flags.repoFlags.add(cmd)
-	flags.clusterFlags.add(cmd, c)
-	flags.timeout = 2 * time.Minute
+	flags.repoFlags.add(cmd, c)
+	flags.clusterFlags.add(cmd, 2*time.Minute)
 	cmd.Flags().BoolVar(&all, "all", false, "show unchanged objects too")
 	outputFlag(cmd, &output)
 	return cmd
 }
 
-func (f *diffFlags) plan(ctx context.Context, name string) (promotion.Environment, plan.Plan, error) {
-	t, err := f.load(ctx)
+func (f *diffFlags) plan(ctx context.Context, c *command, name string) (env promotion.Environment, p plan.Plan, err error) {
+	config, err := f.connect(c)
 	if err != nil {
-		return promotion.Environment{}, plan.Plan{}, err
+		return env, p, err
+	}
+	t, err := f.load(ctx, c)
+	if err != nil {
+		return env, p, err
 	}
 	defer t.close()
-	env, err := t.environment(name)
-	if err != nil {
-		return env, plan.Plan{}, err
+	if env, err = t.environment(name); err != nil {
+		return env, p, err
 	}
+	c.progress("comparing " + name + " with the cluster")
+	defer c.progress("")
 	result, err := t.render(ctx, render.New(render.DefaultLimits()), env)
 	if err != nil {
-		return env, plan.Plan{}, err
+		return env, p, err
 	}
-	config, err := app.KubeConfig(f.kubeconfig, f.context)
-	if err != nil {
-		return env, plan.Plan{}, err
-	}
-	p, err := app.Plan(ctx, config, f.namespace, env, result.Set)
+	err = f.ask(ctx, func(ctx context.Context) error {
+		p, err = app.Plan(ctx, config, f.namespace, env, result.Set)
+		return err
+	})
 	return env, p, err
 }
 
@@ -104,12 +105,17 @@ func diffLines(p plan.Plan, all bool) []diffLine {
 	return lines
 }
 
-func diffTable(w io.Writer, env promotion.Environment, p plan.Plan, lines []diffLine) {
+func (c *command) diffTable(w io.Writer, env promotion.Environment, p plan.Plan, lines []diffLine) {
 	fmt.Fprintf(w, "%s: %s\n", env.ID, p.Summary())
-	if len(lines) == 0 {
-		return
+	colours := map[string]string{
+		string(plan.Create): green, string(plan.Update): yellow, string(plan.Replace): red, string(plan.Delete): red,
 	}
-	t := table{header: []string{"ACTION", "OBJECT"}}
+	t := table{indent: 2, paint: func(column int, text string) string {
+		if column > 0 {
+			return text
+		}
+		return c.painted(colours[text], text)
+	}}
 	for _, l := range lines {
 		text := l.Object.String()
 		if l.Reason != "" {
@@ -117,7 +123,7 @@ func diffTable(w io.Writer, env promotion.Environment, p plan.Plan, lines []diff
 		}
 		t.add(string(l.Action), text)
 		for _, field := range l.Fields {
-			t.add("", field.String())
+			t.note(field.String())
 		}
 	}
 	t.write(w)

@@ -9,22 +9,23 @@ import (
 	"github.com/spf13/cobra"
 
 	"chaperone.dev/chaperone/internal/promotion"
+	"chaperone.dev/chaperone/internal/source"
 	"chaperone.dev/chaperone/internal/state"
 )
 
 // historyLine is one release in `history -o json`.
 type historyLine struct {
-	Started  time.Time `json:"started"`
-	Ended    time.Time `json:"ended,omitzero"`
-	Revision string    `json:"revision"`
-	Digest   string    `json:"digest"`
-	Phase    string    `json:"phase"`
-	Reason   string    `json:"reason,omitempty"`
-	Author   string    `json:"author,omitempty"`
-	Subject  string    `json:"subject,omitempty"`
-	Evidence string    `json:"evidence,omitempty"`
-	Guilty   string    `json:"guilty,omitempty"`
-	Revert   string    `json:"revert,omitempty"`
+	Started  time.Time       `json:"started"`
+	Ended    time.Time       `json:"ended,omitzero"`
+	Revision source.Revision `json:"revision"`
+	Digest   string          `json:"digest"`
+	Phase    string          `json:"phase"`
+	Reason   string          `json:"reason,omitempty"`
+	Author   string          `json:"author,omitempty"`
+	Subject  string          `json:"subject,omitempty"`
+	Evidence string          `json:"evidence,omitempty"`
+	Guilty   source.Revision `json:"guilty,omitempty"`
+	Revert   source.Revision `json:"revert,omitempty"`
 }
 
 func newHistory(c *command) *cobra.Command {
@@ -33,51 +34,42 @@ func newHistory(c *command) *cobra.Command {
 	cmd := &cobra.Command{
 		Use: "history ENV", Short: "Show an environment's releases, newest first",
 		Long:    "History shows the newest 20 releases of an environment and how each ended.\n" + exitHelp,
-		Example: "  chaperone history novamind/staging",
-		Args:    exactly(1, "one environment, such as novamind/production"),
+		Example: "  chaperone history novamind/staging\n  chaperone history novamind/staging -o json",
+		Args:    exactly(1, "one environment, such as novamind/production"), ValidArgsFunction: completeEnvironments(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			id, err := promotion.ParseID(args[0])
+			records, err := flags.records(cmd.Context(), c, args)
 			if err != nil {
 				return err
 			}
-			if _, err := flags.records(cmd.Context(), args); err != nil {
-				return err
-			}
-			lines, err := flags.history(cmd.Context(), id)
+			lines, err := flags.history(cmd.Context(), c, records[0].ID)
 			if err != nil {
 				return err
 			}
-			return c.print(output, lines, func(w io.Writer) { historyTable(w, lines) })
+			return c.print(output, lines, func(w io.Writer) { c.historyTable(w, lines) })
 		},
 	}
-	flags.add(cmd, c)
+	flags.add(cmd, 30*time.Second)
 	outputFlag(cmd, &output)
 	return cmd
 }
 
-func (f *clusterFlags) history(ctx context.Context, id promotion.ID) ([]historyLine, error) {
-	store, err := f.open()
-	if err != nil {
-		return nil, err
-	}
-	ctx, cancel := context.WithTimeout(ctx, f.timeout)
-	defer cancel()
-	releases, err := store.Releases(ctx, id)
-	if err != nil {
-		return nil, notAsked(err)
-	}
-	lines := make([]historyLine, 0, len(releases))
-	for _, r := range releases {
-		lines = append(lines, historyOf(r))
-	}
-	return lines, nil
+func (f *clusterFlags) history(ctx context.Context, c *command, id promotion.ID) ([]historyLine, error) {
+	lines := []historyLine{}
+	err := f.asked(ctx, c, func(ctx context.Context, store *state.Store) error {
+		releases, err := store.Releases(ctx, id)
+		for _, r := range releases {
+			lines = append(lines, historyOf(r))
+		}
+		return notAsked(err)
+	})
+	return lines, err
 }
 
 func historyOf(r state.Release) historyLine {
 	l := historyLine{
-		Started: r.Started, Ended: r.Ended, Revision: string(r.Release.Revision), Digest: string(r.Release.Digest),
+		Started: r.Started, Ended: r.Ended, Revision: r.Release.Revision, Digest: string(r.Release.Digest),
 		Phase: string(r.Phase), Reason: string(r.Reason), Subject: r.Subject, Evidence: r.Evidence,
-		Guilty: string(r.Guilty), Revert: string(r.Revert),
+		Guilty: r.Guilty, Revert: r.Revert,
 	}
 	if r.Author.Name != "" {
 		l.Author = r.Author.String()
@@ -85,21 +77,41 @@ func historyOf(r state.Release) historyLine {
 	return l
 }
 
-func historyTable(w io.Writer, lines []historyLine) {
+func (c *command) historyTable(w io.Writer, lines []historyLine) {
 	if len(lines) == 0 {
 		fmt.Fprintln(w, "No release yet.")
 		return
 	}
-	t := table{header: []string{"STARTED", "REVISION", "PHASE", "WHAT"}}
+	t := table{header: []string{"STARTED", "REVISION", "PHASE", "COMMIT"}, paint: func(column int, text string) string {
+		if column != 2 {
+			return text
+		}
+		return c.painted(releaseColour(state.ReleasePhase(text)), text)
+	}}
 	for _, l := range lines {
-		what := l.Subject
-		if l.Phase != string(state.ReleaseVerified) && l.Evidence != "" {
-			what += ": " + l.Evidence
+		t.add(l.Started.UTC().Format("2006-01-02 15:04:05Z"), l.Revision.Short(), l.Phase, orDash(l.Subject))
+		if l.Phase == string(state.ReleaseVerified) {
+			continue
 		}
-		if l.Revert != "" {
-			what += " (reverted by " + l.Revert[:min(12, len(l.Revert))] + ")"
+		t.note(l.Evidence)
+		switch {
+		case l.Revert != "":
+			t.note(fmt.Sprintf("%s took back %s", l.Revert.Short(), l.Guilty.Short()))
+		case l.Guilty != "":
+			t.note("guilty: " + string(l.Guilty.Short()))
 		}
-		t.add(l.Started.UTC().Format("2006-01-02 15:04:05Z"), l.Revision[:min(12, len(l.Revision))], l.Phase, what)
 	}
 	t.write(w)
+}
+
+func releaseColour(phase state.ReleasePhase) string {
+	switch phase {
+	case state.ReleaseVerified:
+		return green
+	case state.ReleaseApplying, state.ReleaseVerifying:
+		return cyan
+	case state.ReleaseReplaced:
+		return ""
+	}
+	return red
 }

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -19,13 +18,59 @@ import (
 )
 
 // repoFlags say which files a local command looks at.
-type repoFlags struct{ repo, branch, revision string }
-
-func (f *repoFlags) add(cmd *cobra.Command) {
-	cmd.Flags().StringVar(&f.repo, "repo", ".", "path or URL of the repository")
-	cmd.Flags().StringVar(&f.branch, "branch", "", "branch, with --revision or a URL; default the one checked out, or main")
-	cmd.Flags().StringVar(&f.revision, "revision", "", "commit, or head for the branch's; default the working tree")
+type repoFlags struct {
+	repo, branch, revision string
+	credentialFlags
 }
+
+func (f *repoFlags) add(cmd *cobra.Command, c *command) {
+	cmd.Flags().StringVar(&f.repo, "repo", ".", "directory or URL of the repository")
+	cmd.Flags().StringVar(&f.branch, "branch", "", "branch, with --revision or a URL; default the one checked out, or main")
+	cmd.Flags().StringVar(&f.revision, "revision", "", "commit, or head for the branch's newest; default the files as they are, or head of a URL")
+	f.credentialFlags.add(cmd, c)
+}
+
+// credentialFlags are how a server lets us in. They name files, as the
+// daemon's settings do, and take their defaults from the same variables.
+type credentialFlags struct{ gogit.Credentials }
+
+func (f *credentialFlags) add(cmd *cobra.Command, c *command) {
+	for _, flag := range []struct {
+		value              *string
+		name, env, meaning string
+	}{
+		{&f.TokenFile, "token-file", "CHAPERONE_SOURCE_TOKEN_FILE", "file with the token for https"},
+		{&f.SSHKeyFile, "ssh-key-file", "CHAPERONE_SOURCE_SSH_KEY_FILE", "file with the private key for ssh"},
+		{&f.KnownHostsFile, "known-hosts-file", "CHAPERONE_SOURCE_KNOWN_HOSTS_FILE", "file with the host keys that ssh accepts"},
+	} {
+		*flag.value = c.environ(flag.env)
+		cmd.Flags().Var(unshown{flag.value}, flag.name, flag.meaning+"; default $"+flag.env)
+	}
+}
+
+// check looks at the files before anybody is asked: what is wrong with them
+// will not pass.
+func (f *credentialFlags) check() error {
+	for _, name := range []string{f.TokenFile, f.SSHKeyFile, f.KnownHostsFile} {
+		if name == "" {
+			continue
+		}
+		file, err := os.Open(name)
+		if err != nil {
+			return fmt.Errorf("credentials: %w", err)
+		}
+		_ = file.Close()
+	}
+	return nil
+}
+
+// unshown is a text whose default depends on the surroundings, so that help
+// does not.
+type unshown struct{ value *string }
+
+func (u unshown) String() string     { return "" }
+func (u unshown) Type() string       { return "string" }
+func (u unshown) Set(s string) error { *u.value = s; return nil }
 
 // tree is a snapshot and the environments that its files define.
 type tree struct {
@@ -35,14 +80,35 @@ type tree struct {
 	close    func()
 }
 
-func (f *repoFlags) load(ctx context.Context) (*tree, error) {
-	if f.revision == "" && !remote(f.repo) {
-		return loadWorkTree(f.repo)
+func (f *repoFlags) load(ctx context.Context, c *command) (*tree, error) {
+	switch {
+	case remote(f.repo):
+		if err := f.check(); err != nil {
+			return nil, err
+		}
+		c.progress("fetching the repository")
+		defer c.progress("")
+		return f.loadCommit(ctx)
+	case f.revision != "":
+		return f.loadCommit(ctx)
+	case f.branch != "":
+		return nil, errors.New("--branch: the files as they are have none; want --revision, too, such as --revision head")
 	}
-	return f.loadCommit(ctx)
+	return loadWorkTree(f.repo)
 }
 
-func remote(repo string) bool { return strings.Contains(repo, "://") || strings.Contains(repo, "@") }
+// remote tells a URL or host:path from a directory, as git does.
+func remote(repo string) bool {
+	if strings.Contains(repo, "://") {
+		return true
+	}
+	host, _, found := strings.Cut(repo, ":")
+	if !found || strings.Contains(host, "/") {
+		return false
+	}
+	_, err := os.Lstat(repo)
+	return err != nil
+}
 
 func loadWorkTree(dir string) (*tree, error) {
 	snapshot, err := worktree.Open(dir)
@@ -52,6 +118,9 @@ func loadWorkTree(dir string) (*tree, error) {
 	t := &tree{snapshot: snapshot, close: func() { snapshot.Close() }}
 	if t.set, err = promotion.Load(snapshot); err != nil {
 		t.close()
+		if errors.Is(err, promotion.ErrNoEnvironments) {
+			return nil, fmt.Errorf("%s: %w; --repo names the repository's directory, and --revision head reads a bare one", dir, err)
+		}
 		return nil, fmt.Errorf("%s: %w", dir, err)
 	}
 	return t, nil
@@ -102,7 +171,7 @@ func (f *repoFlags) openLocal(context.Context) (opened, error) {
 	head, err := local.Head(branch)
 	revision := head
 	if err == nil && !strings.EqualFold(f.revision, "head") {
-		revision, err = local.Resolve(f.revision)
+		revision, err = resolve(local, f.revision)
 	}
 	if err != nil {
 		local.Close()
@@ -126,10 +195,12 @@ func (f *repoFlags) fetch(ctx context.Context) (from opened, err error) {
 	if branch == "" {
 		branch = "main"
 	}
-	repository, err := gogit.Open(ctx, gogit.Options{URL: f.repo, Branch: branch, CacheDir: filepath.Join(cache, "mirror")})
+	repository, err := gogit.Open(ctx, gogit.Options{
+		URL: f.repo, Branch: branch, CacheDir: filepath.Join(cache, "mirror"), Credentials: f.Credentials})
 	if err != nil {
 		return opened{}, err
 	}
+	discard = func() { repository.Close(); os.RemoveAll(cache) }
 	newest, err := repository.Poll(ctx)
 	if err != nil {
 		return opened{}, err
@@ -171,13 +242,42 @@ func (t *tree) environment(name string) (promotion.Environment, error) {
 		return env, nil
 	}
 	if fault, found := t.set.Faults[id]; found {
-		return promotion.Environment{}, fmt.Errorf("%s: %s: %w", id, fault.Reason, fault.Err)
+		return promotion.Environment{}, &brokenEnvironment{id, fault}
 	}
+	return promotion.Environment{}, fmt.Errorf("environment %s: no file environments/%s.yaml; there are %s", id, id, listed(t.set.IDs()))
+}
+
+// brokenEnvironment is what is wrong with an environment's file: several
+// things stand on lines of their own.
+type brokenEnvironment struct {
+	id    promotion.ID
+	fault promotion.Fault
+}
+
+func (b *brokenEnvironment) Error() string {
+	text := b.fault.Err.Error()
+	if strings.Contains(text, "\n") {
+		text = "\n  " + strings.ReplaceAll(text, "\n", "\n  ")
+	} else {
+		text = " " + text
+	}
+	return fmt.Sprintf("%s: %s:%s", b.id, b.fault.Reason, text)
+}
+
+func (b *brokenEnvironment) Unwrap() error { return b.fault.Err }
+
+// listed names environments for a message, not without end.
+func listed(ids []promotion.ID) string {
+	const most = 20
 	var names []string
-	for _, other := range t.set.IDs() {
-		names = append(names, other.String())
+	for i, id := range ids {
+		if i == most {
+			names = append(names, fmt.Sprintf("and %d more", len(ids)-most))
+			break
+		}
+		names = append(names, id.String())
 	}
-	return promotion.Environment{}, fmt.Errorf("environment %s: no file environments/%s.yaml; there are %s", id, id, strings.Join(names, ", "))
+	return strings.Join(names, ", ")
 }
 
 // environments are those named, or all; the faults of broken files are joined.
@@ -194,13 +294,23 @@ func (t *tree) environments(names []string) ([]promotion.Environment, error) {
 	}
 	for _, id := range t.set.IDs() {
 		if fault, broken := t.set.Faults[id]; broken {
-			faults = errors.Join(faults, fmt.Errorf("%s: %s: %w", id, fault.Reason, fault.Err))
-			continue
+			faults = errors.Join(faults, &brokenEnvironment{id, fault})
 		}
+	}
+	for _, id := range promotionOrder(t.set) {
 		chosen = append(chosen, t.set.Environments[id])
 	}
-	slices.SortFunc(chosen, func(a, b promotion.Environment) int { return a.ID.Compare(b.ID) })
-	return chosen, faults
+	return chosen, errors.Join(errors.Join(t.set.Misplaced...), faults)
+}
+
+// promotionOrder are the valid environments as a change passes through them,
+// one pipeline after the other.
+func promotionOrder(set promotion.Set) []promotion.ID {
+	var ids []promotion.ID
+	for _, pipeline := range set.Pipelines() {
+		ids = append(ids, set.Order(pipeline)...)
+	}
+	return ids
 }
 
 // render builds an environment from the tree, whatever it is pinned to.

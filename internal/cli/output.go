@@ -4,9 +4,9 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 	"time"
-	"unicode/utf8"
 
 	"github.com/spf13/cobra"
 	"sigs.k8s.io/yaml"
@@ -14,10 +14,7 @@ import (
 	"chaperone.dev/chaperone/internal/reconcile"
 )
 
-// tableWidth is what every table fits into.
-const tableWidth = 100
-
-// format is the value of -o.
+// format is how results are printed.
 type format string
 
 const (
@@ -26,22 +23,56 @@ const (
 	formatYAML  format = "yaml"
 )
 
-func (f *format) String() string { return string(*f) }
-func (f *format) Type() string   { return "format" }
-
-// Set refuses what no command can print.
-func (f *format) Set(s string) error {
-	switch format(s) {
-	case formatTable, formatJSON, formatYAML:
-		*f = format(s)
-		return nil
-	}
-	return fmt.Errorf("want table, json or yaml")
+// outputFlag is -o of most commands.
+func outputFlag(cmd *cobra.Command, f *format) {
+	formatFlag(cmd, f, formatTable, formatJSON, formatYAML)
 }
 
-func outputFlag(cmd *cobra.Command, f *format) {
-	*f = formatTable
-	cmd.Flags().VarP(f, "output", "o", "table, json or yaml")
+// formatFlag is -o with the formats that a command has, the default first.
+func formatFlag(cmd *cobra.Command, f *format, formats ...format) {
+	*f = formats[0]
+	chosen := choice{f, formats}
+	cmd.Flags().VarP(chosen, "output", "o", chosen.names(", ", " or "))
+	completions := strings.Split(chosen.names(",", ","), ",")
+	_ = cmd.RegisterFlagCompletionFunc("output", cobra.FixedCompletions(completions, cobra.ShellCompDirectiveNoFileComp))
+}
+
+type choice struct {
+	*format
+	of []format
+}
+
+func (c choice) String() string {
+	if c.format == nil { // as pflag asks of a zero value
+		return ""
+	}
+	return string(*c.format)
+}
+
+func (c choice) Type() string { return "format" }
+
+// Set refuses what the command cannot print.
+func (c choice) Set(s string) error {
+	if !slices.Contains(c.of, format(s)) {
+		return fmt.Errorf("want %s", c.names(", ", " or "))
+	}
+	*c.format = format(s)
+	return nil
+}
+
+func (c choice) names(separator, last string) string {
+	text := ""
+	for i, f := range c.of {
+		switch i {
+		case 0:
+		case len(c.of) - 1:
+			text += last
+		default:
+			text += separator
+		}
+		text += string(f)
+	}
+	return text
 }
 
 // print writes v as JSON or YAML, or calls table.
@@ -64,99 +95,51 @@ func (c *command) print(f format, v any, table func(io.Writer)) error {
 	return nil
 }
 
-// table lays rows out in columns. The last column gets what is left of the
-// width and wraps, so that nothing is lost and nothing runs over.
-type table struct {
-	header []string
-	rows   [][]string
-	paint  func(column int, text string) string // may add colour; nil adds none
+// oneOrAll is what scripts get: the one that was asked for by name, or a list.
+func oneOrAll[T any](names []string, all []T) any {
+	if len(names) == 1 && len(all) == 1 {
+		return all[0]
+	}
+	return all
 }
 
-func (t *table) add(cells ...string) { t.rows = append(t.rows, cells) }
+const (
+	red    = "\x1b[31m"
+	green  = "\x1b[32m"
+	yellow = "\x1b[33m"
+	cyan   = "\x1b[36m"
+	plain  = "\x1b[0m"
+)
 
-func (t *table) write(w io.Writer) {
-	widths := t.widths()
-	for i, row := range append([][]string{t.header}, t.rows...) {
-		t.writeRow(w, widths, row, i == 0)
-	}
-}
-
-func (t *table) widths() []int {
-	widths := make([]int, len(t.header))
-	for _, row := range append([][]string{t.header}, t.rows...) {
-		for i, cell := range row {
-			widths[i] = max(widths[i], utf8.RuneCountInString(cell))
-		}
-	}
-	used := 0
-	for _, width := range widths[:len(widths)-1] {
-		used += width + 2
-	}
-	widths[len(widths)-1] = max(20, tableWidth-used)
-	return widths
-}
-
-func (t *table) writeRow(w io.Writer, widths []int, row []string, header bool) {
-	last := len(row) - 1
-	lines := wrapText(row[last], widths[last])
-	for i, line := range lines {
-		var b strings.Builder
-		for column, width := range widths[:last] {
-			text := ""
-			if i == 0 {
-				text = row[column]
-			}
-			padding := strings.Repeat(" ", width-utf8.RuneCountInString(text)+2)
-			if t.paint != nil && !header && text != "" {
-				text = t.paint(column, text)
-			}
-			b.WriteString(text + padding)
-		}
-		fmt.Fprintln(w, strings.TrimRight(b.String()+line, " "))
-	}
-}
-
-// wrapText breaks at spaces; a word that is longer than a line is cut into
-// lines, as a hash or a path may be.
-func wrapText(text string, width int) []string {
-	var lines []string
-	line := ""
-	for _, word := range strings.Fields(text) {
-		for utf8.RuneCountInString(word) > width {
-			if line != "" {
-				lines, line = append(lines, line), ""
-			}
-			runes := []rune(word)
-			lines = append(lines, string(runes[:width]))
-			word = string(runes[width:])
-		}
-		switch {
-		case line == "":
-			line = word
-		case utf8.RuneCountInString(line)+1+utf8.RuneCountInString(word) <= width:
-			line += " " + word
-		default:
-			lines, line = append(lines, line), word
-		}
-	}
-	return append(lines, line)
-}
-
-// phaseColour paints the phases of a table's column on a terminal.
-func (c *command) phaseColour(column int) func(int, string) string {
-	if !c.Terminal {
-		return nil
-	}
-	colours := map[string]string{
-		string(reconcile.PhaseReady): "\x1b[32m", string(reconcile.PhaseProgressing): "\x1b[36m",
-		string(reconcile.PhaseWaiting): "\x1b[33m", string(reconcile.PhaseHeld): "\x1b[31m",
-		string(reconcile.PhaseInvalid): "\x1b[31m",
-	}
-	return func(at int, text string) string {
-		if colour := colours[text]; at == column && colour != "" {
-			return colour + text + "\x1b[0m"
-		}
+// painted is text in a colour, on a terminal.
+func (c *command) painted(colour, text string) string {
+	if !c.Terminal || colour == "" {
 		return text
+	}
+	return colour + text + plain
+}
+
+func phaseColour(phase reconcile.Phase) string {
+	switch phase {
+	case reconcile.PhaseReady:
+		return green
+	case reconcile.PhaseProgressing:
+		return cyan
+	case reconcile.PhaseWaiting:
+		return yellow
+	case reconcile.PhaseHeld, reconcile.PhaseInvalid:
+		return red
+	}
+	return ""
+}
+
+// paintPhases colours the phases of a table's column.
+func (c *command) paintPhases(column int) func(int, string) string {
+	return func(at int, text string) string {
+		if at != column {
+			return text
+		}
+		return c.painted(phaseColour(reconcile.Phase(text)), text)
 	}
 }
 

@@ -1,8 +1,6 @@
 package cli
 
 import (
-	"io"
-
 	"github.com/spf13/cobra"
 
 	"chaperone.dev/chaperone/internal/manifest"
@@ -18,9 +16,9 @@ func newRender(c *command) *cobra.Command {
 build prints. With -o json it prints the objects with the release's digest.
 ` + exitHelp,
 		Example: "  chaperone render novamind/production\n  chaperone render novamind/production --revision head -o json",
-		Args:    exactly(1, "one environment, such as novamind/production"),
+		Args:    exactly(1, "one environment, such as novamind/production"), ValidArgsFunction: completeEnvironments(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			t, err := flags.load(cmd.Context())
+			t, err := flags.load(cmd.Context(), c)
 			if err != nil {
 				return err
 			}
@@ -33,20 +31,22 @@ build prints. With -o json it prints the objects with the release's digest.
 			if err != nil {
 				return err
 			}
-			if output == formatJSON {
-				return c.print(output, rendered{
-					Environment: env.ID.String(), Revision: string(t.snapshot.Revision()),
-					Digest: result.Digest, Objects: result.Set.Objects(),
-				}, nil)
+			if output == formatYAML {
+				_, err = c.Out.Write(result.YAML)
+				return err
 			}
-			return c.print(formatTable, nil, func(w io.Writer) { _, err = w.Write(result.YAML) })
+			return c.print(output, rendered{
+				Environment: env.ID.String(), Revision: string(t.snapshot.Revision()),
+				Digest: result.Digest, Objects: result.Set.Objects(),
+			}, nil)
 		},
 	}
-	flags.add(cmd)
-	outputFlag(cmd, &output)
+	flags.add(cmd, c)
+	formatFlag(cmd, &output, formatYAML, formatJSON)
 	return cmd
 }
 
+// rendered is what `render -o json` prints.
 type rendered struct {
 	Environment string             `json:"environment"`
 	Revision    string             `json:"revision"`

@@ -19,7 +19,7 @@ import (
 
 func newRun(c *command) *cobra.Command {
 	cmd := &cobra.Command{
-		Use: "run", Short: "Run the daemon", Args: cobra.NoArgs,
+		Use: "run", Short: "Run the daemon", Args: exactly(0, "no arguments"),
 		Long: `Run follows a repository and reconciles its environments until it is stopped.
 
 Settings, strongest first: flags, CHAPERONE_* environment variables, files in the
@@ -53,9 +53,11 @@ func usage(s config.Setting) string {
 func settingsHelp() string {
 	var b strings.Builder
 	b.WriteString("Keys of the configuration file:\n")
+	t := table{indent: 2}
 	for _, s := range config.Settings() {
-		fmt.Fprintf(&b, "  %-24s %s\n", s.Key, usage(s))
+		t.add(s.Key, usage(s))
 	}
+	t.write(&b)
 	return b.String()
 }
 

@@ -36,37 +36,41 @@ func newStatus(c *command) *cobra.Command {
 	cmd := &cobra.Command{
 		Use: "status [ENV…]", Short: "Show every environment: running, wanted, phase, reason, since",
 		Long: `Status shows where every environment is, as the daemon last wrote it down. It
-answers no (exit code 1) when one of them is not Ready.
+answers no (exit code 1) when one of them is not Ready, or when there is none.
+
+With one environment named, -o json and yaml print it alone, else a list.
 ` + exitHelp,
-		Example: "  chaperone status\n  chaperone status novamind/production -o json",
+		Example:           "  chaperone status\n  chaperone status novamind/production -o json",
+		ValidArgsFunction: completeEnvironments(0),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			records, err := flags.records(cmd.Context(), args)
+			records, err := flags.records(cmd.Context(), c, args)
 			if err != nil {
 				return err
 			}
 			lines := make([]statusLine, 0, len(records))
-			ready := true
+			ready := len(records) > 0
 			for _, r := range records {
 				lines = append(lines, statusOf(r))
 				ready = ready && r.Status.Phase == reconcile.PhaseReady
 			}
-			if err := c.print(output, lines, func(w io.Writer) { c.statusTable(w, lines) }); err != nil || ready {
+			table := func(w io.Writer) { c.statusTable(w, lines, flags.namespace) }
+			if err := c.print(output, oneOrAll(args, lines), table); err != nil || ready {
 				return err
 			}
 			return no()
 		},
 	}
-	flags.add(cmd, c)
+	flags.add(cmd, 30*time.Second)
 	outputFlag(cmd, &output)
 	return cmd
 }
 
-func (c *command) statusTable(w io.Writer, lines []statusLine) {
+func (c *command) statusTable(w io.Writer, lines []statusLine, namespace string) {
 	if len(lines) == 0 {
-		fmt.Fprintln(w, "The daemon has not seen an environment yet.")
+		fmt.Fprintf(w, "No environment in namespace %s: the daemon has not seen one yet, or runs in another (--namespace).\n", namespace)
 		return
 	}
-	t := table{header: []string{"ENVIRONMENT", "PHASE", "RUNNING", "WANTED", "SINCE", "REASON"}, paint: c.phaseColour(1)}
+	t := table{header: []string{"ENVIRONMENT", "PHASE", "RUNNING", "WANTED", "SINCE", "REASON"}, paint: c.paintPhases(1)}
 	now := time.Now()
 	for _, l := range lines {
 		t.add(l.Environment, orDash(string(l.Phase)), orDash(l.Running.Revision.Short()), orDash(l.Wanted.Revision.Short()),

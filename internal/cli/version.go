@@ -5,6 +5,7 @@ import (
 	"io"
 	"runtime"
 	"runtime/debug"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -31,14 +32,14 @@ func build() app.Build {
 func newVersion(c *command) *cobra.Command {
 	var output format
 	cmd := &cobra.Command{
-		Use: "version", Short: "Print the version", Args: cobra.NoArgs,
+		Use: "version", Short: "Print the version", Args: exactly(0, "no arguments"),
 		Long:    "Version prints what this binary was built from.\n" + exitHelp,
-		Example: "  chaperone version -o json",
+		Example: "  chaperone version\n  chaperone version -o json",
 		RunE: func(*cobra.Command, []string) error {
 			b := build()
 			shown := map[string]string{"version": b.Version, "revision": b.Revision, "go": runtime.Version()}
 			return c.print(output, shown, func(w io.Writer) {
-				fmt.Fprintln(w, "chaperone", b.Version, b.Revision, runtime.Version())
+				fmt.Fprintln(w, strings.Join(strings.Fields("chaperone "+b.Version+" "+b.Revision+" "+runtime.Version()), " "))
 			})
 		},
 	}
