@@ -142,7 +142,7 @@ func refused(err error) error {
 		return nil
 	case errors.As(err, &refusal):
 		return &controller.Refusal{Reason: refusal.Reason, Err: err}
-	case errors.As(err, &rejected):
+	case errors.As(err, &rejected) && !rejected.Touched:
 		return &controller.Refusal{Reason: promotion.ApplyRejected, Err: err}
 	case fault.IsTerminal(err) && errors.As(err, &hook) && hook.Op == "hook":
 		return &controller.Refusal{Reason: promotion.VerificationFailed, Err: err}
@@ -163,16 +163,21 @@ func untouched(err error) error {
 
 // Prune implements controller.Cluster.
 func (c *clusters) Prune(ctx context.Context, env promotion.Environment, set manifest.Set) error {
-	return c.prune(ctx, env, set, cluster.OwnerOf(env))
+	left, err := c.prune(ctx, env, set, cluster.OwnerOf(env))
+	if err == nil && len(left) > 0 {
+		err = fault.Retryable("prune", left[0].ID.String(), fmt.Errorf("still there (%s), and %d more; a finalizer may hold it", left[0].Reason, len(left)-1))
+	}
+	return err
 }
 
-func (c *clusters) prune(ctx context.Context, env promotion.Environment, set manifest.Set, owner cluster.Owner) error {
+// prune returns what was not confirmed to be gone in time.
+func (c *clusters) prune(ctx context.Context, env promotion.Environment, set manifest.Set, owner cluster.Owner) ([]cluster.Left, error) {
 	on, err := c.For(ctx, env.Target)
 	if err != nil {
-		return err
+		return nil, err
 	}
-	_, err = on.Prune(ctx, owner, set)
-	return err
+	result, err := on.Prune(ctx, owner, set)
+	return result.Pending, err
 }
 
 // Restore implements controller.Cluster.
@@ -182,7 +187,10 @@ func (c *clusters) Restore(ctx context.Context, env promotion.Environment, set m
 	if err := c.apply(ctx, env, set, owner); err != nil {
 		return err
 	}
-	return c.prune(ctx, env, set, owner)
+	// What takes its time to go does not keep the revert waiting; it stays in
+	// the inventory for the next prune.
+	_, err := c.prune(ctx, env, set, owner)
+	return err
 }
 
 // Drift implements controller.Cluster.

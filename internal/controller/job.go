@@ -226,7 +226,8 @@ func (j *job) effect(ctx context.Context) ended {
 	case reconcile.ActionRestore:
 		return j.withLastGood(ctx, promotion.RestoreFailed, j.c.Cluster.Restore)
 	case reconcile.ActionCorrect:
-		return j.withLastGood(ctx, promotion.ApplyFailed, j.c.Cluster.Apply)
+		// Not Apply: the hooks of last good have had their time.
+		return j.withLastGood(ctx, promotion.ApplyFailed, j.c.Cluster.Restore)
 	case reconcile.ActionBlame:
 		return j.blame(ctx)
 	case reconcile.ActionRevert:
