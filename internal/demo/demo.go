@@ -62,15 +62,16 @@ const cleanupWait = 40 * time.Second
 func Run(ctx context.Context, options Options) (Result, error) {
 	d := &demo{Options: options, began: time.Now()}
 	d.fillIn()
-	result := notRun("not run")
+	scenes := script()
+	var result Result
 	err := d.prepare(ctx)
-	if err == nil {
-		result = d.play(ctx)
+	if err != nil {
+		result = notRun(scenes, "not run: "+firstLine(err.Error()))
+	} else {
+		result = d.play(ctx, scenes)
 		if ctx.Err() == nil && !d.Exit {
 			err = d.stay(ctx, result)
 		}
-	} else {
-		result = notRun("not run: " + firstLine(err.Error()))
 	}
 	if ctx.Err() != nil && !d.staying {
 		err = errors.Join(errors.New("demo: interrupted"), ctx.Err())
@@ -141,10 +142,10 @@ func (d *demo) prepare(ctx context.Context) error {
 
 // play goes through the steps. After one that did not come out, the others
 // would only tell of the same: they are not played.
-func (d *demo) play(ctx context.Context) Result {
-	result := notRun("")
+func (d *demo) play(ctx context.Context, scenes []scene) Result {
+	result := notRun(scenes, "")
 	failed := ""
-	for i, s := range script() {
+	for i, s := range scenes {
 		step := &result.Steps[i]
 		if failed != "" {
 			step.Detail = "not run: " + failed
@@ -179,9 +180,9 @@ func okWord(ok bool) string {
 }
 
 // notRun is the result before anything was played.
-func notRun(why string) Result {
+func notRun(scenes []scene, why string) Result {
 	var result Result
-	for _, s := range script() {
+	for _, s := range scenes {
 		result.Steps = append(result.Steps, Step{Name: s.name, Detail: why})
 	}
 	return result

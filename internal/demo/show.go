@@ -140,19 +140,18 @@ func (d *demo) farewell(result Result) {
 }
 
 func (d *demo) ideas() []string {
-	repository := d.place.repository()
 	return []string{
-		"# a change of your own: break something, push, and watch",
-		"git clone " + repository + " mine",
-		"watch " + d.self() + " status",
+		"# a change of your own: break something, commit, push, and watch",
+		"git clone " + d.place.repository() + " mine",
+		d.self() + " status",
 		"# what holds an environment, and who can change that",
 		d.self() + " why novamind/production",
-		"# a promotion: move `revision:` in environments/novamind/staging.yaml to what testing verified",
+		"# a promotion: move `revision:` in mine/environments/novamind/staging.yaml to what testing runs",
 		d.self() + " status novamind/testing -o json",
 		"# what production would run, what the policies say of it, and what differs on the cluster",
-		d.self() + " render novamind/production --repo " + repository + " --revision head",
-		d.self() + " check --repo " + repository + " --revision head",
-		d.self() + " diff novamind/production --repo " + repository + " --revision head",
+		d.self() + " render novamind/production --repo mine",
+		d.self() + " check novamind/production --repo mine",
+		d.self() + " diff novamind/production --repo mine",
 		"# drift: it comes back",
 		"kubectl --namespace crohns-production delete networkpolicy core",
 	}
