@@ -73,7 +73,8 @@ func violates(w World, e Environment, a Action) []string {
 	}
 	if a.Kind != ActionEvaluate {
 		must(!e.Spec.Paused, "8: acted while paused")
-		must(e.Fault == "" || a.Kind == ActionRestore, "acted on an invalid environment")
+		unread := e.Fault == promotion.SourceUnavailable && w.SourceFault != "" // its last valid file counts
+		must(e.Fault == "" || unread || a.Kind == ActionRestore, "acted on an invalid environment")
 	}
 	return found
 }

@@ -1,6 +1,7 @@
 package reconcile
 
 import (
+	"slices"
 	"time"
 
 	"chaperone.dev/chaperone/internal/promotion"
@@ -44,9 +45,10 @@ func (v *verdict) decide() {
 		v.effect(ActionRestore, attempt.Release, promotion.Restoring)
 		return
 	case v.e.Fault == promotion.SourceUnavailable:
-		v.is(PhaseWaiting, v.e.Fault) // its file was not read yet
+		// Its file was not read yet, so what was begun goes on with the last one.
 	case v.e.Fault == promotion.Removed:
 		v.is(PhaseHeld, v.e.Fault)
+		return
 	case v.e.Fault != "":
 		v.is(PhaseInvalid, v.e.Fault)
 		return
@@ -191,8 +193,8 @@ func (v *verdict) wait() {
 		v.is(PhaseWaiting, v.w.SourceFault)
 	case v.w.Policy == "":
 		v.is(PhaseWaiting, promotion.PolicyError)
-	case v.c.reason == promotion.Quarantined && v.e.Journal.LastRevert.Digest == v.c.wanted.Release.Digest:
-		v.is(PhaseProgressing, promotion.Reverted) // its revert is on its way to us
+	case v.c.reason == promotion.Quarantined && v.revertComes():
+		v.is(PhaseProgressing, promotion.Reverted)
 	case v.c.reason != "":
 		v.is(PhaseWaiting, v.c.reason)
 		v.status.Until = v.c.until
@@ -203,13 +205,21 @@ func (v *verdict) wait() {
 	}
 }
 
+// revertComes reports whether what is wanted was taken back by a commit that
+// is not on our line yet. One that is there already was overtaken: somebody
+// brought the failed content back, and nothing is on its way.
+func (v *verdict) revertComes() bool {
+	last := v.e.Journal.LastRevert
+	return last.Commit != "" && last.Digest == v.c.wanted.Release.Digest && !slices.Contains(v.w.History, last.Commit)
+}
+
 // finishApply: an apply was begun, and its end is not known or was not good.
 func (v *verdict) finishApply() {
 	attempt := v.e.Journal.Attempt
 	switch {
 	case v.e.Busy != ActionNone:
 		v.is(PhaseProgressing, promotion.Applying)
-	case v.c.evaluate != "":
+	case v.undecided():
 		v.is(PhaseProgressing, promotion.Evaluating)
 	case v.c.found && !v.c.current:
 		v.effect(ActionApply, v.c.candidate.Release, promotion.Applying)
@@ -219,6 +229,15 @@ func (v *verdict) finishApply() {
 	default:
 		v.wait()
 	}
+}
+
+// undecided reports whether it is worth waiting for a verdict that is asked
+// for. It is not where it cannot be had (no policies, or no Git to read the
+// release from), nor where a rule has answered with an error, which counts as
+// deny: a cluster that holds half a release is not left so until it can.
+func (v *verdict) undecided() bool {
+	unreadable := v.w.SourceFault != "" && v.e.EvaluateAt.After(v.w.Now)
+	return v.c.pending && v.w.Policy != "" && !unreadable
 }
 
 // verifying: applied, and judged by its checks, or held without a verdict.
@@ -278,7 +297,7 @@ func (v *verdict) correct() {
 	lastGood := v.e.Journal.LastGood
 	allowed := v.c.found && v.c.current && v.c.candidate.Verdict == VerdictAllow
 	switch {
-	case v.c.evaluate != "" && v.e.Busy == ActionNone:
+	case v.undecided() && v.e.Busy == ActionNone:
 		v.is(PhaseProgressing, promotion.Evaluating)
 	case !allowed && v.e.Busy == ActionNone && !v.preempted():
 		v.effect(ActionRestore, lastGood, promotion.Restoring)

@@ -109,6 +109,46 @@ func TestDecide(t *testing.T) {
 			edit(func(e *Environment) {
 				e.Journal.Attempt = Attempt{Release: allow("c3", "d3").Release, Stage: StageApplying, Tries: 1}
 			})), ActionRestore, "c3", PhaseProgressing, promotion.Restoring},
+		{"a crash while applying, and a newer one whose rules err: it is finished", world("c3", running("dev", "c1", "d1").with(broken, allow("c2", "d2")).
+			edit(func(e *Environment) {
+				e.Journal.Attempt = Attempt{Release: allow("c2", "d2").Release, Stage: StageApplying, Tries: 1}
+				e.EvaluateAt = noon.Add(time.Minute)
+			})), ActionApply, "c2", PhaseProgressing, promotion.Applying},
+		{"a crash while applying, and its own rules err now: it is taken back", world("c3", running("dev", "c1", "d1").with(broken).
+			edit(func(e *Environment) {
+				e.Journal.Attempt = Attempt{Release: broken.Release, Stage: StageApplying, Tries: 1}
+				e.Spec.Pinned, e.Spec.Pin = true, "c3"
+				e.EvaluateAt = noon.Add(time.Minute)
+			})), ActionRestore, "c3", PhaseProgressing, promotion.Restoring},
+		{"a crash while applying, not judged anew yet: wait", world("c3", running("dev", "c1", "d1").edit(func(e *Environment) {
+			e.Journal.Attempt = Attempt{Release: allow("c3", "d3").Release, Stage: StageApplying, Tries: 1}
+			e.EvaluateAt = noon.Add(time.Second)
+		})), ActionNone, "", PhaseProgressing, promotion.Evaluating},
+		{"pitfall 35: a crash while applying, and no Git to read the release from: it is taken back", func() World {
+			w := world("c3", running("dev", "c1", "d1").edit(func(e *Environment) {
+				e.Fault, e.Candidates = promotion.SourceUnavailable, nil
+				e.Journal.Attempt = Attempt{Release: allow("c3", "d3").Release, Stage: StageApplying, Tries: 1}
+				e.EvaluateAt = noon.Add(time.Second)
+			}))
+			w.Head, w.History, w.SourceFault = "", nil, promotion.SourceUnavailable
+			return w
+		}(), ActionRestore, "c3", PhaseProgressing, promotion.Restoring},
+		{"a correction goes on though the rules err on a newer one", world("c3", running("dev", "c1", "d1").with(broken, allow("c2", "d1")).
+			edit(func(e *Environment) {
+				e.Journal.Attempt = Attempt{Release: e.Journal.LastGood, Stage: StageCorrecting}
+				e.EvaluateAt = noon.Add(time.Minute)
+			})), ActionCorrect, "c1", PhaseProgressing, promotion.Drifted},
+		{"the file is gone: nothing new, whatever was decided", world("c3", running("dev", "c1", "d1").with(allow("c3", "d3")).
+			edit(func(e *Environment) { e.Fault, e.Drifted = promotion.Removed, true })),
+			ActionNone, "", PhaseHeld, promotion.Removed},
+		{"taken back: its revert is on its way", world("c3", running("dev", "c1", "d1").with(allow("c3", "d3")).
+			edit(func(e *Environment) {
+				e.Journal.Quarantine, e.Journal.LastRevert = []Digest{"d3"}, Revert{Guilty: "c3", Commit: "c4", Digest: "d3"}
+			})), ActionNone, "", PhaseProgressing, promotion.Reverted},
+		{"taken back, and brought back as it was: quarantined", world("c3", running("dev", "c1", "d1").with(allow("c3", "d3")).
+			edit(func(e *Environment) {
+				e.Journal.Quarantine, e.Journal.LastRevert = []Digest{"d3"}, Revert{Guilty: "c1", Commit: "c2", Digest: "d3"}
+			})), ActionNone, "", PhaseWaiting, promotion.Quarantined},
 		{"quarantined: not again, and nothing between", world("c3", running("dev", "c1", "d1").with(allow("c3", "d3"), allow("c2", "d2")).
 			edit(func(e *Environment) {
 				e.Journal.Quarantine = []Digest{"d3"}
@@ -222,6 +262,29 @@ func TestDownstreamGetsOnlyWhatUpstreamVerified(t *testing.T) {
 	pinned.Spec.Pinned, pinned.Spec.Pin = true, "c3"
 	if _, reason := decided(world("c3", unverified, pinned)); reason != promotion.UnverifiedRevision {
 		t.Errorf("a pin that upstream never verified: %s, want %s", reason, promotion.UnverifiedRevision)
+	}
+}
+
+// What upstream verified once and failed now is not verified: downstream waits.
+func TestWhatFailsUpstreamNowIsNotVerifiedThere(t *testing.T) {
+	t.Parallel()
+	dev := running("dev", "c2", "dev2")
+	again := allow("c3", "dev1").Release // the content of long ago, back under a new name
+	dev.Journal.Verified = append(dev.Journal.Verified, Verified{Release: allow("c1", "dev1").Release, At: noon.Add(-24 * time.Hour)})
+	dev.Journal.Attempt = Attempt{Release: again, Stage: StageVerifying}
+	candidate := allow("c3", "prod3")
+	candidate.Upstream = []Upstream{{ID: id("dev"), Digest: "dev1"}}
+	prod := running("prod", "c1", "prod1").with(candidate)
+	prod.Spec.After = []promotion.ID{id("dev")}
+	verify := Action{Kind: ActionVerify, Environment: id("dev"), Release: again}
+	w := Observe(Begin(world("c3", dev, prod), verify), Result{Action: verify, Outcome: OutcomeFailed, Reason: promotion.VerificationFailed})
+	for _, a := range Decide(w).Actions {
+		if a.Environment == id("prod") && a.Kind == ActionApply {
+			t.Errorf("%s is applied downstream right after upstream failed it", a.Release.Digest)
+		}
+	}
+	if dev, _ := w.Find(id("dev")); len(dev.Journal.Verified) != 1 || dev.Journal.Verified[0].Digest != "dev2" {
+		t.Errorf("verified are %v, want last good alone", dev.Journal.Verified)
 	}
 }
 

@@ -16,6 +16,7 @@ type choice struct {
 	current   bool      // candidate is last good: there is nothing newer to run
 	newest    bool      // candidate is wanted
 	evaluate  source.Revision
+	pending   bool             // evaluate has no verdict yet, and nothing older is looked at before
 	reason    promotion.Reason // why wanted is not candidate
 	until     time.Time
 }
@@ -32,7 +33,7 @@ func choose(w World, e Environment) choice {
 		}
 		candidate, known := e.evaluated(revision, w)
 		if !known {
-			c.evaluate = revision
+			c.evaluate, c.pending = revision, true
 			if c.reason == "" {
 				c.reason = promotion.Evaluating
 			}

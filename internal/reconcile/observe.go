@@ -151,9 +151,11 @@ func (j *Journal) applied(r Result, now time.Time) {
 	}
 }
 
-// fail quarantines the attempt's release and takes it back.
+// fail quarantines the attempt's release and takes it back. That it passed
+// here once, long ago perhaps, opens no downstream gate any more.
 func (j *Journal) fail(reason promotion.Reason) {
 	bad := j.Attempt.Release.Digest
+	j.Verified = slices.DeleteFunc(slices.Clone(j.Verified), func(v Verified) bool { return v.Digest == bad })
 	j.Attempt.Failure, j.Retry = reason, Retry{}
 	if !slices.Contains(j.Quarantine, bad) {
 		j.Quarantine = bounded(append([]Digest{bad}, j.Quarantine...), maxQuarantine)
