@@ -125,19 +125,20 @@ func resolve(local *gogit.Local, name string) (source.Revision, error) {
 }
 
 func (r reverted) write(w io.Writer) {
+	commit, guilty := r.Commit.Short(), r.Guilty.Short()
 	switch r.Outcome {
 	case gogit.Reverted:
-		fmt.Fprintf(w, "%s takes %s back on %s.\n", r.Commit, r.Guilty, r.Branch)
+		fmt.Fprintf(w, "%s takes %s back on %s.\n", commit, guilty, r.Branch)
 	case gogit.AlreadyReverted:
-		fmt.Fprintf(w, "%s was taken back on %s already, by %s; nothing is written.\n", r.Guilty, r.Branch, r.Commit)
+		fmt.Fprintf(w, "%s was taken back on %s already, by %s; nothing is written.\n", guilty, r.Branch, commit)
 	case gogit.NothingToRevert:
-		fmt.Fprintf(w, "%s holds nothing of %s any more; nothing is written.\n", r.Branch, r.Guilty)
+		fmt.Fprintf(w, "%s holds nothing of %s any more; nothing is written.\n", r.Branch, guilty)
 	case gogit.RefusedRevertOfRevert:
-		fmt.Fprintf(w, "%s is itself a revert by Chaperone. To bring the change back, use git revert together with a fix.\n", r.Guilty)
+		fmt.Fprintf(w, "%s is itself a revert by Chaperone. To bring the change back, use git revert together with a fix.\n", guilty)
 	case gogit.Conflict:
 		fmt.Fprintf(w, "Later commits on %s changed the same; nothing is written. Conflicting paths:\n%s", r.Branch, indented(r.Conflicts))
 	case gogit.Uncommitted:
-		fmt.Fprintf(w, "Changes that are not committed are in the way; nothing is written. Commit or stash them first:\n%s", indented(r.Conflicts))
+		fmt.Fprintf(w, "Uncommitted changes are in the way; nothing is written. Commit or stash them first:\n%s", indented(r.Conflicts))
 	default:
 		fmt.Fprintf(w, "The revert was refused: %s\n", clean(r.Detail))
 	}

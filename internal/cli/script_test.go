@@ -162,7 +162,8 @@ contexts: [{name: here, context: {cluster: here, user: ada}}]
 	ts.Check(os.WriteFile(ts.MkAbs(args[0]), []byte(content), 0o600))
 }
 
-// serveGit serves a repository over HTTP, as $URL, to those who have the token.
+// serveGit serves a repository over HTTP, as $URL, to those who have the token
+// that is then in $WORK/token.
 func serveGit(t *testing.T) func(*testscript.TestScript, bool, []string) {
 	return func(ts *testscript.TestScript, neg bool, args []string) {
 		if neg || len(args) != 1 {
@@ -170,6 +171,6 @@ func serveGit(t *testing.T) func(*testscript.TestScript, bool, []string) {
 		}
 		ts.Setenv("URL", gitserver.ServeHTTP(t, &gitserver.Repo{Dir: ts.MkAbs(args[0])}, token).URL)
 		ts.Setenv("TOKEN", token)
-		ts.Check(os.WriteFile(ts.MkAbs("token"), []byte(token+"\n"), 0o600))
+		ts.Check(os.WriteFile(filepath.Join(ts.Getenv("WORK"), "token"), []byte(token+"\n"), 0o600))
 	}
 }

@@ -127,10 +127,10 @@ func wrapText(text string, width int) []string {
 			at += runeWidth(rest[end])
 			end++
 		}
-		if end == len(rest) {
+		end = max(end, 1)
+		if end >= len(rest) {
 			return append(lines, string(rest))
 		}
-		end = max(end, 1)
 		next := end
 		for i := end; i > 0; i-- {
 			if rest[i] == ' ' {
