@@ -167,7 +167,7 @@ func (c *clusters) Prune(ctx context.Context, env promotion.Environment, set man
 	if err == nil && len(left) > 0 {
 		err = fault.Retryable("prune", left[0].ID.String(), fmt.Errorf("still there (%s), and %d more; a finalizer may hold it", left[0].Reason, len(left)-1))
 	}
-	return err
+	return refused(err)
 }
 
 // prune returns what was not confirmed to be gone in time.

@@ -13,7 +13,7 @@ import (
 func (j *job) recordRelease(ctx context.Context, after reconcile.Journal, end ended) {
 	attempt := j.journal().Attempt
 	phase, over := releasePhase(j.action.Kind, end.result, after)
-	if phase == "" || attempt.Release.Digest == "" {
+	if phase == "" || attempt.Release.Digest == "" || j.rejectedAgain(end.result) {
 		return
 	}
 	release := state.Release{
@@ -34,6 +34,14 @@ func (j *job) recordRelease(ctx context.Context, after reconcile.Journal, end en
 		j.c.Log.Warn("record release", "environment", j.action.Environment.String(),
 			"revision", attempt.Release.Revision, "reason", end.result.Reason, "err", err)
 	}
+}
+
+// rejectedAgain reports whether a release met the refusal of last time. It is
+// tried every few minutes, and told once: the newest releases are kept, and this
+// would push all others out.
+func (j *job) rejectedAgain(r reconcile.Result) bool {
+	last := j.before.Retry
+	return r.Outcome == reconcile.OutcomeRejected && last.Reason == r.Reason && last.Digest == j.action.Release.Digest
 }
 
 // releasePhase is what an outcome makes of the attempt, and whether it is over.

@@ -122,11 +122,23 @@ func (j *job) prepare(ctx context.Context) error {
 				"revision", j.action.Release.Revision, "reason", promotion.ApplyFailed, "err", err)
 		}
 	}
-	if !j.changed {
+	if !j.changed && !j.touches() {
 		return nil
 	}
 	journal := j.journal()
 	return j.recorder.save(ctx, j.before, func(r *state.Record) { r.Journal, r.Environment = journal, j.file })
+}
+
+// touches reports whether an effect changes what is outside. One that goes on
+// from a stage stored earlier changes no journal as it begins, and is stored all
+// the same: a replica whose journal is an old one must not prune, restore or
+// revert by it.
+func (j *job) touches() bool {
+	switch j.action.Kind {
+	case reconcile.ActionAdvance, reconcile.ActionVerify, reconcile.ActionBlame:
+		return false
+	}
+	return true
 }
 
 // journal is the one with which the effect began.
@@ -321,7 +333,11 @@ func (j *job) prune(ctx context.Context) ended {
 	if err == nil {
 		err = j.c.Store.KeepBundles(ctx, j.action.Environment, j.action.Release.Digest)
 	}
-	if err != nil {
+	var refusal *Refusal
+	switch {
+	case errors.As(err, &refusal):
+		return failed(reconcile.OutcomeRetry, refusal.Reason, err)
+	case err != nil:
 		return failed(reconcile.OutcomeRetry, promotion.Pruning, err)
 	}
 	return ended{result: reconcile.Result{Outcome: reconcile.OutcomeDone}}

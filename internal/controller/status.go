@@ -119,6 +119,9 @@ func (c *Controller) sentence(world reconcile.Environment, e *environment, statu
 	case promotion.UpToDate:
 		return fmt.Sprintf("runs %s, verified", world.Journal.LastGood.Revision.Short())
 	case promotion.Applying, promotion.Verifying, promotion.Pruning:
+		if note := e.notes[status.Reason]; note != "" && status.Phase == reconcile.PhaseWaiting {
+			return note // tried in vain
+		}
 		revision := world.Journal.Attempt.Release.Revision
 		if revision == "" {
 			revision = status.Wanted.Revision
