@@ -41,6 +41,8 @@ func (j *job) blame(ctx context.Context) ended {
 		return failed(reconcile.OutcomeFailed, promotion.HistoryRewritten, err)
 	case errors.Is(err, source.ErrTooFar):
 		return failed(reconcile.OutcomeFailed, promotion.SeveralSuspects, err)
+	case errors.Is(err, errUnexplained):
+		return failed(reconcile.OutcomeFailed, promotion.NoSuspect, err)
 	case err != nil:
 		return failed(reconcile.OutcomeRetry, promotion.SourceUnavailable, err)
 	}
@@ -56,44 +58,81 @@ func (j *job) blame(ctx context.Context) ended {
 	return end
 }
 
+// errUnexplained: what failed differs from last good by more than commits.
+var errUnexplained = errors.New("look for the cause by hand")
+
 // digestChanges are the first-parent commits between last good and what failed
-// whose render of this environment differs from their parent's.
+// whose render of this environment differs from their parent's. Both ends must
+// be what was run: where the path is another by now, or this daemon renders
+// otherwise than the one before, the difference is not any commit's.
 func (j *job) digestChanges(ctx context.Context) ([]source.Commit, error) {
-	commits, err := j.c.Source.FirstParents(ctx, j.action.LastGood.Revision, j.action.Release.Revision, maxSuspectRange)
+	good, bad := j.action.LastGood, j.action.Release
+	commits, err := j.c.Source.FirstParents(ctx, good.Revision, bad.Revision, maxSuspectRange)
 	if err != nil {
 		return nil, err
 	}
+	before, err := j.digestAt(ctx, good.Revision)
+	if err != nil {
+		return nil, err
+	}
+	if before != "" && before != string(good.Digest) {
+		return nil, fmt.Errorf("%s no longer renders to what was verified there; %w", good.Revision.Short(), errUnexplained)
+	}
+	before = string(good.Digest)
 	var suspects []source.Commit
-	before := string(j.action.LastGood.Digest)
 	for i := len(commits) - 1; i >= 0; i-- {
 		digest, err := j.digestAt(ctx, commits[i].Revision)
-		if err != nil {
+		switch {
+		case err != nil:
 			return nil, err
+		case digest == "": // it could not run here, so what came before ran on
+		case digest != before:
+			suspects, before = append(suspects, commits[i]), digest
 		}
-		if digest != before {
-			suspects = append(suspects, commits[i])
-		}
-		before = digest
+	}
+	if before != string(bad.Digest) {
+		return nil, fmt.Errorf("%s does not render to what failed there; %w", bad.Revision.Short(), errUnexplained)
 	}
 	return suspects, nil
 }
 
-// digestAt is what identifies the environment's render at a revision. One that
-// does not render is like no other.
+// digestAt is what identifies the environment's render at a revision, of the
+// path that its file named there; "" where it had no valid file. One that does
+// not render is like no other.
 func (j *job) digestAt(ctx context.Context, revision source.Revision) (string, error) {
 	snapshot, err := j.c.Source.Snapshot(revision)
 	if err != nil {
 		return "", err
 	}
-	_, digest, err := j.c.Renderer.Render(ctx, snapshot, j.file.Path)
+	file, _, err := j.fileAt(snapshot)
+	if err != nil || file.Path == "" {
+		return "", err
+	}
+	_, digest, err := j.c.Renderer.Render(ctx, snapshot, file.Path)
 	if fault.IsTerminal(err) {
 		return "does not render at " + string(revision), nil
 	}
 	return string(digest), err
 }
 
+// fileAt is the environment's file in a snapshot, zero where there was none.
+// invalid says that there was one that did not decode: the environment kept
+// what it ran.
+func (j *job) fileAt(snapshot source.Snapshot) (file promotion.Environment, invalid bool, err error) {
+	set, err := promotion.Load(fs.FS(snapshot))
+	if errors.Is(err, promotion.ErrNoEnvironments) {
+		return file, false, nil
+	}
+	_, invalid = set.Faults[j.file.ID]
+	return set.Environments[j.file.ID], invalid, err
+}
+
 // pinMoves is the newest commit that set the pin to what failed.
 func (j *job) pinMoves(ctx context.Context) ([]source.Commit, error) {
+	if j.action.LastGood.Revision == j.action.Release.Revision {
+		// That commit brought last good, too.
+		return nil, fmt.Errorf("the pin has not moved since last good, what else its file says has; %w", errUnexplained)
+	}
 	head, err := j.c.Source.Poll(ctx)
 	if err != nil {
 		return nil, err
@@ -102,42 +141,27 @@ func (j *job) pinMoves(ctx context.Context) ([]source.Commit, error) {
 	if err != nil && !errors.Is(err, source.ErrTooFar) {
 		return nil, err
 	}
-	for i, commit := range commits {
-		at, err := j.pinAt(commit.Revision)
+	var movers []source.Commit // the last one seen, from the newest down
+	for _, commit := range commits {
+		snapshot, err := j.c.Source.Snapshot(commit.Revision)
 		if err != nil {
 			return nil, err
 		}
-		if at != j.action.Release.Revision {
-			continue
-		}
-		var before source.Revision
-		if i+1 < len(commits) {
-			if before, err = j.pinAt(commits[i+1].Revision); err != nil {
-				return nil, err
-			}
-		}
-		if before != at {
-			return []source.Commit{commit}, nil
+		file, invalid, err := j.fileAt(snapshot)
+		switch {
+		case err != nil:
+			return nil, err
+		case invalid:
+		case file.Revision == j.action.Release.Revision:
+			movers = []source.Commit{commit}
+		case movers != nil:
+			return movers, nil
 		}
 	}
-	return nil, nil
-}
-
-// pinAt reads the pin as the environment's file said it at a revision; "" where
-// there was none, or no valid file.
-func (j *job) pinAt(revision source.Revision) (source.Revision, error) {
-	snapshot, err := j.c.Source.Snapshot(revision)
-	if err != nil {
-		return "", err
+	if len(commits) >= maxSuspectRange {
+		return nil, fmt.Errorf("the pin was moved more than %d commits ago; %w", maxSuspectRange, errUnexplained)
 	}
-	set, err := promotion.Load(fs.FS(snapshot))
-	if errors.Is(err, promotion.ErrNoEnvironments) {
-		return "", nil
-	}
-	if err != nil {
-		return "", err
-	}
-	return set.Environments[j.file.ID].Revision, nil
+	return movers, nil
 }
 
 // revert takes the guilty commit back on the source.
