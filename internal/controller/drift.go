@@ -22,8 +22,13 @@ type drift struct {
 // settle lets a burst of changes, such as a rollout's, pass before comparing.
 const settle = 150 * time.Millisecond
 
-// slowest is the pace of corrections where something keeps undoing them.
-const slowest = time.Minute
+// slowest is the pace of corrections where something keeps undoing them, and
+// of looks at a cluster that does not answer; patient is that of looks at an
+// environment that is not at rest.
+const (
+	slowest = time.Minute
+	patient = 5 * time.Second
+)
 
 func (d drift) run(ctx context.Context) {
 	set, err := d.lastGood(ctx)
@@ -51,10 +56,19 @@ func (d drift) run(ctx context.Context) {
 			return
 		case <-time.After(wait):
 		}
-		wait = max(settle, wait/2)
-		if d.compare(ctx, set, nudge) {
+		switch d.compare(ctx, set) {
+		case same:
+			wait = max(settle, wait/2)
+		case differs:
 			// Who keeps changing it back is not fought at full speed.
 			wait = min(4*wait, slowest)
+		case unknown:
+			// No change may come to ask for the next look.
+			wait = min(4*wait, slowest)
+			nudge()
+		case early:
+			wait = min(2*wait, patient)
+			nudge()
 		}
 	}
 }
@@ -92,19 +106,32 @@ func (d drift) watch(ctx context.Context, nudge func()) {
 	}
 }
 
+// seen is what a comparison came to.
+type seen int
+
+const (
+	same seen = iota
+	differs
+	unknown // the cluster could not be asked
+	early   // an effect is under way: our own changes look like drift from within them
+)
+
 // compare tells the loop whether anything drifted, and the caller too.
-func (d drift) compare(ctx context.Context, set manifest.Set, again func()) bool {
+func (d drift) compare(ctx context.Context, set manifest.Set) seen {
+	if !d.rests(ctx) {
+		return early // an effect can take long, and each look costs requests
+	}
 	differences, err := d.c.Cluster.Drift(ctx, d.file, set)
 	if err != nil {
 		d.log(ctx, "compare", err)
-		return false
+		return unknown
 	}
+	told := make(chan bool, 1)
 	d.c.post(ctx, func() {
 		d.c.change(d.file.ID, func(e *reconcile.Environment) {
-			rests := e.Journal.Attempt.Stage == reconcile.StageNone && e.Busy == reconcile.ActionNone
-			if !rests || e.Journal.Running.Digest != d.digest {
-				// Our own changes look like drift from within them.
-				time.AfterFunc(time.Second, again)
+			rests := d.atRest(*e)
+			told <- rests
+			if !rests {
 				return
 			}
 			e.Drifted = len(differences) > 0
@@ -113,7 +140,36 @@ func (d drift) compare(ctx context.Context, set manifest.Set, again func()) bool
 			}
 		})
 	})
-	return len(differences) > 0
+	switch {
+	case !answered(ctx, told):
+		return early
+	case len(differences) > 0:
+		return differs
+	}
+	return same
+}
+
+// rests asks the loop whether the environment is at rest.
+func (d drift) rests(ctx context.Context) bool {
+	told := make(chan bool, 1)
+	d.c.post(ctx, func() {
+		e, _ := d.c.world.Find(d.file.ID)
+		told <- d.atRest(e)
+	})
+	return answered(ctx, told)
+}
+
+func (d drift) atRest(e reconcile.Environment) bool {
+	return e.Journal.Attempt.Stage == reconcile.StageNone && e.Busy == reconcile.ActionNone && e.Journal.Running.Digest == d.digest
+}
+
+func answered(ctx context.Context, told <-chan bool) bool {
+	select {
+	case yes := <-told:
+		return yes
+	case <-ctx.Done():
+		return false
+	}
 }
 
 func describe(differences []string) string {
