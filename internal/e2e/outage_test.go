@@ -1,6 +1,7 @@
 package e2e
 
 import (
+	"fmt"
 	"strings"
 	"testing"
 	"time"
@@ -92,12 +93,15 @@ func TestPitfall01_SourceThatCannotBeReadDeletesNothing(t *testing.T) {
 			w.push("render nothing", map[string]string{"base/demo/kustomization.yaml": "resources: []\n"})
 		}, []promotion.Reason{promotion.EmptyRender, promotion.RenderFailed}, func(w *world) { w.repo.Move(w, gitserver.Main, string(w.first)) }},
 		{"broken render", func(w *world) {
-			w.push("name what is not there", map[string]string{"base/demo/kustomization.yaml": kustomization("deployment.yaml", "absent.yaml")})
+			w.push("name what is not there", map[string]string{"base/demo/kustomization.yaml": kustomization("deployment.yaml", "more.yaml", "absent.yaml")})
 		}, []promotion.Reason{promotion.RenderFailed}, func(w *world) { w.repo.Move(w, gitserver.Main, string(w.first)) }},
+		{"most of it gone", func(w *world) {
+			w.push("render less than half", map[string]string{"base/demo/kustomization.yaml": kustomization("deployment.yaml", "service.yaml")})
+		}, []promotion.Reason{promotion.MassDeletion}, func(w *world) { w.repo.Move(w, gitserver.Main, string(w.first)) }},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			t.Parallel()
-			w := newWorld(t, alone())
+			w := newWorld(t, alone(), manyMore)
 			daemon := w.start()
 			w.awaitRuns(development, w.first)
 			before := w.uids(development)
@@ -116,6 +120,18 @@ func TestPitfall01_SourceThatCannotBeReadDeletesNothing(t *testing.T) {
 		})
 	}
 }
+
+// manyMore are as many objects that a mistake is not one of a few.
+var manyMore = func() map[string]string {
+	var extra strings.Builder
+	for i := range 12 {
+		fmt.Fprintf(&extra, "---\napiVersion: v1\nkind: ConfigMap\nmetadata: {name: app-more-%d}\n", i)
+	}
+	return map[string]string{
+		"base/demo/kustomization.yaml": kustomization("deployment.yaml", "service.yaml", "more.yaml"),
+		"base/demo/more.yaml":          extra.String(),
+	}
+}()
 
 // awaitOne waits for one of several reasons, told in words.
 func (w *world) awaitOne(id promotion.ID, reasons []promotion.Reason) {

@@ -116,6 +116,29 @@ func TestPoliciesAreReloaded(t *testing.T) {
 	w.wantApp(development, "2.0.0-forbidden")
 }
 
+// Where an operator chose so, the policies are those of the source.
+func TestPoliciesFromTheSource(t *testing.T) {
+	quick(t)
+	bundle := func(word string) map[string]string {
+		return prefixed("policies/image/allowed/", map[string]string{
+			"rule.rego": strings.ReplaceAll(rule, "WORD", word), "testdata/pass/one.yaml": deployment("1.0.0"),
+			"testdata/fail/one.yaml": deployment(word)})
+	}
+	w := newWorld(t, alone(), bundle("forbidden"))
+	w.start(map[string]string{"policies-directory": "", "policies-from-source": "true"})
+	w.awaitRuns(development, w.first)
+	denied := w.push("forbidden", version("2.0.0-forbidden"))
+	w.awaitReason(development, promotion.PolicyDenied)
+	w.push("break the policies", map[string]string{"policies/image/allowed/rule.rego": "package image.allowed\n\ndeny contians 1\n"})
+	w.await("them to be refused", func() bool { return contains(w.log, "policies refused") })
+	if r := w.awaitReason(development, promotion.PolicyDenied); r.Journal.LastGood.Revision != w.first {
+		t.Errorf("runs %s, want %s; %s is denied", r.Journal.LastGood.Revision, w.first, denied)
+	}
+	allowed := w.push("allow it", bundle("unwelcome"))
+	w.awaitRuns(development, allowed)
+	w.wantApp(development, "2.0.0-forbidden")
+}
+
 // A file that is wrong stops its own environment, also one that was never
 // right, and also for a daemon that starts anew.
 func TestInvalidFileStopsItselfAlone(t *testing.T) {
