@@ -30,6 +30,10 @@ const (
 	patient = 5 * time.Second
 )
 
+// seldom is how often is looked though no watch said anything: one can be
+// interrupted, and a kind that the cluster did not know when it began has none.
+const seldom = 10 * time.Minute
+
 func (d drift) run(ctx context.Context) {
 	set, err := d.lastGood(ctx)
 	if err != nil {
@@ -50,6 +54,7 @@ func (d drift) run(ctx context.Context) {
 		case <-ctx.Done():
 			return
 		case <-changed:
+		case <-time.After(jittered(seldom, 0)):
 		}
 		select {
 		case <-ctx.Done():

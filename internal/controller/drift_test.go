@@ -48,6 +48,20 @@ func TestDriftIsLookedForAgainAfterAnError(t *testing.T) {
 	})
 }
 
+// What no watch tells of is seen all the same, some time.
+func TestDriftIsLookedForWithoutAWatch(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		here := &actor{drift: []func() ([]string, error){
+			func() ([]string, error) { return nil, nil },
+			func() ([]string, error) { return []string{"create Widget/demo/app"}, nil },
+		}}
+		if e := watched(t, here, reconcile.StageNone, 15*time.Minute); !e.Drifted || len(here.done) != 2 {
+			t.Errorf("drifted: %t after %d looks; want it seen by the second", e.Drifted, len(here.done))
+		}
+	})
+}
+
 // A prune that a finalizer holds up for hours must not cost a look at the
 // whole cluster every second.
 func TestDriftIsNotLookedForDuringAnEffect(t *testing.T) {
