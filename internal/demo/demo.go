@@ -74,7 +74,7 @@ func Run(ctx context.Context, options Options) (Result, error) {
 		}
 	}
 	if ctx.Err() != nil && !d.staying {
-		err = errors.Join(errors.New("demo: interrupted"), ctx.Err())
+		err = fmt.Errorf("demo: interrupted: %w", ctx.Err())
 	}
 	ending, cancel := context.WithTimeout(context.WithoutCancel(ctx), cleanupWait)
 	defer cancel()
