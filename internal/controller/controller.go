@@ -198,7 +198,7 @@ func (c *Controller) load(ctx context.Context) error {
 	}
 	for _, record := range records {
 		e := c.environment(record.ID)
-		e.recorder = newRecorder(c.Store, record)
+		e.recorder = c.newRecorder(record)
 		e.file = record.Environment
 		e.status, e.message, e.since = record.Status, record.Message, record.Since
 		e.notes[record.Status.Reason] = record.Message

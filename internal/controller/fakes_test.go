@@ -201,7 +201,7 @@ func replica(t *testing.T, store *memory, a *actor) *Controller {
 		t.Fatal(err)
 	}
 	e := c.environment(staging)
-	e.recorder, e.file = newRecorder(store, record), promotion.Environment{ID: staging}
+	e.recorder, e.file = c.newRecorder(record), promotion.Environment{ID: staging}
 	c.world.Now = time.Now()
 	c.world.Environments = []reconcile.Environment{{ID: staging, Journal: record.Journal}}
 	return c

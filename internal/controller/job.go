@@ -54,7 +54,7 @@ func (c *Controller) start(ctx context.Context, a reconcile.Action) {
 	after, _ := c.world.Find(a.Environment)
 	e := c.environment(a.Environment)
 	if e.recorder == nil {
-		e.recorder = newRecorder(c.Store, state.Record{ID: a.Environment, Environment: e.file})
+		e.recorder = c.newRecorder(state.Record{ID: a.Environment, Environment: e.file})
 	}
 	j := &job{
 		c: c, action: a, file: e.file, recorder: e.recorder,

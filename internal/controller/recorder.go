@@ -18,7 +18,8 @@ import (
 // of the last that succeeded, and each with the newest status that there is.
 type recorder struct {
 	store  Store
-	mu     sync.Mutex // held during a write, however long that takes
+	warn   func(error) // of each try that failed
+	mu     sync.Mutex  // held during a write, however long that takes
 	record state.Record
 
 	shownMu sync.Mutex
@@ -33,8 +34,11 @@ type shown struct {
 	file    promotion.Environment // as last valid; zero while it never was
 }
 
-func newRecorder(store Store, record state.Record) *recorder {
-	return &recorder{store: store, record: record}
+func (c *Controller) newRecorder(record state.Record) *recorder {
+	warn := func(err error) {
+		c.Log.Warn("store record; trying again", "environment", record.ID.String(), "reason", promotion.ClusterUnavailable, "err", err)
+	}
+	return &recorder{store: c.Store, warn: warn, record: record}
 }
 
 // show takes a status along with the next write. It does not block, and
@@ -103,6 +107,9 @@ func (r *recorder) write(ctx context.Context, base *reconcile.Journal, change fu
 			if err = r.reload(ctx); err == nil {
 				continue
 			}
+		}
+		if ctx.Err() == nil {
+			r.warn(err)
 		}
 		select {
 		case <-ctx.Done():

@@ -68,7 +68,7 @@ func visible(s reconcile.Status) reconcile.Status {
 // or by itself.
 func (c *Controller) saveStatus(ctx context.Context, world reconcile.Environment, e *environment, status reconcile.Status, message string) {
 	if e.recorder == nil {
-		e.recorder = newRecorder(c.Store, state.Record{ID: world.ID})
+		e.recorder = c.newRecorder(state.Record{ID: world.ID})
 	}
 	recorder := e.recorder
 	if !recorder.show(shown{status, message, e.since, e.file}) {
