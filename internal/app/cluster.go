@@ -58,6 +58,9 @@ func account(t promotion.Target) string {
 // For connects to an environment's target. A kubeconfig Secret is read each
 // time, so that a rotated one is used from the next request on.
 func (c *clusters) For(ctx context.Context, t promotion.Target) (*cluster.Cluster, error) {
+	if t.Kubeconfig == "" && t.Namespace == c.namespace {
+		return nil, fault.Terminal("connect", "namespace "+t.Namespace, errors.New("is the daemon's own; an environment there could rewrite its journal"))
+	}
 	key := target{t.Kubeconfig, account(t)}
 	var content []byte
 	if t.Kubeconfig != "" {
@@ -187,9 +190,14 @@ func (c *clusters) Restore(ctx context.Context, env promotion.Environment, set m
 	if err := c.apply(ctx, env, set, owner); err != nil {
 		return err
 	}
-	// What takes its time to go does not keep the revert waiting; it stays in
-	// the inventory for the next prune.
+	// What takes its time to go, or may not be deleted, does not keep the revert
+	// waiting; it stays in the inventory for the next prune.
 	_, err := c.prune(ctx, env, set, owner)
+	if fault.IsTerminal(err) {
+		c.log.Warn("restored, but not all that came after last good is gone", "environment", env.ID.String(),
+			"revision", "", "reason", promotion.Pruning, "err", err)
+		return nil
+	}
 	return err
 }
 

@@ -188,7 +188,7 @@ func OwnerOf(e promotion.Environment) Owner {
 // account may write, a remote cluster has no other, and it survives the loss
 // of the daemon's namespace together with what it lists.
 func (w Owner) inventoryName() string {
-	return "chaperone-inventory-" + w.Environment.Pipeline + "-" + w.Environment.Name
+	return plan.InventoryPrefix + w.Environment.Pipeline + "-" + w.Environment.Name
 }
 
 func (w Owner) setID() string {

@@ -142,7 +142,7 @@ func (p *pruner) left(owned inventory.Inventory) inventory.Inventory {
 	var kept []manifest.ID
 	for _, one := range p.result.Kept {
 		switch one.Reason {
-		case plan.ReasonPruneDisabled, plan.ReasonPartialRead, plan.ReasonMassDeletion:
+		case plan.ReasonPruneDisabled, plan.ReasonPartialRead:
 			// For now only: it counts as one that is still to be deleted.
 		default:
 			kept = append(kept, one.ID)

@@ -3,6 +3,7 @@ package controller
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io/fs"
 	"math/rand/v2"
 	"reflect"
@@ -165,6 +166,12 @@ func (c *Controller) environmentSeen(id promotion.ID, known reconcile.Environmen
 		e.notes[fault.Reason] = fault.Err.Error()
 		return known
 	}
+	if moved(e.file, file) && known.Journal.Running.Digest != "" {
+		known.Fault = promotion.TargetMoved
+		e.notes[promotion.TargetMoved] = fmt.Sprintf("%s: target moved from %s to %s, and what it runs would be left behind in %s",
+			file.File, place(e.file), place(file), place(e.file))
+		return known
+	}
 	known.Fault = ""
 	known.Candidates = withoutUnknown(known.Candidates)
 	if changed {
@@ -187,4 +194,17 @@ func specOf(file promotion.Environment) reconcile.Spec {
 		After: file.After, Pinned: file.Pinned(), Pin: file.Revision, Soak: file.Promotion.Soak,
 		OnFailure: file.OnFailure, Drift: file.Drift,
 	}
+}
+
+// moved reports whether an environment is to run elsewhere than it does.
+func moved(from, to promotion.Environment) bool {
+	return from.ID == to.ID && place(from) != place(to)
+}
+
+// place is where an environment runs.
+func place(file promotion.Environment) string {
+	if file.Target.Kubeconfig == "" {
+		return "namespace " + file.Target.Namespace
+	}
+	return "namespace " + file.Target.Namespace + " of cluster " + file.Target.Kubeconfig
 }

@@ -2,6 +2,7 @@ package plan
 
 import (
 	"fmt"
+	"strings"
 
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 
@@ -87,8 +88,19 @@ func (w Owner) Other(live *manifest.Object) string {
 	return ""
 }
 
+// InventoryPrefix begins the names of the ConfigMaps in which the daemon writes
+// down what an environment owns. A release that held one could rewrite that.
+const InventoryPrefix = "chaperone-inventory-"
+
+func isInventory(id manifest.ID) bool {
+	return id.Group == "" && id.Kind == "ConfigMap" && strings.HasPrefix(id.Name, InventoryPrefix)
+}
+
 // outside says why the owner may not touch an object, or "".
 func (w Owner) outside(id manifest.ID) string {
+	if isInventory(id) {
+		return "its name is the daemon's own; choose one that does not begin with " + InventoryPrefix
+	}
 	if id.Namespace == w.Namespace && id.Namespace != "" {
 		return ""
 	}

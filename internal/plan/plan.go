@@ -38,7 +38,6 @@ const (
 	ReasonSystemNamespace = "SystemNamespace" // a system namespace, or in one
 	ReasonOwnObject       = "OwnObject"       // the daemon's own
 	ReasonHasOwner        = "HasOwner"        // has an ownerReference: another object decides about it
-	ReasonMassDeletion    = "MassDeletion"    // more at once than the guard lets pass while restoring
 	ReasonPartialRead     = "PartialRead"     // a part of the API is out of sight; decided when it is back
 	ReasonGone            = "Gone"            // is not on the cluster any more
 	ReasonForeign         = "Foreign"         // was made again by somebody else, or changed owner

@@ -20,8 +20,8 @@ type Guards struct {
 	// Partial says that a part of the API could not be discovered. What seems
 	// to be missing may only be out of sight, so nothing is deleted or forgotten.
 	Partial bool
-	// Restoring lets a plan go on without the deletions that a guard forbids:
-	// what brings an environment back must not wait for a person.
+	// Restoring lets pass what the guard on mass deletion forbids: what last good
+	// does not have came with the release that failed.
 	Restoring bool
 }
 
@@ -71,6 +71,9 @@ func fate(w Owner, g Guards, entry Owned, live *manifest.Object) Change {
 	c.UID, c.Stage = string(live.GetUID()), manifest.StageOf(live)
 	if !sameObject(w, entry, live) {
 		return decide(Forget, ReasonForeign)
+	}
+	if w.outside(entry.ID) != "" && !w.Marked(live) {
+		return decide(Keep, ReasonForeign) // whoever wrote the entry, it was not this owner
 	}
 	if reason := protected(g, live); reason != "" {
 		return decide(Keep, reason)
@@ -122,7 +125,7 @@ func isDaemons(g Guards, live *manifest.Object) bool {
 		}
 	}
 	const group = "chaperone.dev"
-	return id.Group == group || strings.HasSuffix(id.Name, "."+group) ||
+	return isInventory(id) || id.Group == group || strings.HasSuffix(id.Name, "."+group) ||
 		live.GetLabels()["app.kubernetes.io/name"] == "chaperone"
 }
 
@@ -172,11 +175,8 @@ func guardShare(g Guards, owned []Owned, changes []Change) ([]Change, *Refusal) 
 		return changes, nil
 	}
 	if g.Restoring {
-		for i := range changes {
-			if changes[i].Action == Delete {
-				changes[i].Action, changes[i].Reason = Keep, ReasonMassDeletion
-			}
-		}
+		// What last good does not have came with the release that failed. Last good
+		// is complete: its bundle was read by digest, and it passed this guard.
 		return changes, nil
 	}
 	return changes, &Refusal{Reason: promotion.MassDeletion, Objects: doomed,

@@ -17,6 +17,8 @@ const (
 	DependencyCycle Reason = "DependencyCycle"
 	// UnknownEnvironment: an `after` field names an environment that has no file.
 	UnknownEnvironment Reason = "UnknownEnvironment"
+	// TargetMoved: the file names another namespace or cluster than it runs in.
+	TargetMoved Reason = "TargetMoved"
 	// SourceUnavailable: Git cannot be reached or refuses the credentials.
 	SourceUnavailable Reason = "SourceUnavailable"
 	// BranchGone: Git answers, and has no such branch.
@@ -139,6 +141,9 @@ var reasons = map[Reason]reasonText{
 	UnknownEnvironment: {
 		"An `after` field names an environment that has no file in this pipeline.",
 		"A developer: correct the name, or add the environment's file, on the branch."},
+	TargetMoved: {
+		"The file names another namespace or cluster than the environment runs in; it keeps what it runs, where it runs.",
+		"A developer: put `target` back, and make a new environment for the new place; or an operator: delete the Environment object while the daemon is stopped, which lets go of what runs in the old place."},
 	SourceUnavailable: {
 		"Git cannot be reached or refuses the daemon's credentials, so everything stays as it is.",
 		"An operator: check the network, the address and the credentials of the source; it is tried again by itself."},

@@ -257,9 +257,23 @@ func (v *verdict) verifying() {
 		v.is(PhaseProgressing, promotion.Verifying)
 		v.act(ActionCancel, attempt.Release, reason)
 	case next == ActionVerify && v.e.Journal.Hold.Reason != "":
-		v.is(PhaseHeld, v.e.Journal.Hold.Reason)
+		v.askAgain(release)
 	default:
 		v.effect(next, release, reason)
+	}
+}
+
+// askAgain: a check could not be asked, or had nothing to go by. It holds, and
+// is asked again: an outage of what is asked must not need a commit to end.
+func (v *verdict) askAgain(release Release) {
+	retry := v.e.Journal.Retry
+	v.is(PhaseHeld, v.e.Journal.Hold.Reason)
+	switch {
+	case v.e.Busy != ActionNone:
+	case retry.At.After(v.w.Now) && retry.Digest == release.Digest:
+		v.status.Until = retry.At
+	default:
+		v.act(ActionVerify, release, promotion.Verifying)
 	}
 }
 

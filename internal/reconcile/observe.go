@@ -156,7 +156,7 @@ func (j *Journal) applied(r Result, now time.Time) {
 func (j *Journal) fail(reason promotion.Reason) {
 	bad := j.Attempt.Release.Digest
 	j.Verified = slices.DeleteFunc(slices.Clone(j.Verified), func(v Verified) bool { return v.Digest == bad })
-	j.Attempt.Failure, j.Retry = reason, Retry{}
+	j.Attempt.Failure, j.Retry, j.Hold = reason, Retry{}, Hold{}
 	if !slices.Contains(j.Quarantine, bad) {
 		j.Quarantine = bounded(append([]Digest{bad}, j.Quarantine...), maxQuarantine)
 	}
@@ -176,7 +176,7 @@ func (j *Journal) judged(r Result, now time.Time) {
 	switch r.Outcome {
 	case OutcomeDone:
 		release := j.Attempt.Release
-		j.Attempt.Stage, j.LastGood, j.Retry = StagePruning, release, Retry{}
+		j.Attempt.Stage, j.LastGood, j.Retry, j.Hold = StagePruning, release, Retry{}, Hold{}
 		passed := []Verified{{Release: release, At: now}}
 		for _, v := range j.Verified {
 			if v.Digest != release.Digest {
@@ -188,6 +188,7 @@ func (j *Journal) judged(r Result, now time.Time) {
 		j.fail(promotion.VerificationFailed)
 	case OutcomeError, OutcomeNoData:
 		j.Hold = Hold{Reason: r.Reason, Digest: j.Attempt.Release.Digest}
+		j.retry(r.Reason, j.Attempt.Release.Digest, now)
 	}
 }
 

@@ -1,0 +1,71 @@
+package plan
+
+import (
+	"fmt"
+	"testing"
+
+	"chaperone.dev/chaperone/internal/manifest"
+)
+
+func configMap(name, uid string, annotations map[string]any) *manifest.Object {
+	return &manifest.Object{Object: map[string]any{
+		"apiVersion": "v1", "kind": "ConfigMap",
+		"metadata": map[string]any{"namespace": "novamind", "name": name, "uid": uid, "annotations": annotations},
+	}}
+}
+
+// A release that holds the ConfigMap of an inventory could say what is owned,
+// and have anything deleted.
+func TestInventoriesAreTheDaemonsOwn(t *testing.T) {
+	t.Parallel()
+	owner := Owner{Environment: "novamind/staging", Namespace: "novamind"}
+	name := InventoryPrefix + "novamind-staging"
+	if owner.outside(manifest.ID{Kind: "ConfigMap", Namespace: "novamind", Name: name}) == "" {
+		t.Error("a release may hold an inventory")
+	}
+	if why := owner.outside(manifest.ID{Kind: "ConfigMap", Namespace: "novamind", Name: "settings"}); why != "" {
+		t.Errorf("another ConfigMap is refused: %s", why)
+	}
+	live := configMap(name, "1", map[string]any{AnnotationEnvironment: "novamind/staging"})
+	id := manifest.IDOf(live)
+	change := fate(owner, Guards{Prune: true}, Owned{ID: id, UID: "1"}, live)
+	if change.Action != Keep {
+		t.Errorf("an inventory that got into the inventory is %s, want it kept", change.Action)
+	}
+}
+
+// Whoever may edit an inventory must not have the daemon delete elsewhere.
+func TestEntriesOutsideTheTargetAreNotDeleted(t *testing.T) {
+	t.Parallel()
+	owner := Owner{Environment: "novamind/staging", Namespace: "elsewhere"}
+	live := configMap("settings", "1", nil)
+	if change := fate(owner, Guards{Prune: true}, Owned{ID: manifest.IDOf(live), UID: "1"}, live); change.Action != Keep {
+		t.Errorf("an unmarked object outside the target is %s, want it kept", change.Action)
+	}
+}
+
+// Last good must come back whole, however much the failed release had added.
+func TestRestoringDeletesWhatTheFailedReleaseAdded(t *testing.T) {
+	t.Parallel()
+	owner := Owner{Environment: "novamind/staging", Namespace: "novamind"}
+	live := map[manifest.ID]*manifest.Object{}
+	var owned []Owned
+	for i := range 25 {
+		uid := fmt.Sprint(i)
+		o := configMap("added-"+uid, uid, map[string]any{AnnotationEnvironment: owner.Environment})
+		live[manifest.IDOf(o)] = o
+		owned = append(owned, Owned{ID: manifest.IDOf(o), UID: uid})
+	}
+	for restoring, want := range map[bool]int{true: 15, false: 0} {
+		changes, refusal := Prune(owner, Guards{Prune: true, Restoring: restoring}, 10, owned, owned[10:], live)
+		deleted := 0
+		for _, c := range changes {
+			if c.Action == Delete && refusal == nil {
+				deleted++
+			}
+		}
+		if deleted != want || (refusal == nil) != restoring {
+			t.Errorf("restoring %v: %d deleted, refusal %v; want %d", restoring, deleted, refusal, want)
+		}
+	}
+}
