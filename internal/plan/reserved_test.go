@@ -37,7 +37,7 @@ func TestInventoriesAreTheDaemonsOwn(t *testing.T) {
 // Whoever may edit an inventory must not have the daemon delete elsewhere.
 func TestEntriesOutsideTheTargetAreNotDeleted(t *testing.T) {
 	t.Parallel()
-	owner := Owner{Environment: "novamind/staging", Namespace: "elsewhere"}
+	owner := Owner{Environment: "novamind/staging", Namespace: "elsewhere", SetID: "applyset-staging"}
 	live := configMap("settings", "1", nil)
 	if change := fate(owner, Guards{Prune: true}, Owned{ID: manifest.IDOf(live), UID: "1"}, live); change.Action != Keep {
 		t.Errorf("an unmarked object outside the target is %s, want it kept", change.Action)

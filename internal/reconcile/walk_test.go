@@ -267,7 +267,7 @@ func restart(w World) World {
 func TestEveryReachableWorldKeepsTheInvariants(t *testing.T) {
 	t.Parallel()
 	limit := 400_000
-	if testing.Short() {
+	if testing.Short() || raceDetector {
 		limit = 20_000
 	}
 	first := start(time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC))
