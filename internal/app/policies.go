@@ -9,9 +9,11 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"chaperone.dev/chaperone/internal/policy"
 	"chaperone.dev/chaperone/internal/policy/rego"
+	"chaperone.dev/chaperone/internal/promotion"
 	"chaperone.dev/chaperone/internal/reconcile"
 	"chaperone.dev/chaperone/internal/source"
 )
@@ -42,9 +44,15 @@ type sourcePolicies struct {
 	bundle atomic.Pointer[rego.Bundle]
 	log    *slog.Logger
 
-	mu    sync.Mutex
-	tried source.Revision // the last head that was looked at
+	mu      sync.Mutex
+	from    source.Revision // the last head whose policies could be told
+	refused source.Revision // a newer one, whose policies were refused
+	at      time.Time       // when
 }
+
+// refusedFor is how long a refusal is believed: it may have been the reading
+// that failed, and not the policies.
+const refusedFor = time.Minute
 
 // policyDir is where a source keeps its policies.
 const policyDir = "policies"
@@ -54,13 +62,13 @@ const policyDir = "policies"
 func (p *sourcePolicies) follow(ctx context.Context, src controllerSource, head source.Revision) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if head == p.tried {
+	if head == p.from || head == p.refused && time.Since(p.at) < refusedFor {
 		return
 	}
-	if p.tried != "" && p.bundle.Load() != nil {
-		changed, err := src.Changed(p.tried, head)
+	if p.from != "" && p.bundle.Load() != nil {
+		changed, err := src.Changed(p.from, head)
 		if err == nil && !under(changed, policyDir) {
-			p.tried = head
+			p.from = head
 			return
 		}
 	}
@@ -68,11 +76,12 @@ func (p *sourcePolicies) follow(ctx context.Context, src controllerSource, head 
 	if ctx.Err() != nil {
 		return
 	}
-	p.tried = head
 	if err != nil {
-		p.log.Error("policies refused; the ones before stay in force", "revision", head, "err", err)
+		p.refused, p.at = head, time.Now()
+		p.log.Error("policies refused; the ones before stay in force", "revision", head, "reason", promotion.PolicyError, "err", err)
 		return
 	}
+	p.from, p.refused = head, ""
 	p.log.Info("policies", "revision", head, "digest", bundle.Digest())
 	p.bundle.Store(bundle)
 }
