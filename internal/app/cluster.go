@@ -213,6 +213,9 @@ func (c *clusters) Drift(ctx context.Context, env promotion.Environment, set man
 	}
 	var texts []string
 	for _, change := range changes {
+		if change.Action == plan.Update && len(change.Fields) == 0 {
+			continue // every value is right; whose they are the next release puts right
+		}
 		texts = append(texts, change.String())
 	}
 	return texts, nil

@@ -1,6 +1,8 @@
 package e2e
 
 import (
+	"os"
+	"regexp"
 	"strings"
 	"testing"
 	"time"
@@ -114,6 +116,53 @@ spec:
 	w.wantApp(development, "1.0.0")
 	w.allow(namespace, "policy/poddisruptionbudgets")
 	w.awaitRuns(development, next)
+}
+
+// An environment may run on another cluster. The Secret that says how to get
+// there is read anew, and never shown.
+func TestTargetOfAKubeconfigSecret(t *testing.T) {
+	quick(t)
+	const canary = "kubeconfig-canary-5d20"
+	stops := []stop{{pipeline: "demo", name: "development"}}
+	w := newWorld(t, stops)
+	namespace := w.namespaces[development.String()]
+	elsewhere := strings.Replace(stops[0].file(namespace, ""), "    namespace: ", "    kubeconfig: far-away\n    namespace: ", 1)
+	w.first = w.push("move it", map[string]string{stops[0].path(): elsewhere})
+	daemon := w.spawn(w.settings(nil))
+	w.await("the missing Secret to be named", func() bool {
+		return strings.Contains(w.record(development).Message, "Secret/"+w.namespace+"/far-away")
+	})
+
+	reach := func(address string) *corev1.Secret {
+		content := strings.Replace(w.kubeconfig(), "user: {}", "user: {token: "+canary+"}", 1)
+		if address != "" {
+			content = regexp.MustCompile(`http://[0-9.:]+`).ReplaceAllString(content, address)
+		}
+		return &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Name: "far-away"}, StringData: map[string]string{"kubeconfig": content}}
+	}
+	secrets := w.client.CoreV1().Secrets(w.namespace)
+	if _, err := secrets.Create(t.Context(), reach("http://127.0.0.1:1"), metav1.CreateOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	r := w.awaitReason(development, promotion.ClusterUnavailable)
+	if w.app(development) != nil {
+		t.Errorf("it runs though the cluster cannot be reached: %s", r.Message)
+	}
+	if _, err := secrets.Update(t.Context(), reach(""), metav1.UpdateOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	w.awaitRuns(development, w.first)
+	w.wantApp(development, "1.0.0")
+	w.seek(daemon, canary)
+}
+
+func (w *world) kubeconfig() string {
+	w.Helper()
+	content, err := os.ReadFile(w.api.Kubeconfig)
+	if err != nil {
+		w.Fatal(err)
+	}
+	return string(content)
 }
 
 // allow grants an account all rights on resources ("group/resource") of a namespace.

@@ -13,9 +13,13 @@ import (
 // Git, whether its pods never get ready or answer wrongly.
 func TestFailingCommitIsTakenBack(t *testing.T) {
 	quick(t)
-	for _, test := range []struct{ name, tag, evidence string }{
-		{"never ready", "2.0.0-never-ready", "ready"},
-		{"answers 500", "2.0.0-errors-100", "answered 500"},
+	for _, test := range []struct {
+		name     string
+		change   map[string]string
+		evidence string
+	}{
+		{"never ready", neverReady(), "progress deadline"},
+		{"answers 500", version("2.0.0-errors-100"), "answered 500"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			t.Parallel()
@@ -25,7 +29,7 @@ func TestFailingCommitIsTakenBack(t *testing.T) {
 			good := w.push("say good day", greeting("good day"))
 			w.awaitRuns(development, good)
 
-			bad := w.push("break it", version(test.tag))
+			bad := w.push("break it", test.change)
 			w.await("a revert", func() bool { return w.head() != bad })
 			r := w.awaitRuns(development, w.head())
 			w.wantRevert(bad, good, development, test.evidence)
@@ -139,12 +143,12 @@ func TestRevertThatConflictsIsHeld(t *testing.T) {
 	w := newWorld(t, alone())
 	w.start()
 	w.awaitRuns(development, w.first)
-	bad := w.push("break it", version("2.0.0-never-ready"))
+	bad := w.push("break it", neverReady())
 	w.await("the broken version to be applied", func() bool { return w.runs(development) == "2.0.0-never-ready" })
 	// The same line, and nothing that a render shows.
 	const path = "base/demo/deployment.yaml"
 	line := image("2.0.0-never-ready")
-	later := w.push("comment on it", map[string]string{path: strings.Replace(version("2.0.0-never-ready")[path], line, line+" # new", 1)})
+	later := w.push("comment on it", map[string]string{path: strings.Replace(neverReady()[path], line, line+" # new", 1)})
 	r := w.awaitHeld(development, promotion.RevertConflict)
 	for _, part := range []string{bad.Short(), path} {
 		if !strings.Contains(r.Message, part) {

@@ -5,6 +5,8 @@ import (
 	"testing"
 	"time"
 
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
 	"chaperone.dev/chaperone/internal/promotion"
 	"chaperone.dev/chaperone/internal/state"
 )
@@ -139,11 +141,48 @@ func TestDriftIsPutBack(t *testing.T) {
 	w.await("the deleted Service to be there again", func() bool { return w.hasService(development) })
 }
 
-// Releases are a history that people can read.
+// What the file says is to be reported is not touched.
+func TestDriftIsReported(t *testing.T) {
+	quick(t)
+	w := newWorld(t, []stop{{pipeline: "demo", name: "development", extra: usualVerify + "  drift: report\n"}})
+	w.start()
+	w.awaitRuns(development, w.first)
+	w.edit(development, func(d *deploymentObject) { d.Spec.Template.Spec.Containers[0].Image = image("by-hand") })
+	r := w.awaitReason(development, promotion.Drifted)
+	if !strings.Contains(r.Message, "spec.template.spec.containers") || !strings.Contains(r.Message, "Deployment.apps/") {
+		t.Errorf("status says %q; want the object and the field in it", r.Message)
+	}
+	w.never("it was put back", 2*time.Second, func() bool { return w.runs(development) != "by-hand" })
+	w.edit(development, func(d *deploymentObject) { d.Spec.Template.Spec.Containers[0].Image = image("1.0.0") })
+	w.awaitRuns(development, w.first)
+}
+
+// A commit that fails in staging alone is taken back for all: development goes
+// back with the branch.
+func TestFailureDownstreamIsTakenBackUpstream(t *testing.T) {
+	quick(t)
+	w := newWorld(t, demo()[:2])
+	w.start()
+	w.awaitRuns(staging, w.first)
+	bad := w.push("break staging", version("2.0.0"), map[string]string{
+		"overlays/demo/staging/kustomization.yaml": "resources: [../../../base/demo]\nnamespace: " + w.namespaces[staging.String()] +
+			"\nimages: [{name: registry.example.org/demo/app, newTag: 2.0.0-errors-100}]\n"})
+	w.awaitRuns(development, bad)
+	w.wantApp(development, "2.0.0")
+	w.await("a revert", func() bool { return w.head() != bad })
+	w.awaitRuns(staging, w.head())
+	w.awaitRuns(development, w.head())
+	w.wantRevert(bad, w.first, staging, "answered 500")
+	w.wantApp(staging, "1.0.0")
+	w.wantApp(development, "1.0.0")
+}
+
+// What became of releases is a history that people can read: in the custom
+// resources, in Events, on the page and in metrics.
 func TestHistoryTellsWhatBecameOfReleases(t *testing.T) {
 	quick(t)
 	w := newWorld(t, alone())
-	w.start()
+	daemon := w.start()
 	w.awaitRuns(development, w.first)
 	bad := w.push("break it", version("2.0.0-errors-100"))
 	w.await("the revert", func() bool { return len(w.reverts()) == 1 })
@@ -161,5 +200,35 @@ func TestHistoryTellsWhatBecameOfReleases(t *testing.T) {
 	}
 	if oldest.Phase != state.ReleaseVerified || oldest.Release.Revision != w.first || oldest.Ended.Before(oldest.Started.Truncate(time.Second)) {
 		t.Errorf("the oldest is %+v", oldest)
+	}
+	w.wantEvents(promotion.Applying, promotion.Verifying, promotion.Restoring, promotion.Reverting, promotion.UpToDate)
+	page := fetch(t, "http://"+daemon.Addr()+"/")
+	for _, part := range []string{development.Name, string(promotion.UpToDate), w.head().Short()} {
+		if !strings.Contains(page, part) {
+			t.Errorf("the page does not show %q", part)
+		}
+	}
+	metrics := fetch(t, "http://"+daemon.Addr()+"/metrics")
+	for _, line := range []string{
+		`chaperone_environment{environment="demo/development",phase="Ready",reason="UpToDate"} 1`,
+		`chaperone_reverts_total{environment="demo/development",outcome="done"} 1`,
+		`chaperone_restores_total{environment="demo/development",outcome="done"} 1`,
+		`chaperone_verifications_total{environment="demo/development",outcome="failed"} 1`,
+	} {
+		if !strings.Contains(metrics, line) {
+			t.Errorf("metrics do not hold %s", line)
+		}
+	}
+}
+
+// wantEvents makes sure that an environment's Events have these reasons.
+func (w *world) wantEvents(reasons ...promotion.Reason) {
+	w.Helper()
+	for _, reason := range reasons {
+		w.await("an Event "+string(reason), func() bool {
+			events, err := w.client.CoreV1().Events(w.namespace).List(w.Context(), metav1.ListOptions{
+				FieldSelector: "reason=" + string(reason) + ",involvedObject.name=" + state.ObjectName(development)})
+			return err == nil && len(events.Items) > 0
+		})
 	}
 }

@@ -1,6 +1,7 @@
 package e2e
 
 import (
+	"strings"
 	"syscall"
 	"testing"
 	"time"
@@ -39,6 +40,10 @@ func TestStandbyTakesOver(t *testing.T) {
 	w.awaitRuns(development, w.first)
 	standby := w.spawn(w.settings(leading))
 	w.await("the second to stand by", func() bool { return contains(standby.log, "standing by") })
+	// A rolling update waits for the new replica before it stops the old one.
+	w.await("the one that stands by to be ready", func() bool {
+		return strings.HasPrefix(fetch(t, "http://"+standby.address()+"/readyz"), "ready")
+	})
 	w.api.set(once(stages(development, reconcile.StageNone, func(_, to reconcile.Stage) fate {
 		if to != reconcile.StageRestoring {
 			return fate{}

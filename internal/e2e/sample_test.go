@@ -30,8 +30,10 @@ func demo() []stop {
 // alone is one environment, for what does not need more.
 func alone() []stop { return []stop{{pipeline: "demo", name: "development"}} }
 
+// usualVerify is patient: a good release must not fail because the machine is
+// busy.
 const usualVerify = `  verify:
-    timeout: 15s
+    timeout: 2m
     settle: 300ms
     http:
       - {name: answers, service: app, port: 80, count: 5, interval: 50ms, timeout: 2s}
@@ -129,6 +131,15 @@ spec:
 // version is the change of the demo pipeline to another version of the app.
 func version(tag string) map[string]string {
 	return map[string]string{"base/demo/deployment.yaml": deployment(tag)}
+}
+
+// neverReady is the change to a version that gives up soon.
+func neverReady() map[string]string {
+	changed := version("2.0.0-never-ready")
+	for name, content := range changed {
+		changed[name] = strings.Replace(content, "  replicas: 2\n", "  replicas: 2\n  progressDeadlineSeconds: 8\n", 1)
+	}
+	return changed
 }
 
 // greeting is a change of configuration: a ConfigMap of a new name, and a

@@ -24,7 +24,7 @@ import (
 const token = "token-canary-91c7f2"
 
 // patience is for what takes a moment; a rollout under load is one.
-const patience = 90 * time.Second
+const patience = 3 * time.Minute
 
 var (
 	development = promotion.ID{Pipeline: "demo", Name: "development"}
