@@ -69,7 +69,7 @@ const reloadPoll = time.Minute
 
 // watch reports the first configuration that is valid and differs.
 func (s Settings) watch(ctx context.Context, current config.Config, log *slog.Logger, changed chan<- config.Config) {
-	events, closeWatch := s.events(log)
+	events, problems, closeWatch := s.events(log)
 	defer closeWatch()
 	refused := ""
 	for {
@@ -80,6 +80,7 @@ func (s Settings) watch(ctx context.Context, current config.Config, log *slog.Lo
 			if !pause(ctx, 100*time.Millisecond) { // a swap is several events
 				return
 			}
+		case <-problems: // events were lost: look for oneself
 		case <-time.After(reloadPoll):
 		}
 		next, err := s.Load()
@@ -100,14 +101,14 @@ func (s Settings) watch(ctx context.Context, current config.Config, log *slog.Lo
 
 // events watches the directories of the files: Kubernetes does not write a
 // mounted file, it swaps the link of its directory.
-func (s Settings) events(log *slog.Logger) (<-chan fsnotify.Event, func()) {
+func (s Settings) events(log *slog.Logger) (<-chan fsnotify.Event, <-chan error, func()) {
 	if len(s.Files) == 0 {
-		return nil, func() {}
+		return nil, nil, func() {}
 	}
 	watcher, err := fsnotify.NewWatcher()
 	if err != nil {
 		log.Warn("watch configuration; it is only polled for", "err", err)
-		return nil, func() {}
+		return nil, nil, func() {}
 	}
 	for _, file := range s.Files {
 		for _, dir := range []string{file, filepath.Dir(file)} {
@@ -116,7 +117,7 @@ func (s Settings) events(log *slog.Logger) (<-chan fsnotify.Event, func()) {
 			}
 		}
 	}
-	return watcher.Events, func() { watcher.Close() }
+	return watcher.Events, watcher.Errors, func() { watcher.Close() }
 }
 
 func pause(ctx context.Context, d time.Duration) bool {

@@ -26,6 +26,7 @@ import (
 // Config is what the controller is told.
 type Config struct {
 	PollInterval time.Duration // between polls; 0 is 30 s
+	Jitter       float64       // largest share of PollInterval to add
 	Grace        time.Duration // for work under way when asked to stop; 0 is 7 s
 	Workers      int           // evaluations at once; 0 is 2
 	Redactor     manifest.Redactor

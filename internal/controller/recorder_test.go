@@ -218,7 +218,7 @@ func TestPollsAreSpreadAndBounded(t *testing.T) {
 	const interval = 30 * time.Second
 	for failures, want := range []time.Duration{interval, 2 * interval, 4 * interval, 8 * interval, 8 * interval} {
 		for range 100 {
-			if got := jittered(interval, failures); got < want*9/10 || got > want*11/10 {
+			if got := jittered(interval, failures, 0.1); got < want || got > want*11/10 {
 				t.Errorf("after %d failures: %s, want about %s", failures, got, want)
 			}
 		}

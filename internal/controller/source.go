@@ -27,7 +27,7 @@ type look struct {
 	detail  string
 }
 
-// poll looks at the source until ctx ends: at the interval with a tenth of
+// poll looks at the source until ctx ends: at the interval with some
 // jitter, sooner when asked, less often while it cannot be read.
 func (c *Controller) poll(ctx context.Context) {
 	var last look
@@ -56,7 +56,7 @@ func (c *Controller) poll(ctx context.Context) {
 		case <-ctx.Done():
 			return
 		case <-c.pollNow:
-		case <-time.After(jittered(c.PollInterval, failures)):
+		case <-time.After(jittered(c.PollInterval, failures, c.Jitter)):
 		}
 	}
 }
@@ -68,11 +68,11 @@ func pollOutcome(seen look) string {
 	return "ok"
 }
 
-// jittered is the interval, doubled for each failure up to eight times, plus or
-// minus a tenth so that many daemons do not ask at once.
-func jittered(interval time.Duration, failures int) time.Duration {
+// jittered is the interval, doubled for each failure up to eight times, plus up
+// to a share of it so that many daemons do not ask at once.
+func jittered(interval time.Duration, failures int, share float64) time.Duration {
 	interval <<= min(failures, 3)
-	return interval + time.Duration((rand.Float64()-0.5)*0.2*float64(interval))
+	return interval + time.Duration(rand.Float64()*share*float64(interval))
 }
 
 // lookAt polls. When the source cannot be read, what was known stays.
