@@ -15,7 +15,7 @@ const envDaemon = "E2E_DAEMON"
 
 // parallel tests mostly wait, so there are more of them at once than there are
 // processors.
-const parallel = "10"
+const parallel = "8"
 
 func TestMain(m *testing.M) {
 	if os.Getenv(envDaemon) != "" {
