@@ -173,7 +173,7 @@ type Owner struct {
 	MaxDeletePart float64 // see promotion.Environment; 0 is the default
 	Release       string  // written beside each entry of the inventory, for people
 	// Restoring says that this brings last good back: hooks are not run, and
-	// the guard on mass deletion leaves objects in place instead of refusing.
+	// the guard on mass deletion lets pass what came after last good.
 	Restoring bool
 }
 

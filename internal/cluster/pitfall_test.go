@@ -29,7 +29,7 @@ func TestPitfall01_EmptyRenderDeletesNothing(t *testing.T) {
 		texts = append(texts, configMap(fmt.Sprintf("c%d", i), "a", "b"))
 	}
 	f.release(f.set(texts...))
-	refused := func(what string, set manifest.Set, want promotion.Reason) {
+	refused := func(what string, set manifest.Set, want promotion.Reason, left int) {
 		t.Helper()
 		var refusal *plan.Refusal
 		p, err := f.c.Plan(t.Context(), f.owner, set)
@@ -42,25 +42,28 @@ func TestPitfall01_EmptyRenderDeletesNothing(t *testing.T) {
 		if _, err := f.c.Prune(t.Context(), f.owner, set); !errors.As(err, &refusal) || refusal.Reason != want {
 			t.Errorf("prune of %s: %v, want %s", what, err, want)
 		}
-		for i := range 8 {
+		for i := range left {
 			f.exists("ConfigMap", fmt.Sprintf("c%d", i), true)
 		}
 	}
-	refused("an empty render", f.set(), promotion.EmptyRender)
-	refused("a render of one object in eight", f.set(texts[0]), promotion.MassDeletion)
+	refused("an empty render", f.set(), promotion.EmptyRender, 8)
+	refused("a render of one object in eight", f.set(texts[0]), promotion.MassDeletion, 8)
 
-	// While restoring, the guard leaves the objects instead of the environment.
+	// A person's word.
+	lifted := *f
+	lifted.owner.MaxDeletePart = 1
+	if result := lifted.prune(f.set(texts[:2]...)); len(result.Deleted) != 6 {
+		t.Errorf("prune with the limit lifted: %+v, want 6 deleted", result)
+	}
+	// While restoring, what last good does not have came with what failed.
+	f.release(f.set(texts...))
 	restoring := *f
 	restoring.owner.Restoring = true
 	restoring.release(f.set(texts[0]))
-	if result := restoring.prune(f.set(texts[0])); len(result.Deleted) > 0 || len(result.Kept) != 7 {
-		t.Errorf("prune while restoring: %+v, want 7 kept", result)
+	if result := restoring.prune(f.set(texts[0])); len(result.Deleted) != 7 {
+		t.Errorf("prune while restoring: %+v, want 7 deleted", result)
 	}
-	// A person's word.
-	f.owner.MaxDeletePart = 1
-	if result := f.prune(f.set(texts[0])); len(result.Deleted) != 7 {
-		t.Errorf("prune with the limit lifted: %+v, want 7 deleted", result)
-	}
+	refused("an empty bundle", f.set(), promotion.EmptyRender, 1)
 }
 
 // An API that answers with an error is no answer: nothing is deleted on it.
