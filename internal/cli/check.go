@@ -6,12 +6,10 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"os"
 	"path/filepath"
 	"time"
 
 	"github.com/spf13/cobra"
-	"sigs.k8s.io/kustomize/kyaml/resid"
 
 	"chaperone.dev/chaperone/internal/manifest"
 	"chaperone.dev/chaperone/internal/policy"
@@ -33,10 +31,11 @@ func newCheck(c *command) *cobra.Command {
 	cmd := &cobra.Command{
 		Use: "check [ENV…]", Short: "Ask the policies whether environments may run",
 		Long: `Check renders environments (all of them by default) and judges each as the
-daemon would. With -f it judges any manifests as if they were all that is in an
-environment. It answers no (exit code 1) when a policy denies, or cannot be
-asked. An environment whose file or manifests are wrong is told with exit code 2,
-after the others.
+daemon would. With -f it judges any manifests as if they were in an environment,
+beside or in place of what is there: it shows what they bring, and not what the
+environment has anyway. It answers no (exit code 1) when a policy denies, or
+cannot be asked. An environment whose file or manifests are wrong is told with
+exit code 2, after the others.
 
 With one environment named, -o json and yaml print its report, else a list.
 ` + exitHelp,
@@ -137,9 +136,31 @@ func (f *checkFlags) bundle(ctx context.Context) (*rego.Bundle, error) {
 	return rego.LoadDir(ctx, dir, rego.DefaultLimits())
 }
 
+// judge asks the policies about an environment as it is, or with the files in it.
 func (f *checkFlags) judge(ctx context.Context, c *command, t *tree, renderer *render.Renderer, bundle *rego.Bundle,
 	env promotion.Environment) (policy.Report, error) {
-	set, digest, err := f.objects(ctx, c, t, renderer, env)
+	given, err := f.given(c, env)
+	if err != nil {
+		return policy.Report{}, err
+	}
+	result, err := t.render(ctx, renderer, env)
+	if err != nil {
+		return policy.Report{}, err
+	}
+	before, err := evaluate(ctx, bundle, t, env, result.Set)
+	if err != nil || len(f.files) == 0 {
+		return before, err
+	}
+	with, err := merged(result.Set, given)
+	if err != nil {
+		return policy.Report{}, err
+	}
+	after, err := evaluate(ctx, bundle, t, env, with)
+	return brought(before, after, given), err
+}
+
+func evaluate(ctx context.Context, bundle *rego.Bundle, t *tree, env promotion.Environment, set manifest.Set) (policy.Report, error) {
+	digest, err := set.Digest()
 	if err != nil {
 		return policy.Report{}, err
 	}
@@ -150,59 +171,6 @@ func (f *checkFlags) judge(ctx context.Context, c *command, t *tree, renderer *r
 		Author: policy.PersonOf(t.commit.Author), Committer: policy.PersonOf(t.commit.Committer),
 	}, nil, time.Now(), manifest.NewRedactor(salt))
 	return bundle.Evaluate(ctx, in)
-}
-
-func (f *checkFlags) objects(ctx context.Context, c *command, t *tree, renderer *render.Renderer,
-	env promotion.Environment) (manifest.Set, manifest.Digest, error) {
-	if len(f.files) == 0 {
-		result, err := t.render(ctx, renderer, env)
-		return result.Set, result.Digest, err
-	}
-	const longest = 32 << 20
-	var objects []*manifest.Object
-	for _, name := range f.files {
-		content, err := readFile(c, name, longest)
-		if err != nil {
-			return manifest.Set{}, "", err
-		}
-		decoded, err := manifest.Decode(name, content)
-		if err != nil {
-			return manifest.Set{}, "", err
-		}
-		objects = append(objects, decoded...)
-	}
-	if len(objects) == 0 {
-		return manifest.Set{}, "", errors.New("no object in the files given; nothing to judge is not a pass")
-	}
-	for _, o := range objects {
-		gvk := o.GroupVersionKind()
-		if o.GetNamespace() == "" && !resid.NewGvk(gvk.Group, gvk.Version, gvk.Kind).IsClusterScoped() {
-			o.SetNamespace(env.Target.Namespace)
-		}
-	}
-	set, err := manifest.NewSet(objects)
-	if err != nil {
-		return set, "", err
-	}
-	digest, err := set.Digest()
-	return set, digest, err
-}
-
-func readFile(c *command, name string, longest int64) ([]byte, error) {
-	var from io.Reader = c.In
-	if name != "-" {
-		file, err := os.Open(name)
-		if err != nil {
-			return nil, err
-		}
-		defer file.Close()
-		from = file
-	}
-	content, err := io.ReadAll(io.LimitReader(from, longest+1))
-	if err == nil && int64(len(content)) > longest {
-		err = fmt.Errorf("%s: more than %d bytes", name, longest)
-	}
-	return content, err
 }
 
 func (c *command) checkTable(w io.Writer, reports []policy.Report) {
