@@ -8,6 +8,7 @@ import (
 	"net"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"syscall"
 	"time"
 
@@ -33,12 +34,9 @@ type daemon struct {
 
 // startDaemon writes the configuration and starts.
 func (d *demo) startDaemon(ctx context.Context) error {
-	executable := d.Executable
-	if executable == "" {
-		var err error
-		if executable, err = os.Executable(); err != nil {
-			return fmt.Errorf("find chaperone's own program: %w", err)
-		}
+	executable, err := d.self()
+	if err != nil {
+		return fmt.Errorf("find chaperone's own program: %w", err)
 	}
 	address, err := freeAddress()
 	if err != nil {
@@ -60,6 +58,14 @@ func (d *demo) startDaemon(ctx context.Context) error {
 	d.later(func(context.Context) error { return d.daemon.stop() })
 	d.report.say("starting the daemon")
 	return d.daemon.start()
+}
+
+// self is chaperone's own program, from wherever it is called.
+func (d *demo) self() (string, error) {
+	if d.Executable == "" {
+		return os.Executable()
+	}
+	return filepath.Abs(d.Executable)
 }
 
 // configuration is the daemon's. One replica needs no lease, and one that was

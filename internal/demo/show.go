@@ -61,13 +61,13 @@ func (d *demo) typed(c command) string {
 	case "git":
 		return "git -C " + d.place.repository() + " " + strings.Join(c.args, " ")
 	case "chaperone":
-		return d.self() + " " + strings.Join(c.args, " ")
+		return d.calls() + " " + strings.Join(c.args, " ")
 	}
 	return c.String()
 }
 
-// self is how to call this program: by its name where the shell finds it.
-func (d *demo) self() string {
+// calls is how to call this program: by its name where the shell finds it.
+func (d *demo) calls() string {
 	name := filepath.Base(d.Executable)
 	if found, err := exec.LookPath(name); err == nil && found == d.Executable {
 		return name
@@ -97,7 +97,7 @@ with two healthcare systems, and the daemon, which follows the repository. You c
 func (d *demo) where() {
 	for _, line := range [][2]string{
 		{"cluster", "export KUBECONFIG=" + d.place.kubeconfig()},
-		{"environments", d.self() + " status"},
+		{"environments", d.calls() + " status"},
 		{"page", d.page()},
 		{"repository", d.place.repository()},
 		{"daemon's log", d.place.log()},
@@ -143,15 +143,15 @@ func (d *demo) ideas() []string {
 	return []string{
 		"# a change of your own: break something, commit, push, and watch",
 		"git clone " + d.place.repository() + " mine",
-		d.self() + " status",
+		d.calls() + " status",
 		"# what holds an environment, and who can change that",
-		d.self() + " why novamind/production",
+		d.calls() + " why novamind/production",
 		"# a promotion: move `revision:` in mine/environments/novamind/staging.yaml to what testing runs",
-		d.self() + " status novamind/testing -o json",
+		d.calls() + " status novamind/testing -o json",
 		"# what production would run, what the policies say of it, and what differs on the cluster",
-		d.self() + " render novamind/production --repo mine",
-		d.self() + " check novamind/production --repo mine",
-		d.self() + " diff novamind/production --repo mine",
+		d.calls() + " render novamind/production --repo mine",
+		d.calls() + " check novamind/production --repo mine",
+		d.calls() + " diff novamind/production --repo mine",
 		"# drift: it comes back",
 		"kubectl --namespace crohns-production delete networkpolicy core",
 	}
