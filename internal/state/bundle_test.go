@@ -132,13 +132,13 @@ func TestLargeBundleIsStoredInChunks(t *testing.T) {
 func TestHalfWrittenBundleIsNone(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t)
-	set, digest := setOf(t, noise(1, 900<<10), noise(2, 900<<10))
+	set, digest := setOf(t, noise(1, 1000<<10))
 	content, err := pack(set)
 	if err != nil {
 		t.Fatal(err)
 	}
 	count := (len(content) + maxChunk - 1) / maxChunk
-	if count < 3 {
+	if count < 2 {
 		t.Fatalf("%d chunks; want several", count)
 	}
 	for last := count - 1; last > 0; last-- {
@@ -158,7 +158,8 @@ func TestHalfWrittenBundleIsNone(t *testing.T) {
 
 func TestBundleThatIsNotWhatItSaysIsRefused(t *testing.T) {
 	t.Parallel()
-	set, digest := setOf(t, noise(3, 900<<10), noise(4, 900<<10))
+	small, smallDigest := setOf(t, noise(3, 10<<10))
+	large, largeDigest := setOf(t, noise(4, 1000<<10))
 	other, _ := setOf(t, "something else")
 	packed, err := pack(other)
 	if err != nil {
@@ -166,7 +167,7 @@ func TestBundleThatIsNotWhatItSaysIsRefused(t *testing.T) {
 	}
 	for name, break_ := range map[string]func(*corev1.Secret){
 		"another release":   func(s *corev1.Secret) { s.Data["bundle"], s.Annotations[bundleChunks] = packed, "1" },
-		"flipped bit":       func(s *corev1.Secret) { s.Data["bundle"][maxChunk/2] ^= 1 },
+		"flipped bit":       func(s *corev1.Secret) { s.Data["bundle"][5<<10] ^= 1 },
 		"cut off":           func(s *corev1.Secret) { s.Data["bundle"] = s.Data["bundle"][:100] },
 		"fewer chunks":      func(s *corev1.Secret) { s.Annotations[bundleChunks] = "1" },
 		"no count":          func(s *corev1.Secret) { delete(s.Annotations, bundleChunks) },
@@ -177,6 +178,10 @@ func TestBundleThatIsNotWhatItSaysIsRefused(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			f := newFixture(t)
+			set, digest := small, smallDigest
+			if name == "fewer chunks" {
+				set, digest = large, largeDigest
+			}
 			f.put(staging, digest, set)
 			f.edit(chunkName(staging, digest, 0), break_)
 			_, err := f.another().Bundle(t.Context(), staging, digest)
@@ -210,7 +215,7 @@ func TestOnlyNamedBundlesAreKept(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t)
 	testing_ := promotion.ID{Pipeline: "shop", Name: "testing"}
-	old, oldDigest := setOf(t, noise(5, 1200<<10))
+	old, oldDigest := setOf(t, noise(5, 1000<<10))
 	good, goodDigest := setOf(t, "good")
 	f.put(staging, oldDigest, old)
 	f.put(staging, goodDigest, good)
