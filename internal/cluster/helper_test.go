@@ -13,6 +13,7 @@ import (
 	"k8s.io/client-go/util/retry"
 
 	"chaperone.dev/chaperone/internal/inventory"
+	"chaperone.dev/chaperone/internal/fault"
 	"chaperone.dev/chaperone/internal/manifest"
 	"chaperone.dev/chaperone/internal/plan"
 	"chaperone.dev/chaperone/internal/promotion"
@@ -82,15 +83,21 @@ func (f *fixture) plan(set manifest.Set) plan.Plan {
 }
 
 // release plans and applies.
+// release plans and applies as the daemon does: again after an error that may
+// pass, such as a controller of the cluster that wrote a status in between.
 func (f *fixture) release(set manifest.Set) Result {
 	f.Helper()
 	ctx, cancel := context.WithTimeout(f.Context(), time.Minute)
 	defer cancel()
-	result, err := f.c.Apply(ctx, f.owner, f.plan(set), nil)
-	if err != nil {
-		f.Fatalf("apply: %v", err)
+	for tries := 1; ; tries++ {
+		result, err := f.c.Apply(ctx, f.owner, f.plan(set), nil)
+		if err == nil {
+			return result
+		}
+		if fault.IsTerminal(err) || tries == 5 {
+			f.Fatalf("apply: %v", err)
+		}
 	}
-	return result
 }
 
 func (f *fixture) prune(set manifest.Set) PruneResult {
