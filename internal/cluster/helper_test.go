@@ -12,8 +12,8 @@ import (
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/client-go/util/retry"
 
-	"chaperone.dev/chaperone/internal/inventory"
 	"chaperone.dev/chaperone/internal/fault"
+	"chaperone.dev/chaperone/internal/inventory"
 	"chaperone.dev/chaperone/internal/manifest"
 	"chaperone.dev/chaperone/internal/plan"
 	"chaperone.dev/chaperone/internal/promotion"
