@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 
 	"chaperone.dev/chaperone/internal/fault"
@@ -115,13 +116,21 @@ func TestHookThatIsRejectedIsNotDeletedFirst(t *testing.T) {
 func TestHookIsAwaitedAfterARestart(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t)
-	slow := strings.Replace(hook("migrate", "pre-deploy", "registry.local/migrate:slow-3000ms"), "backoffLimit: 0", "backoffLimit: 0", 1)
-	set := f.set(slow, deployment("api", "registry.local/api:1", "replicas: 0"))
+	set := f.set(hook("migrate", "pre-deploy", "registry.local/migrate:slow-3000ms"), deployment("api", "registry.local/api:1", "replicas: 0"))
 	// The daemon is stopped while the migration runs…
-	ctx, stop := context.WithTimeout(t.Context(), 1500*time.Millisecond)
+	ctx, stop := context.WithTimeout(t.Context(), time.Minute)
 	defer stop()
+	jobs := f.local.Client().BatchV1().Jobs(f.owner.Namespace)
+	go func() {
+		for ctx.Err() == nil {
+			if _, err := jobs.Get(ctx, "migrate", metav1.GetOptions{}); err == nil {
+				stop()
+			}
+			time.Sleep(20 * time.Millisecond)
+		}
+	}()
 	if _, err := f.c.Apply(ctx, f.owner, f.plan(set), nil); err == nil {
-		t.Skip("the migration was over before the daemon could be stopped")
+		t.Fatal("the apply ended well though the daemon was stopped in the middle of the migration")
 	}
 	f.exists("Deployment", "api", false)
 	uid := f.live("Job", "migrate").GetUID()

@@ -11,7 +11,7 @@ func TestSampleRendersAsByKustomize(t *testing.T) {
 	t.Parallel()
 	overlays, _ := filepath.Glob("../../overlays/*/*/kustomization.yaml")
 	if len(overlays) == 0 {
-		t.Skip("no overlays yet")
+		t.Fatal("no overlays; the sample of this repository is gone")
 	}
 	snap := diskSnapshot(t, "../..")
 	r := New(patient)
