@@ -45,12 +45,28 @@ const (
 	WaitingForUpstream Reason = "WaitingForUpstream"
 	// WaitingForPromotion: no pin yet; the first promotion is not merged.
 	WaitingForPromotion Reason = "WaitingForPromotion"
+	// PromotionRejected: the promotion branch cannot be pushed, or has other people's commits.
+	PromotionRejected Reason = "PromotionRejected"
 	// UnverifiedRevision: the pin points at something that upstream never verified.
 	UnverifiedRevision Reason = "UnverifiedRevision"
 	// Soaking: upstream verified it, and not for long enough.
 	Soaking Reason = "Soaking"
+	// WaitingForSchedule: it starts when the schedule fires next.
+	WaitingForSchedule Reason = "WaitingForSchedule"
+	// OutsideWindow: none of the environment's windows is open.
+	OutsideWindow Reason = "OutsideWindow"
+	// Frozen: a freeze is on; nothing is applied, promoted or reverted.
+	Frozen Reason = "Frozen"
+	// ApprovalRequired: a person must approve, and not the one who made the change.
+	ApprovalRequired Reason = "ApprovalRequired"
+	// IrreversibleUnapproved: it cannot be taken back, and nobody agreed to that.
+	IrreversibleUnapproved Reason = "IrreversibleUnapproved"
+	// Overridden: a reviewed `Chaperone-Override` opened gates that were closed.
+	Overridden Reason = "Overridden"
 	// Quarantined: this digest failed here before.
 	Quarantined Reason = "Quarantined"
+	// Retrying: a person lifted a quarantine or a hold.
+	Retrying Reason = "Retrying"
 	// Paused: a person asked that nothing happens.
 	Paused Reason = "Paused"
 )
@@ -83,6 +99,8 @@ const (
 	Drifted Reason = "Drifted"
 	// Correcting: drift is being put back.
 	Correcting Reason = "Correcting"
+	// Moving: the environment is letting go of its old place, or taking over from its old name.
+	Moving Reason = "Moving"
 )
 
 // Reasons that come from taking a release back.
@@ -95,6 +113,8 @@ const (
 	NoLastGood Reason = "NoLastGood"
 	// SeveralSuspects: more than one commit may be guilty.
 	SeveralSuspects Reason = "SeveralSuspects"
+	// Bisecting: the commits between are deployed in turn, to find the guilty one.
+	Bisecting Reason = "Bisecting"
 	// NoSuspect: no commit since last good changed this environment.
 	NoSuspect Reason = "NoSuspect"
 	// Reverting: the revert is being written and pushed.
@@ -109,6 +129,10 @@ const (
 	RevertOfRevert Reason = "RevertOfRevert"
 	// RevertDisabled: the environment says `onFailure: hold`.
 	RevertDisabled Reason = "RevertDisabled"
+	// TooManyReverts: the environment had its share of reverts for a day.
+	TooManyReverts Reason = "TooManyReverts"
+	// IrreversibleFailed: it failed, and what it did cannot be taken back.
+	IrreversibleFailed Reason = "IrreversibleFailed"
 )
 
 // Reasons of rest.
@@ -143,7 +167,7 @@ var reasons = map[Reason]reasonText{
 		"A developer: correct the name, or add the environment's file, on the branch."},
 	TargetMoved: {
 		"The file names another namespace or cluster than the environment runs in; it keeps what it runs, where it runs.",
-		"A developer: put `target` back, and make a new environment for the new place; or an operator: delete the Environment object while the daemon is stopped, which lets go of what runs in the old place."},
+		"A developer: put `target` back, and make a new environment for the new place; or write `target.previous: leave`, which lets go of what runs in the old place."},
 	SourceUnavailable: {
 		"Git cannot be reached or refuses the daemon's credentials, so everything stays as it is.",
 		"An operator: check the network, the address and the credentials of the source; it is tried again by itself."},
@@ -177,18 +201,42 @@ var reasons = map[Reason]reasonText{
 	WaitingForPromotion: {
 		"The environment is promoted by pull request, and its first promotion is not merged yet.",
 		"A reviewer: merge a commit that sets `spec.revision` to a revision that upstream verified."},
+	PromotionRejected: {
+		"The source does not take the promotion branch, or the branch has commits that are not the daemon's, which it never overwrites.",
+		"An operator: allow the daemon to push `chaperone/promote/`; or a developer: merge or delete the branch named."},
 	UnverifiedRevision: {
 		"The pin points at a revision that upstream never verified.",
 		"A developer: pin a revision that upstream verified; `chaperone why` shows what differs."},
 	Soaking: {
 		"Upstream verified the release, and has not run it for as long as `promotion.soak` asks.",
 		"Nobody needs to: it goes on by itself when the time named is over."},
+	WaitingForSchedule: {
+		"The environment changes on its schedule, and that has not fired since this release became ready.",
+		"Nobody needs to: it starts at the time named; or a developer: merge a commit with the trailer `Chaperone-Urgent: true`, which starts at once."},
+	OutsideWindow: {
+		"Changes may start only while one of the environment's windows is open, and none is.",
+		"Nobody needs to: it starts when the next window opens, at the time named."},
+	Frozen: {
+		"A freeze is on, so nothing is applied, promoted or reverted here; restores still are.",
+		"Nobody needs to: it goes on by itself when the freeze ends; or a reviewer: merge a commit that shortens it."},
+	ApprovalRequired: {
+		"A person who may approve, and who did not make the change, has not approved this release yet.",
+		"A reviewer: one of those in `promotion.approval.from` merges the commit that moves the pin to this revision."},
+	IrreversibleUnapproved: {
+		"The release does what cannot be taken back, and nobody approved that for this environment.",
+		"A reviewer: approve it by moving the pin to this revision; or a developer: make the change one that can be taken back."},
+	Overridden: {
+		"A reviewed `Chaperone-Override` opened gates that were closed; policy, quarantine, freeze and pause stay as they are.",
+		"Nobody needs to: it goes on by itself; the override is recorded with who gave it and why."},
 	Quarantined: {
 		"This release failed verification here before, and is not tried again by itself.",
-		"A developer: merge a fix; any commit that changes what this environment renders is tried."},
+		"A developer: merge a fix; any commit that changes what this environment renders is tried; or an operator: `chaperone retry` lifts it once."},
+	Retrying: {
+		"A person asked to try again what was quarantined or held.",
+		"Nobody needs to: it goes on by itself; who asked is recorded."},
 	Paused: {
 		"A person asked that nothing happens here.",
-		"An operator: whoever paused it ends the pause."},
+		"An operator: `chaperone resume` ends the pause; one with an end ends by itself at the time named."},
 	Applying: {
 		"The release is being applied.",
 		"Nobody needs to: it goes on by itself."},
@@ -228,6 +276,9 @@ var reasons = map[Reason]reasonText{
 	Correcting: {
 		"Fields that were changed on the cluster are being put back.",
 		"Nobody needs to: it goes on by itself."},
+	Moving: {
+		"The environment is letting go of what it ran in its old place, or taking over what it ran under its old name.",
+		"Nobody needs to: it goes on by itself; an object that cannot be taken over is named."},
 	Restoring: {
 		"The release failed, and what verified last is being applied again.",
 		"Nobody needs to: it goes on by itself, also without Git."},
@@ -240,6 +291,9 @@ var reasons = map[Reason]reasonText{
 	SeveralSuspects: {
 		"The release failed, and more than one commit since last good changed this environment.",
 		"A developer: fix or revert the guilty one of the commits named; `chaperone revert COMMIT` writes the revert."},
+	Bisecting: {
+		"The release failed, and the commits between are deployed and verified in turn to find the guilty one.",
+		"Nobody needs to: it ends by itself with the guilty commit; a fix that is merged meanwhile is tried first."},
 	NoSuspect: {
 		"The release failed, and no commit since last good changed this environment.",
 		"An operator: look outside Git, at the cluster or at what the checks depend on."},
@@ -261,6 +315,12 @@ var reasons = map[Reason]reasonText{
 	RevertDisabled: {
 		"The environment says `onFailure: hold`, so Git is left as it is.",
 		"A developer: merge a fix or a revert; the environment runs what it verified last."},
+	TooManyReverts: {
+		"The daemon reverted as many commits for this environment within a day as `maxRevertsPerDay` allows, so it reverts no more.",
+		"A developer: find out why changes keep failing, and merge a fix; a day after the first of these reverts the daemon may revert again."},
+	IrreversibleFailed: {
+		"The release failed, and what it did cannot be taken back, so nothing is reverted by itself.",
+		"A developer: merge a fix that goes forward; or an operator: restore the data by hand, and revert."},
 	UpToDate: {
 		"What runs is what is wanted, and it verified.",
 		"Nobody needs to: nothing is held."},
