@@ -67,9 +67,9 @@ func (s *Store) putChunk(ctx context.Context, id promotion.ID, digest reconcile.
 	}
 	secret.Labels[bundleLabel] = labelOf(digest)
 	secrets := s.core.CoreV1().Secrets(s.namespace)
-	_, err := secrets.Create(ctx, secret, metav1.CreateOptions{FieldManager: "chaperone"})
+	_, err := secrets.Create(ctx, secret, metav1.CreateOptions{FieldManager: fieldManager})
 	if apierrors.IsAlreadyExists(err) {
-		_, err = secrets.Update(ctx, secret, metav1.UpdateOptions{FieldManager: "chaperone"})
+		_, err = secrets.Update(ctx, secret, metav1.UpdateOptions{FieldManager: fieldManager})
 	}
 	return redacted("write", secret.Name, err)
 }

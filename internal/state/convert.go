@@ -1,7 +1,9 @@
 package state
 
 import (
+	"cmp"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"strings"
 	"time"
@@ -9,6 +11,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 
+	"chaperone.dev/chaperone/internal/fault"
 	"chaperone.dev/chaperone/internal/promotion"
 	"chaperone.dev/chaperone/internal/reconcile"
 	"chaperone.dev/chaperone/internal/source"
@@ -128,21 +131,26 @@ func releaseOf(r *v1alpha1.Revision) reconcile.Release {
 	}
 }
 
+// idFrom is the environment whose object has this name. Where none can be, the
+// name stands for itself and ok is false.
+func idFrom(object string) (id promotion.ID, ok bool) {
+	pipeline, name, _ := strings.Cut(object, ".")
+	if pipeline == "" || name == "" || strings.Contains(name, ".") {
+		return promotion.ID{Name: object}, false
+	}
+	return promotion.ID{Pipeline: pipeline, Name: name}, true
+}
+
 // recordOf reads back what specOf and statusOf wrote.
-func recordOf(e v1alpha1.Environment) (Record, error) {
-	r := Record{
-		ID: promotion.ID{Pipeline: e.Spec.Pipeline, Name: e.Spec.Name}, Message: e.Status.Message,
-		Evidence: e.Status.Evidence, Version: e.ResourceVersion,
-	}
-	if len(e.Spec.Definition.Raw) > 0 {
-		if err := json.Unmarshal(e.Spec.Definition.Raw, &r.Environment); err != nil {
-			return r, fmt.Errorf("Environment/%s: read spec.definition: %w", e.Name, err)
-		}
-	}
-	if len(e.Status.Journal.Raw) > 0 {
-		if err := json.Unmarshal(e.Status.Journal.Raw, &r.Journal); err != nil {
-			return r, fmt.Errorf("Environment/%s: read status.journal: %w", e.Name, err)
-		}
+func recordOf(e v1alpha1.Environment) Record {
+	id, named := idFrom(e.Name)
+	bare := Record{ID: id, Version: e.ResourceVersion, Requests: requestsOf(e.Name, e.Annotations)}
+	r := bare
+	r.Message, r.Evidence = e.Status.Message, e.Status.Evidence
+	if err := cmp.Or(checkName(e, id, named), decode("spec.definition", e.Spec.Definition.Raw, &r.Environment),
+		decode("status.journal", e.Status.Journal.Raw, &r.Journal)); err != nil {
+		bare.Unreadable = unreadable(e.Name, err)
+		return bare
 	}
 	r.Status = reconcile.Status{
 		Environment: r.ID, Phase: reconcile.Phase(e.Status.Phase), Reason: promotion.Reason(e.Status.Reason),
@@ -151,7 +159,36 @@ func recordOf(e v1alpha1.Environment) (Record, error) {
 	if e.Status.Since != nil {
 		r.Since = e.Status.Since.Time
 	}
-	return r, nil
+	return r
+}
+
+// checkName: the object's name is the key that everything is written under. A
+// copy under another name must not pass for the environment it was copied from.
+func checkName(e v1alpha1.Environment, id promotion.ID, named bool) error {
+	spec := promotion.ID{Pipeline: e.Spec.Pipeline, Name: e.Spec.Name}
+	switch {
+	case !named:
+		return errors.New("metadata.name: no environment is called so; want <pipeline>.<name>")
+	case spec != id:
+		return fmt.Errorf("spec.pipeline and spec.name: %.80q and %.80q; want %q and %q as in the object's name",
+			spec.Pipeline, spec.Name, id.Pipeline, id.Name)
+	}
+	return nil
+}
+
+func decode(field string, raw []byte, into any) error {
+	if len(raw) == 0 {
+		return nil
+	}
+	if err := json.Unmarshal(raw, into); err != nil {
+		return fmt.Errorf("%s: %w; want it as the daemon wrote it", field, err)
+	}
+	return nil
+}
+
+func unreadable(name string, err error) error {
+	return fault.Terminal("read", "Environment/"+name,
+		fmt.Errorf("%w; mend it, or delete the object to begin anew (its history is forgotten, what runs stays)", err))
 }
 
 // releaseObject is the custom resource of a release.

@@ -112,10 +112,7 @@ func TestRecordSurvivesConversion(t *testing.T) {
 		if err := json.Unmarshal(encoded, &read); err != nil {
 			t.Fatal(err)
 		}
-		got, err := recordOf(read)
-		if err != nil {
-			t.Fatal(err)
-		}
+		got := recordOf(read)
 		got.Since = got.Since.UTC()
 		if !reflect.DeepEqual(got, want) {
 			t.Fatalf("came back as\n%+v\nwas\n%+v", got, want)

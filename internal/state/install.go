@@ -41,7 +41,7 @@ func InstallCRDs(ctx context.Context, config *rest.Config) error {
 			return fmt.Errorf("install CRDs: %w", err)
 		}
 		for _, o := range objects {
-			_, err := definitions.Apply(ctx, o.GetName(), o, metav1.ApplyOptions{FieldManager: "chaperone", Force: true})
+			_, err := definitions.Apply(ctx, o.GetName(), o, metav1.ApplyOptions{FieldManager: fieldManager, Force: true})
 			if err != nil {
 				return classify("install", "CustomResourceDefinition/"+o.GetName(), err)
 			}

@@ -33,6 +33,13 @@ type Record struct {
 	Journal     reconcile.Journal
 	Evidence    string // what the last verification measured
 	Version     string // of the stored object; "" when it is not stored yet
+	// Requests are people's, as they were when the record was read. Save does not
+	// write them.
+	Requests Requests
+	// Unreadable says why a stored object cannot be understood, and what would be
+	// right. Then only ID, Version and Requests are set, and Save refuses: it
+	// would overwrite what a person may still mend.
+	Unreadable error
 }
 
 // ReleasePhase is how far a release came.

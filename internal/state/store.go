@@ -15,8 +15,10 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/labels"
+	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/dynamic"
 	"k8s.io/client-go/kubernetes"
+	"k8s.io/client-go/metadata"
 	"k8s.io/client-go/rest"
 
 	"chaperone.dev/chaperone/internal/fault"
@@ -24,19 +26,25 @@ import (
 	"chaperone.dev/chaperone/internal/state/v1alpha1"
 )
 
-// maxReleases is how many releases are kept for each environment.
-const maxReleases = 20
+const (
+	maxReleases  = 20 // kept for each environment
+	fieldManager = "chaperone"
+)
 
 // Store is the daemon's namespace. It is safe for concurrent use; writes of one
 // record are the caller's to put in order.
 type Store struct {
 	objects   dynamic.Interface
 	core      kubernetes.Interface
+	meta      metadata.Interface
 	namespace string
 	now       func() time.Time
 
 	mu    sync.Mutex
 	known map[promotion.ID]v1alpha1.Environment // as last read or written
+
+	watching  sync.Mutex                // held during WatchRequests
+	requested map[promotion.ID]Requests // as last told by WatchRequests
 }
 
 // New uses the custom resources in a namespace. It makes no request.
@@ -51,7 +59,11 @@ func New(config *rest.Config, namespace string, now func() time.Time) (*Store, e
 	if err != nil {
 		return nil, fmt.Errorf("open state: %w", err)
 	}
-	return &Store{objects: objects, core: core, namespace: namespace, now: now,
+	meta, err := metadata.NewForConfig(config)
+	if err != nil {
+		return nil, fmt.Errorf("open state: %w", err)
+	}
+	return &Store{objects: objects, core: core, meta: meta, namespace: namespace, now: now,
 		known: map[promotion.ID]v1alpha1.Environment{}}, nil
 }
 
@@ -78,7 +90,8 @@ func classify(op, object string, err error) error {
 	return fault.Retryable(op, object, err)
 }
 
-// Load reads every record.
+// Load reads every record. One that cannot be understood is Unreadable, and
+// keeps no other from being read.
 func (s *Store) Load(ctx context.Context) ([]Record, error) {
 	list, err := s.environments().List(ctx, metav1.ListOptions{})
 	if err != nil {
@@ -86,35 +99,33 @@ func (s *Store) Load(ctx context.Context) ([]Record, error) {
 	}
 	var records []Record
 	for i := range list.Items {
-		record, err := s.read(&list.Items[i])
-		if err != nil {
-			return nil, err
-		}
-		records = append(records, record)
+		records = append(records, s.read(&list.Items[i]))
 	}
 	slices.SortFunc(records, func(a, b Record) int { return a.ID.Compare(b.ID) })
 	return records, nil
 }
 
-// Get reads one record.
+// Get reads one record. It may be Unreadable, as with Load.
 func (s *Store) Get(ctx context.Context, id promotion.ID) (Record, error) {
 	object, err := s.environments().Get(ctx, ObjectName(id), metav1.GetOptions{})
 	if err != nil {
 		return Record{ID: id}, classify("read", "Environment/"+ObjectName(id), err)
 	}
-	return s.read(object)
+	return s.read(object), nil
 }
 
-func (s *Store) read(object *unstructured.Unstructured) (Record, error) {
+func (s *Store) read(object *unstructured.Unstructured) Record {
 	var e v1alpha1.Environment
 	if err := fromObject(object, &e); err != nil {
-		return Record{}, err
+		id, _ := idFrom(object.GetName())
+		return Record{
+			ID: id, Version: object.GetResourceVersion(), Requests: requestsOf(object.GetName(), object.GetAnnotations()),
+			Unreadable: unreadable(object.GetName(), err),
+		}
 	}
-	record, err := recordOf(e)
-	if err == nil {
-		s.remember(record.ID, e)
-	}
-	return record, err
+	record := recordOf(e)
+	s.remember(record.ID, e)
+	return record
 }
 
 func (s *Store) remember(id promotion.ID, e v1alpha1.Environment) {
@@ -124,8 +135,12 @@ func (s *Store) remember(id promotion.ID, e v1alpha1.Environment) {
 }
 
 // Save writes a record on top of the version it was read at, or creates it.
-// The status is written last and in one request: it holds the journal.
+// The status is written last and in one request: it holds the journal. Labels
+// and annotations are other people's and not written at all.
 func (s *Store) Save(ctx context.Context, r Record) (Record, error) {
+	if r.Unreadable != nil {
+		return r, fault.Terminal("write", "Environment/"+ObjectName(r.ID), fmt.Errorf("would overwrite what could not be read: %w", r.Unreadable))
+	}
 	s.mu.Lock()
 	e := s.known[r.ID]
 	s.mu.Unlock()
@@ -139,57 +154,74 @@ func (s *Store) Save(ctx context.Context, r Record) (Record, error) {
 	if e.Status, err = statusOf(r, e.Status, e.Generation, s.now()); err != nil {
 		return r, err
 	}
-	e, err = s.write(ctx, e, "status")
-	if err != nil {
+	if e, err = s.saveStatus(ctx, e); err != nil {
 		return r, err
 	}
 	s.remember(r.ID, e)
-	r.Version = e.ResourceVersion
+	r.Version, r.Requests = e.ResourceVersion, requestsOf(e.Name, e.Annotations)
 	return r, nil
 }
 
 func (s *Store) saveSpec(ctx context.Context, r Record, e v1alpha1.Environment, spec v1alpha1.EnvironmentSpec) (v1alpha1.Environment, error) {
 	if r.Version == "" {
-		e = v1alpha1.Environment{
-			TypeMeta:   metav1.TypeMeta{APIVersion: v1alpha1.GroupVersion.String(), Kind: "Environment"},
-			ObjectMeta: metav1.ObjectMeta{Name: ObjectName(r.ID), Namespace: s.namespace, Labels: labelsOf(r.ID)},
-			Spec:       spec,
-		}
-		object, err := toObject(e)
-		if err != nil {
-			return e, err
-		}
-		created, err := s.environments().Create(ctx, object, metav1.CreateOptions{FieldManager: "chaperone"})
-		if err != nil {
-			return e, classify("create", "Environment/"+ObjectName(r.ID), err)
-		}
-		return e, fromObject(created, &e)
+		return s.create(ctx, r.ID, spec)
 	}
-	e.ResourceVersion = r.Version
-	if e.Name == "" || sameJSON(e.Spec, spec) {
-		e.Name, e.Namespace = ObjectName(r.ID), s.namespace
+	if e.ResourceVersion == r.Version && sameJSON(e.Spec, spec) {
 		return e, nil
 	}
-	e.Spec = spec
-	return s.write(ctx, e)
+	// The version that is set makes the server refuse the patch when the object
+	// has another by then.
+	patch, err := json.Marshal([]map[string]any{
+		{"op": "add", "path": "/metadata/resourceVersion", "value": r.Version},
+		{"op": "add", "path": "/spec", "value": spec},
+	})
+	if err != nil {
+		return e, fmt.Errorf("encode environment %s: %w", r.ID, err)
+	}
+	name := ObjectName(r.ID)
+	saved, err := s.environments().Patch(ctx, name, types.JSONPatchType, patch, metav1.PatchOptions{FieldManager: fieldManager})
+	return written(name, saved, err)
 }
 
-func (s *Store) write(ctx context.Context, e v1alpha1.Environment, subresources ...string) (v1alpha1.Environment, error) {
+func (s *Store) create(ctx context.Context, id promotion.ID, spec v1alpha1.EnvironmentSpec) (v1alpha1.Environment, error) {
+	e := v1alpha1.Environment{
+		TypeMeta:   metav1.TypeMeta{APIVersion: v1alpha1.GroupVersion.String(), Kind: "Environment"},
+		ObjectMeta: metav1.ObjectMeta{Name: ObjectName(id), Namespace: s.namespace, Labels: labelsOf(id)},
+		Spec:       spec,
+	}
+	object, err := toObject(e)
+	if err != nil {
+		return e, err
+	}
+	created, err := s.environments().Create(ctx, object, metav1.CreateOptions{FieldManager: fieldManager})
+	if err != nil {
+		return e, classify("create", "Environment/"+ObjectName(id), err)
+	}
+	return written(e.Name, created, nil)
+}
+
+// saveStatus writes the status alone: the server takes nothing else through
+// this subresource.
+func (s *Store) saveStatus(ctx context.Context, e v1alpha1.Environment) (v1alpha1.Environment, error) {
 	e.TypeMeta = metav1.TypeMeta{APIVersion: v1alpha1.GroupVersion.String(), Kind: "Environment"}
 	object, err := toObject(e)
 	if err != nil {
 		return e, err
 	}
-	saved, err := s.environments().Update(ctx, object, metav1.UpdateOptions{FieldManager: "chaperone"}, subresources...)
+	saved, err := s.environments().UpdateStatus(ctx, object, metav1.UpdateOptions{FieldManager: fieldManager})
+	return written(e.Name, saved, err)
+}
+
+func written(name string, saved *unstructured.Unstructured, err error) (v1alpha1.Environment, error) {
+	var e v1alpha1.Environment
 	if apierrors.IsNotFound(err) {
 		// Deleted by somebody in between: the same as written by somebody.
-		return e, fault.Retryable("write", "Environment/"+e.Name, fmt.Errorf("%w: %w", ErrConflict, err))
+		return e, fault.Retryable("write", "Environment/"+name, fmt.Errorf("%w: %w", ErrConflict, err))
 	}
 	if err != nil {
-		return e, classify("write", "Environment/"+e.Name, err)
+		return e, classify("write", "Environment/"+name, err)
 	}
-	var read v1alpha1.Environment
-	return read, errors.Join(fromObject(saved, &read))
+	return e, fromObject(saved, &e)
 }
 
 // PutRelease writes how far a release came, and lets go of the oldest.
@@ -209,7 +241,7 @@ func (s *Store) PutRelease(ctx context.Context, r Release) error {
 			object.SetOwnerReferences([]metav1.OwnerReference{{
 				APIVersion: v1alpha1.GroupVersion.String(), Kind: "Environment", Name: owner.Name, UID: owner.UID}})
 		}
-		if current, err = s.releases().Create(ctx, object, metav1.CreateOptions{FieldManager: "chaperone"}); err == nil {
+		if current, err = s.releases().Create(ctx, object, metav1.CreateOptions{FieldManager: fieldManager}); err == nil {
 			err = s.trim(ctx, r.Environment)
 		}
 	}
@@ -217,7 +249,7 @@ func (s *Store) PutRelease(ctx context.Context, r Release) error {
 		return classify("write", "Release/"+wanted.Name, err)
 	}
 	object.SetResourceVersion(current.GetResourceVersion())
-	_, err = s.releases().UpdateStatus(ctx, object, metav1.UpdateOptions{FieldManager: "chaperone"})
+	_, err = s.releases().UpdateStatus(ctx, object, metav1.UpdateOptions{FieldManager: fieldManager})
 	return classify("write", "Release/"+wanted.Name, err)
 }
 
