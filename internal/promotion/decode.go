@@ -2,6 +2,7 @@ package promotion
 
 import (
 	"path"
+	"slices"
 	"time"
 
 	"chaperone.dev/chaperone/internal/source"
@@ -17,22 +18,26 @@ const (
 // Defaults of an environment file, and bounds that keep a slip of the pen from
 // making a wait endless.
 const (
-	DefaultVerifyTimeout = 10 * time.Minute
-	DefaultSettle        = time.Minute
-	DefaultMaxDeletePart = 0.5
+	DefaultVerifyTimeout    = 10 * time.Minute
+	DefaultSettle           = time.Minute
+	DefaultMaxDeletePart    = 0.5
+	DefaultMaxRevertsPerDay = 3
 
-	maxSoak     = 365 * 24 * time.Hour
-	maxVerify   = 24 * time.Hour
-	maxAfter    = 50
-	maxAllow    = 200
-	maxAccess   = 100
-	maxTimeSpan = 100 * 365 * 24 * time.Hour
+	maxSoak          = 365 * 24 * time.Hour
+	maxVerify        = 24 * time.Hour
+	maxAfter         = 50
+	maxFormerly      = 20
+	maxAllow         = 200
+	maxAccess        = 100
+	maxRevertsPerDay = 100
+	maxTimeSpan      = 100 * 365 * 24 * time.Hour
 )
 
-// draft is an environment whose `after` has not been looked up yet.
+// draft is an environment whose `after` and `formerly` have not been looked up yet.
 type draft struct {
 	Environment
-	after []strictyaml.Value // places of After
+	after    []strictyaml.Value // places of After
+	formerly []strictyaml.Value // places of Formerly
 }
 
 // decode reads one file whole; the error has all that is wrong with it.
@@ -61,18 +66,19 @@ func decodeName(metadata *strictyaml.Object, id ID, file string) {
 }
 
 func (d *draft) decodeSpec(spec *strictyaml.Object) {
-	refuseUnenforced(spec)
 	d.Path = spec.String("path", path.Join("overlays", d.ID.Pipeline, d.ID.Name), checkPath)
 	d.decodeAfter(spec)
 	d.Revision = decodeRevision(spec)
 	d.Data = strictyaml.Enum(spec, "data", DataNone, DataNone, DataSynthetic, DataAnonymized, DataPHI)
 	d.Target = decodeTarget(spec.Object("target"))
-	d.Promotion = decodePromotion(spec.Object("promotion"), len(d.after) > 0)
+	d.Promotion = decodePromotion(spec.Object("promotion"), len(d.after) > 0, d.Revision != "")
 	d.Access = spec.Strings("access", checkGroup)
 	limit(spec.Value("access"), maxAccess)
 	d.Governance = decodeGovernance(spec.Object("governance"))
 	d.Prune = spec.Bool("prune", true)
 	d.MaxDeletePart = decodeMaxDeletePart(spec)
+	d.MaxRevertsPerDay = spec.Int("maxRevertsPerDay", DefaultMaxRevertsPerDay, 0, maxRevertsPerDay)
+	d.decodeFormerly(spec)
 	d.Drift = strictyaml.Enum(spec, "drift", DriftCorrect, DriftCorrect, DriftReport)
 	d.Verify = decodeVerify(spec.Object("verify"))
 	d.OnFailure = strictyaml.Enum(spec, "onFailure", FailureRevert, FailureRevert, FailureHold)
@@ -86,6 +92,31 @@ func (d *draft) decodeAfter(spec *strictyaml.Object) {
 	}
 	if spec.Value("after").IsList() {
 		d.after = spec.Value("after").List()
+	}
+}
+
+// decodeFormerly keeps only what is valid, with its place.
+func (d *draft) decodeFormerly(spec *strictyaml.Object) {
+	limit(spec.Value("formerly"), maxFormerly)
+	for _, v := range spec.Value("formerly").List() {
+		text, written := v.Scalar()
+		if !written {
+			continue
+		}
+		id, err := ParseID(text)
+		if err == nil {
+			err = checkID(id)
+		}
+		switch {
+		case err != nil:
+			v.Problem("%v", err)
+		case id == d.ID:
+			v.Problem("%s is this environment's own name; want the one that it had before", id)
+		case slices.Contains(d.Formerly, id):
+			v.Problem("%q is listed twice; keep one", text)
+		default:
+			d.Formerly, d.formerly = append(d.Formerly, id), append(d.formerly, v)
+		}
 	}
 }
 
@@ -104,12 +135,17 @@ func decodeRevision(spec *strictyaml.Object) source.Revision {
 	return revision
 }
 
+// previousLeave is the only word for what becomes of the old place when a target
+// moves: nothing there is deleted because a line of a file changed.
+const previousLeave = "leave"
+
 func decodeTarget(target *strictyaml.Object) Target {
 	target.Require("namespace", "want the name of the namespace to apply to")
 	t := Target{
 		Kubeconfig:     target.String("kubeconfig", "", checkSecret),
 		Namespace:      target.String("namespace", "", checkLabel),
 		ServiceAccount: target.String("serviceAccount", "", checkSubdomain),
+		Leave:          strictyaml.Enum(target, "previous", "", previousLeave) == previousLeave,
 	}
 	v := target.Value("allow")
 	limit(v, maxAllow)
@@ -129,19 +165,6 @@ func decodeTarget(target *strictyaml.Object) Target {
 		}
 	}
 	return t
-}
-
-func decodePromotion(promotion *strictyaml.Object, hasUpstream bool) Promotion {
-	refuseUnenforced(promotion)
-	p := Promotion{
-		Mode: decodeMode(promotion),
-		Soak: promotion.Duration("soak", 0, 0, maxSoak),
-	}
-	if p.Soak > 0 && !hasUpstream {
-		promotion.Value("soak").Problem("nothing to wait for: soak counts from when the environments in `after` verified; " +
-			"name them, or remove soak")
-	}
-	return p
 }
 
 func decodeGovernance(governance *strictyaml.Object) Governance {

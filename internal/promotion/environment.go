@@ -105,6 +105,12 @@ type Environment struct {
 	Verify        Verify
 	OnFailure     OnFailure // default revert
 	MaxDeletePart float64   // largest share of the inventory one release may prune, as 0.25 or 25%; default 0.5
+	// MaxRevertsPerDay is how many commits may be reverted for this environment
+	// within a day, before it holds (TooManyReverts); 0 to 100, default 3.
+	MaxRevertsPerDay int
+	// Formerly are the names that this environment had: it takes over what they
+	// own. None of them may have a file any more.
+	Formerly []ID
 }
 
 // Pinned reports whether the environment runs a revision of its own, or waits
@@ -119,6 +125,7 @@ type Target struct {
 	Namespace      string      // default namespace, and the only one it may touch unless Allow says more
 	ServiceAccount string      // in Namespace; impersonated
 	Allow          []Allowance // extra namespaces and cluster-scoped objects
+	Leave          bool        // target.previous: leave; when the target moves, what runs in the old place is let go of
 }
 
 // Allowance is one entry of target.allow: "namespace:NAME", or a cluster-scoped
@@ -130,29 +137,36 @@ type Allowance struct {
 	Name      string
 }
 
-// Promotion is how a change enters.
+// Promotion is how a change enters. CalendarOf answers what it says about times.
 type Promotion struct {
-	Mode     Mode // default automatic
-	Schedule string
-	TimeZone string
-	Soak     time.Duration
-	Windows  []Window
-	Freezes  []Window
+	Mode     Mode          // default automatic
+	Schedule string        // when changes start, as cron; with mode schedule, and only then
+	TimeZone string        // of Schedule, and of windows and freezes without their own; "" is UTC
+	Soak     time.Duration // the upstream environments must have been verified this long; default 0
+	Windows  []Window      // changes start only while one is open; none: at any time
+	Freezes  []Window      // while one is on, nothing is applied, promoted or reverted
 	Approval Approval
 }
 
-// Window is a time that recurs: it opens by cron and stays open for Duration.
+// Window is a span of time: either one that recurs, which begins by Cron and
+// lasts for Duration, or one between two dates.
 type Window struct {
-	Cron     string
-	Duration time.Duration
-	TimeZone string
+	Name     string
+	Cron     string        // five fields (minute, hour, day of the month, month, day of the week), or @daily and the like
+	Duration time.Duration // from 1m to 365d; longer than the time between two beginnings: always
+	TimeZone string        // IANA name; as decoded, never empty
+	// From and To are stored in UTC. The file has them as 2026-12-20,
+	// 2026-12-20T18:00 (both on the clocks of TimeZone) or as RFC 3339. To is the
+	// first instant outside; a day without a time is its first instant, so that
+	// `to: 2027-01-02` ends with the first of January.
+	From, To time.Time
 }
 
-// Approval is who must agree.
+// Approval is who must agree before a release enters a pinned environment.
 type Approval struct {
-	Required  int
-	From      []string
-	NotAuthor bool
+	Required  int      // how many people, 0 to 5; default 1 where From or NotAuthor is given, else 0
+	From      []string // their e-mail addresses, or names of groups of the daemon's configuration; none: anyone
+	NotAuthor bool     // nobody approves what they wrote; default false
 }
 
 // Governance is what policies ask and no manifest tells.

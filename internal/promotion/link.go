@@ -18,6 +18,40 @@ func (l *loader) pipelines() []string {
 	return slices.Sorted(maps.Keys(seen))
 }
 
+// refuseDisputed stops environments that would take over what is not theirs to
+// take: a former one whose file is still there, or that another names as well.
+func (l *loader) refuseDisputed() {
+	claims := map[ID][]ID{}
+	for id, d := range l.drafts {
+		for _, former := range d.Formerly {
+			claims[former] = append(claims[former], id)
+		}
+	}
+	disputed := map[ID]error{}
+	for id, d := range l.drafts {
+		var problems []error
+		for i, former := range d.Formerly {
+			others := slices.DeleteFunc(slices.Clone(claims[former]), func(other ID) bool { return other == id })
+			_, valid := l.drafts[former]
+			_, faulty := l.set.Faults[former]
+			if valid || faulty {
+				problems = append(problems, d.formerly[i].At("%s still has a file; remove environments/%s.yaml, or this entry", former, former))
+			}
+			if len(others) > 0 {
+				problems = append(problems, d.formerly[i].At("%s takes over %s as well; remove one of the two entries",
+					slices.MinFunc(others, ID.Compare), former))
+			}
+		}
+		if len(problems) > 0 {
+			disputed[id] = errors.Join(problems...)
+		}
+	}
+	for id, err := range disputed {
+		delete(l.drafts, id)
+		l.invalid(id, err)
+	}
+}
+
 // link looks up what the drafts of a pipeline come after. An upstream whose own
 // file is invalid counts as there: its downstream wait for it.
 func (l *loader) link(pipeline string) {

@@ -30,6 +30,7 @@ func Load(fsys fs.FS) (Set, error) {
 	if l.files == 0 {
 		return Set{}, fault.Terminal("load environments", "", errors.Join(append([]error{ErrNoEnvironments}, l.set.Misplaced...)...))
 	}
+	l.refuseDisputed()
 	for _, pipeline := range l.pipelines() {
 		l.link(pipeline)
 	}
@@ -92,25 +93,69 @@ func (l *loader) readFile(id ID, file string, entry fs.DirEntry) error {
 	if l.files++; l.files > MaxFiles {
 		return fault.Terminal("read", file, fmt.Errorf("more than %d environment files; want fewer, or another source", MaxFiles))
 	}
+	d, err := readDraft(l.fsys, id, file, entry.Type())
+	var invalid invalidFile
+	switch {
+	case errors.As(err, &invalid):
+		l.invalid(id, invalid.err)
+	case err != nil:
+		return err
+	default:
+		l.drafts[id] = d
+	}
+	return nil
+}
+
+// ErrInvalidFile is what LoadFile's error matches when the file is there and
+// does not decode.
+var ErrInvalidFile = errors.New("invalid environment file")
+
+// LoadFile reads the file of one environment alone, for walking history: found
+// is false where a snapshot has none. An error that does not match
+// ErrInvalidFile means that nothing is known. Other environments are not looked
+// at, so After may name one that does not exist.
+func LoadFile(fsys fs.FS, id ID) (e Environment, found bool, err error) {
+	file := path.Join(Dir, id.Pipeline, id.Name+".yaml")
 	if err := checkID(id); err != nil {
-		l.invalid(id, fmt.Errorf("%s: %w", file, err))
-		return nil
+		return Environment{}, false, invalidFile{fmt.Errorf("%s: %w", file, err)}
 	}
-	if !entry.Type().IsRegular() {
-		l.invalid(id, fmt.Errorf("%s: want a regular file, not a link or a submodule", file))
-		return nil
+	stat, err := fs.Lstat(fsys, file)
+	if errors.Is(err, fs.ErrNotExist) || err == nil && stat.IsDir() {
+		return Environment{}, false, nil
 	}
-	content, err := read(l.fsys, file)
 	if err != nil {
-		return fmt.Errorf("read %s: %w", file, err)
+		return Environment{}, false, fmt.Errorf("read %s: %w", file, err)
+	}
+	d, err := readDraft(fsys, id, file, stat.Mode().Type())
+	if err != nil {
+		return Environment{}, errors.Is(err, ErrInvalidFile), err
+	}
+	return d.Environment, true, nil
+}
+
+// invalidFile tells a file that is wrong from one that cannot be read.
+type invalidFile struct{ err error }
+
+func (e invalidFile) Error() string        { return e.err.Error() }
+func (e invalidFile) Unwrap() error        { return e.err }
+func (e invalidFile) Is(target error) bool { return target == ErrInvalidFile }
+
+func readDraft(fsys fs.FS, id ID, file string, kind fs.FileMode) (draft, error) {
+	if err := checkID(id); err != nil {
+		return draft{}, invalidFile{fmt.Errorf("%s: %w", file, err)}
+	}
+	if !kind.IsRegular() {
+		return draft{}, invalidFile{fmt.Errorf("%s: want a regular file, not a link or a submodule", file)}
+	}
+	content, err := read(fsys, file)
+	if err != nil {
+		return draft{}, fmt.Errorf("read %s: %w", file, err)
 	}
 	d, err := decode(id, file, content)
 	if err != nil {
-		l.invalid(id, err)
-		return nil
+		return draft{}, invalidFile{err}
 	}
-	l.drafts[id] = d
-	return nil
+	return d, nil
 }
 
 // read stops one byte past the bound, which the decoder refuses.

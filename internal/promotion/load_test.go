@@ -1,6 +1,7 @@
 package promotion
 
 import (
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -32,15 +33,21 @@ spec:
   target:
     kubeconfig: prod-cluster
     namespace: novamind
+    previous: leave
     serviceAccount: deployer
     allow: ["namespace:shared", ClusterRole.rbac.authorization.k8s.io/novamind-viewer, Namespace/novamind]
   promotion:
     mode: pull-request
     schedule: ""
+    timeZone: Europe/Berlin
     soak: 30m
-    windows: []
-    freezes: null
-    approval: {}
+    windows:
+    - {name: evenings, cron: "0 22 * * MON-FRI", duration: 6h}
+    - {cron: "@monthly", duration: 1d, timeZone: Etc/GMT+5}
+    freezes:
+    - {name: turn of the year, from: 2026-12-20, to: 2027-01-02T06:30}
+    - {from: "2026-08-01T00:00:00Z", to: 2026-08-02T00:00:30, timeZone: UTC}
+    approval: {from: [release-managers, alex@example.org], notAuthor: true}
   access: [operations]
   governance:
     owner: platform@example.org
@@ -50,6 +57,8 @@ spec:
   prune: false
   drift: report
   maxDeletePart: 25%
+  maxRevertsPerDay: 0
+  formerly: [novamind/live, crohns/novamind-production]
   verify:
     timeout: 5m
     settle: 0s
@@ -82,8 +91,15 @@ func TestLoadReadsEveryField(t *testing.T) {
 		After: []ID{{"novamind", "staging"}}, Revision: revision, Data: DataAnonymized,
 		Target: Target{Kubeconfig: "prod-cluster", Namespace: "novamind", ServiceAccount: "deployer", Allow: []Allowance{
 			{Namespace: "shared"}, {Group: "rbac.authorization.k8s.io", Kind: "ClusterRole", Name: "novamind-viewer"},
-			{Kind: "Namespace", Name: "novamind"}}},
-		Promotion: Promotion{Mode: ModePullRequest, Soak: 30 * time.Minute}, Access: []string{"operations"},
+			{Kind: "Namespace", Name: "novamind"}}, Leave: true},
+		Promotion: Promotion{Mode: ModePullRequest, TimeZone: "Europe/Berlin", Soak: 30 * time.Minute,
+			Windows: []Window{{Name: "evenings", Cron: "0 22 * * MON-FRI", Duration: 6 * time.Hour, TimeZone: "Europe/Berlin"},
+				{Cron: "@monthly", Duration: 24 * time.Hour, TimeZone: "Etc/GMT+5"}},
+			Freezes: []Window{
+				{Name: "turn of the year", TimeZone: "Europe/Berlin", From: utc("2026-12-19T23:00:00"), To: utc("2027-01-02T05:30:00")},
+				{TimeZone: "UTC", From: utc("2026-08-01T00:00:00"), To: utc("2026-08-02T00:00:30")}},
+			Approval: Approval{Required: 1, From: []string{"release-managers", "alex@example.org"}, NotAuthor: true}},
+		Formerly: []ID{{"novamind", "live"}, {"crohns", "novamind-production"}}, Access: []string{"operations"},
 		Governance: Governance{Owner: "platform@example.org", RTO: 4 * time.Hour, RPO: time.Hour, AuditSink: "elasticsearch",
 			AuditRetention:   2190 * 24 * time.Hour,
 			Deidentification: &Deidentification{Method: "expert-determination", By: "Dr. A. Example", Date: "2026-01-31"}},
@@ -109,11 +125,41 @@ func TestLoadFillsInDefaults(t *testing.T) {
 	want := Environment{
 		ID: ID{"novamind", "staging"}, File: "environments/novamind/staging.yaml", Path: "overlays/novamind/staging",
 		Data: DataNone, Target: Target{Namespace: "novamind"}, Promotion: Promotion{Mode: ModeAutomatic}, Prune: true,
-		Drift: DriftCorrect, OnFailure: FailureRevert, MaxDeletePart: 0.5,
+		Drift: DriftCorrect, OnFailure: FailureRevert, MaxDeletePart: 0.5, MaxRevertsPerDay: 3,
 		Verify: Verify{Timeout: 10 * time.Minute, Settle: time.Minute},
 	}
 	if got := set.Environments[want.ID]; !reflect.DeepEqual(got, want) {
 		t.Errorf("got  %+v\nwant %+v", got, want)
+	}
+}
+
+func utc(text string) time.Time {
+	t, err := time.Parse("2006-01-02T15:04:05", text)
+	if err != nil {
+		panic(err)
+	}
+	return t
+}
+
+// What is stored of an environment is what its file said, times included.
+func TestEnvironmentIsStoredAsJSON(t *testing.T) {
+	t.Parallel()
+	for _, content := range []string{complete, strings.Replace(valid, "NAME", "production", 1)} {
+		d, err := decode(ID{"novamind", "production"}, "f.yaml", []byte(content))
+		if err != nil {
+			t.Fatal(err)
+		}
+		encoded, err := json.Marshal(d.Environment)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var got Environment
+		if err := json.Unmarshal(encoded, &got); err != nil || !reflect.DeepEqual(got, d.Environment) {
+			t.Errorf("got  %+v, %v\nwant %+v", got, err, d.Environment)
+		}
+		if _, err := CalendarOf(got.Promotion); err != nil {
+			t.Error(err)
+		}
 	}
 }
 
@@ -273,8 +319,18 @@ func FuzzDecode(f *testing.F) {
 		// What is valid keeps the promises that others build on.
 		e := d.Environment
 		if e.ID != id || !fs.ValidPath(e.Path) || checkLabel(e.Target.Namespace) != nil || len(d.after) != len(e.After) ||
-			e.MaxDeletePart <= 0 || e.MaxDeletePart > 1 || e.Verify.Timeout <= 0 || e.Promotion.Mode == ModeSchedule {
+			e.MaxDeletePart <= 0 || e.MaxDeletePart > 1 || e.Verify.Timeout <= 0 || len(d.formerly) != len(e.Formerly) ||
+			e.MaxRevertsPerDay < 0 || slices.Contains(e.Formerly, id) {
 			t.Fatalf("%q: got %+v", content, e)
+		}
+		checkPromotion(t, e)
+		encoded, err := json.Marshal(e)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var back Environment
+		if err := json.Unmarshal(encoded, &back); err != nil {
+			t.Fatalf("%s: %v", encoded, err)
 		}
 		for _, check := range e.Verify.HTTP {
 			if (check.URL == "") == (check.Service == "") || check.Failures < 0 || check.Failures >= 1 || check.Count < 1 {
@@ -282,4 +338,29 @@ func FuzzDecode(f *testing.F) {
 			}
 		}
 	})
+}
+
+// checkPromotion holds a valid file to what the gates rely on.
+func checkPromotion(t *testing.T, e Environment) {
+	t.Helper()
+	p := e.Promotion
+	calendar, err := CalendarOf(p)
+	if err != nil {
+		t.Fatalf("%+v: %v", p, err)
+	}
+	now := utc("2026-11-22T12:00:00")
+	last, next, scheduled := calendar.Fired(now)
+	if scheduled != (p.Mode == ModeSchedule) || scheduled && (last.After(now) || !next.After(now)) {
+		t.Fatalf("%+v: fired %s, %s, %v", p, last, next, scheduled)
+	}
+	if until, frozen := calendar.Frozen(now); frozen && (!until.After(now) || len(p.Freezes) == 0) {
+		t.Fatalf("%+v: frozen until %s", p, until)
+	}
+	if next, open := calendar.Open(now); !next.IsZero() && (open || !next.After(now)) || len(p.Windows) == 0 && !open {
+		t.Fatalf("%+v: opens at %s, %v", p, next, open)
+	}
+	asked := len(p.Approval.From) > 0 || p.Approval.NotAuthor
+	if p.Approval.Required < 0 || p.Approval.Required > 5 || asked && p.Approval.Required == 0 || p.Approval.Required > 0 && !e.Pinned() {
+		t.Fatalf("%+v: got %+v", p, e)
+	}
 }
