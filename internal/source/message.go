@@ -14,6 +14,16 @@ const (
 	TrailerEnvironment = "Chaperone-Environment"
 	TrailerRelease     = "Chaperone-Release"
 	TrailerReason      = "Chaperone-Reason"
+	TrailerPromotes    = "Chaperone-Promotes"
+)
+
+// Trailer keys that people write, for the daemon to heed.
+const (
+	// TrailerUrgent, with the value true, lets a commit start outside its
+	// environment's schedule.
+	TrailerUrgent = "Chaperone-Urgent"
+	// TrailerOverride, with a reason, is the break-glass of a commit that moves a pin.
+	TrailerOverride = "Chaperone-Override"
 )
 
 const (
@@ -101,17 +111,21 @@ func RevertMessage(guilty Commit, note RevertNote) string {
 			"will not bring the change back: revert this commit instead.", 72))
 	}
 	b.WriteString(wrap("To bring the change back, revert this commit together with a fix.", 72) + "\n")
-	for _, trailer := range [][2]string{
+	writeTrailers(&b, [][2]string{
 		{TrailerReverts, string(guilty.Revision)},
 		{TrailerEnvironment, note.Environment},
 		{TrailerRelease, note.Release},
 		{TrailerReason, note.Reason},
-	} {
-		if trailer[1] != "" {
-			fmt.Fprintf(&b, "%s: %s\n", trailer[0], oneLine(trailer[1]))
+	})
+	return b.String()
+}
+
+func writeTrailers(b *strings.Builder, trailers [][2]string) {
+	for _, trailer := range trailers {
+		if value := oneLine(trailer[1]); value != "" {
+			fmt.Fprintf(b, "%s: %s\n", trailer[0], value)
 		}
 	}
-	return b.String()
 }
 
 func revertStory(guilty Commit, note RevertNote) string {

@@ -86,8 +86,9 @@ type Repository struct {
 	head   atomic.Value // source.Revision, the last known
 	polled source.Revision
 
-	repaired plumbing.Hash // the head that the mirror was last made anew at
-	repairs  int           // how often, for this head
+	repaired plumbing.Hash          // the head that the mirror was last made anew at
+	repairs  int                    // how often, for this head
+	large    map[plumbing.Hash]bool // commits that are too much to fetch; held with turn
 
 	polls, fetches, pushes atomic.Int64
 }
@@ -191,18 +192,31 @@ func (r *Repository) give() { <-r.turn }
 
 // update brings the mirror to the branch's head.
 func (r *Repository) update(ctx context.Context) (commit, error) {
-	s, err := r.remote.open(ctx, uploadPack)
+	head, _, err := r.look(ctx, r.remote)
+	return head, err
+}
+
+// look is an update that tells where the second branch of at is, by the same
+// look at the refs.
+func (r *Repository) look(ctx context.Context, at *remote) (head commit, also plumbing.Hash, err error) {
+	s, err := at.open(ctx, uploadPack)
 	r.polls.Add(1)
 	if err != nil {
-		return commit{}, err
+		return commit{}, also, err
 	}
 	defer s.close()
 	switch {
 	case s.empty:
-		return commit{}, fmt.Errorf("%w: the repository is empty", source.ErrBranchGone)
+		return commit{}, also, fmt.Errorf("%w: the repository is empty", source.ErrBranchGone)
 	case s.tip.IsZero():
-		return commit{}, source.ErrBranchGone
+		return commit{}, also, source.ErrBranchGone
 	}
+	head, err = r.bring(ctx, s)
+	return head, s.also, err
+}
+
+// bring fetches what the session offers, if it is new.
+func (r *Repository) bring(ctx context.Context, s *session) (commit, error) {
 	intact := r.Head() != "" && !r.repair(s.tip)
 	if intact && revisionOf(s.tip) == r.Head() {
 		return r.commitAt(s.tip)

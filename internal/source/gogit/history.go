@@ -84,23 +84,6 @@ func (o *objects) FirstParents(ctx context.Context, after, upTo source.Revision,
 	}
 }
 
-// Contains reports whether revision is on the first-parent line of head.
-func (o *objects) Contains(ctx context.Context, revision, head source.Revision) (bool, error) {
-	l := o.line(head)
-	for range o.limits.History {
-		c, found := l.step(ctx)
-		switch {
-		case !found && l.err != nil:
-			return false, fmt.Errorf("history of %s: %w", head.Short(), l.err)
-		case !found:
-			return false, nil
-		case c.Revision == revision:
-			return true, nil
-		}
-	}
-	return false, fmt.Errorf("history of %s down to %s: %w", head.Short(), revision.Short(), source.ErrTooFar)
-}
-
 // LastChange returns the newest commit on the first-parent line of upTo that
 // made what stands at path what it is: the one that moved a pin. It looks at
 // max commits, then wraps source.ErrTooFar; a path that never was wraps

@@ -94,16 +94,17 @@ func TestContains(t *testing.T) {
 	t.Parallel()
 	repo, c, s2 := landscape(t)
 	r := local(t, repo, gogit.Limits{})
-	for _, test := range []struct {
-		revision, head source.Revision
-		want           bool
-	}{{c[0], c[3], true}, {c[3], c[3], true}, {s2, c[3], false}, {c[3], c[2], false}, {"", c[3], false}} {
-		if got, err := r.Contains(t.Context(), test.revision, test.head); err != nil || got != test.want {
-			t.Errorf("Contains(%s, %s) = %v, %v", test.revision.Short(), test.head.Short(), got, err)
+	for revision, want := range map[source.Revision]bool{
+		c[0]: true, c[3]: true, s2: true, "": false, "main": false, source.Revision(strings.Repeat("1", 40)): false,
+	} {
+		for range 2 {
+			if got, err := r.Contains(t.Context(), revision); err != nil || got != want {
+				t.Errorf("Contains(%s) = %v, %v", revision.Short(), got, err)
+			}
 		}
 	}
 	bounded := local(t, repo, gogit.Limits{History: 2})
-	if _, err := bounded.Contains(t.Context(), c[0], c[3]); !errors.Is(err, source.ErrTooFar) {
+	if _, err := bounded.Contains(t.Context(), c[0]); !errors.Is(err, source.ErrTooFar) {
 		t.Errorf("past the limit: %v", err)
 	}
 }

@@ -35,7 +35,7 @@ func (l *Local) push(ctx context.Context, request LocalRevert, ref plumbing.Refe
 	if err != nil {
 		return rejectedPush(result, to, err.Error()), nil
 	}
-	said, err := s.push(s.tip, head, pack)
+	said, err := s.push(to.branch, s.tip, head, pack)
 	switch {
 	case err == nil && said.accepted:
 		return result, nil

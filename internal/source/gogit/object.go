@@ -71,6 +71,7 @@ type objects struct {
 
 	trees   *lru.Cache[plumbing.Hash, []node]
 	commits *lru.Cache[plumbing.Hash, commit]
+	lineage lineage
 
 	// damaged is set when an object that must be there is not, or is not
 	// itself: the mirror then has to be made anew.

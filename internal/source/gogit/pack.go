@@ -69,7 +69,7 @@ func download(file *os.File, r io.Reader, limit int64) (sum [sha1.Size]byte, err
 	case err != nil:
 		return sum, err
 	case size > limit:
-		return sum, &problem{text: fmt.Sprintf("the server sends more than the %d bytes allowed for one fetch", limit)}
+		return sum, &problem{text: fmt.Sprintf("the server sends more than the %d bytes allowed for one fetch", limit), large: true}
 	case size < sha1.Size:
 		return sum, errBadPack
 	}
@@ -112,7 +112,7 @@ func inspect(file *os.File, limit int64) (total int64, count uint32, err error) 
 			}
 		}
 		if size > limit {
-			return 0, 0, &problem{text: fmt.Sprintf("the history holds a file of %d bytes, of which %d are allowed", size, limit)}
+			return 0, 0, &problem{text: fmt.Sprintf("the history holds a file of %d bytes, of which %d are allowed", size, limit), large: true}
 		}
 		total += size
 	}

@@ -14,6 +14,7 @@ import (
 type problem struct {
 	text   string
 	denied bool // the server knows us and says no, or does not know us
+	large  bool // it would send more than is allowed
 }
 
 func (p *problem) Error() string { return p.text }
@@ -66,7 +67,7 @@ func (w *watch) problem(parent context.Context, who login, err error) error {
 	case errors.Is(context.Cause(w.ctx), errTimeout):
 		return &problem{text: fmt.Sprintf("no answer for %v", w.idle)}
 	case errors.As(err, &known):
-		return &problem{text: who.clean(known.text), denied: known.denied}
+		return &problem{text: who.clean(known.text), denied: known.denied, large: known.large}
 	}
 	return &problem{text: who.clean(err.Error())}
 }

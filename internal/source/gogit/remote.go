@@ -15,6 +15,7 @@ type remote struct {
 	location    location
 	credentials Credentials
 	branch      plumbing.ReferenceName
+	also        plumbing.ReferenceName // a second one to look at; may be empty
 	timeout     time.Duration
 	http        *httpClient
 }
@@ -36,6 +37,13 @@ func newRemote(url, branch string, credentials Credentials, timeout time.Duratio
 }
 
 func (r *remote) close() { r.http.close() }
+
+// with looks at a second branch besides. It is closed with r.
+func (r *remote) with(also plumbing.ReferenceName) *remote {
+	both := *r
+	both.also = also
+	return &both
+}
 
 // object is how errors name the remote.
 func (r *remote) object() string {
@@ -79,7 +87,7 @@ func (s *session) begin(what service) (err error) {
 		return err
 	}
 	s.watch.progress()
-	s.advert, err = readAdvert(watchedReader{s.talk.advert, s.watch}, s.remote.branch)
+	s.advert, err = readAdvert(watchedReader{s.talk.advert, s.watch}, s.remote.branch, s.remote.also)
 	if errors.Is(err, io.ErrUnexpectedEOF) {
 		if remarks := s.talk.remarks(); remarks != "" {
 			return &problem{text: "the server says: " + remarks}
@@ -112,10 +120,10 @@ func (s *session) fetch(want plumbing.Hash, haves []plumbing.Hash) (io.Reader, e
 	return newSideband(watchedReader{answer, s.watch}), nil
 }
 
-// push asks to move the branch from one commit to another, if it is there. An
-// error leaves open whether it moved.
-func (s *session) push(from, to plumbing.Hash, pack []byte) (report, error) {
-	body, err := pushRequest(s.advert, s.remote.branch, from, to, pack)
+// push asks to move a branch from one commit to another, if it is there; to
+// zero deletes it. An error leaves open whether it moved.
+func (s *session) push(ref plumbing.ReferenceName, from, to plumbing.Hash, pack []byte) (report, error) {
+	body, err := pushRequest(s.advert, ref, from, to, pack)
 	if err != nil {
 		return report{}, s.problem(err)
 	}
@@ -124,7 +132,7 @@ func (s *session) push(from, to plumbing.Hash, pack []byte) (report, error) {
 		return report{}, s.problem(err)
 	}
 	s.watch.progress()
-	result, err := readReport(watchedReader{answer, s.watch}, s.remote.branch)
+	result, err := readReport(watchedReader{answer, s.watch}, ref)
 	if err != nil {
 		return report{}, s.problem(err)
 	}

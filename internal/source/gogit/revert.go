@@ -169,7 +169,7 @@ func (v *reverting) push(ctx context.Context) (bool, error) {
 		}
 		v.tried[revisionOf(v.plan.commit)] = true
 		var said report
-		said, err = s.push(v.plan.head, v.plan.commit, v.plan.pack)
+		said, err = s.push(v.remote.branch, v.plan.head, v.plan.commit, v.plan.pack)
 		if err == nil && said.accepted {
 			return true, nil
 		}

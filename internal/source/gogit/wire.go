@@ -38,9 +38,11 @@ type conversation struct {
 	remarks func() string
 }
 
-// advert is what a server offers: one branch of it, and what it understands.
+// advert is what a server offers: one branch of it, maybe a second one, and
+// what it understands.
 type advert struct {
 	tip   plumbing.Hash // zero if there is no such branch
+	also  plumbing.Hash // likewise
 	empty bool          // no branch at all
 	can   map[string]bool
 }
@@ -51,8 +53,8 @@ var (
 	errSHA256      = errors.New("the repository has SHA-256 objects, which are not supported")
 )
 
-// readAdvert keeps the one branch that matters; servers list thousands.
-func readAdvert(r io.Reader, branch plumbing.ReferenceName) (advert, error) {
+// readAdvert keeps the branches that matter; servers list thousands.
+func readAdvert(r io.Reader, branch, also plumbing.ReferenceName) (advert, error) {
 	a := advert{empty: true, can: map[string]bool{}}
 	lines := pktline.NewScanner(io.LimitReader(r, maxAdvert))
 	preamble := false
@@ -68,7 +70,7 @@ func readAdvert(r io.Reader, branch plumbing.ReferenceName) (advert, error) {
 		case len(line) == 0: // the end, or all that there is of an empty repository
 			return a, nil
 		}
-		if err := a.add(line, branch); err != nil {
+		if err := a.add(line, branch, also); err != nil {
 			return advert{}, err
 		}
 	}
@@ -78,7 +80,7 @@ func readAdvert(r io.Reader, branch plumbing.ReferenceName) (advert, error) {
 	return advert{}, io.ErrUnexpectedEOF
 }
 
-func (a *advert) add(line []byte, branch plumbing.ReferenceName) error {
+func (a *advert) add(line []byte, branch, also plumbing.ReferenceName) error {
 	line, capabilities, first := bytes.Cut(line, []byte{0})
 	if first {
 		for _, c := range strings.Fields(string(capabilities)) {
@@ -100,8 +102,11 @@ func (a *advert) add(line []byte, branch plumbing.ReferenceName) error {
 		return errNoGitServer
 	}
 	a.empty = a.empty && id.IsZero()
-	if name == branch.String() {
+	switch name {
+	case branch.String():
 		a.tip = id
+	case also.String():
+		a.also = id
 	}
 	return nil
 }
@@ -139,9 +144,13 @@ func fetchRequest(a advert, want plumbing.Hash, haves []plumbing.Hash) ([]byte, 
 	return b.Bytes(), err
 }
 
+// pushRequest deletes the branch if to is zero; no pack goes with that.
 func pushRequest(a advert, ref plumbing.ReferenceName, from, to plumbing.Hash, pack []byte) ([]byte, error) {
 	if !a.can["side-band-64k"] || !a.can["report-status"] {
 		return nil, errNoSideband
+	}
+	if to.IsZero() && !a.can["delete-refs"] {
+		return nil, &problem{text: "the Git server lets no branch be deleted", denied: true}
 	}
 	var b bytes.Buffer
 	e := pktline.NewEncoder(&b)

@@ -58,7 +58,7 @@ func TestReadAdvert(t *testing.T) {
 		{name: "short hash", in: lines(tip[:38]+" refs/heads/main\x00a\n", ""), wantError: "not as a Git server"},
 		{name: "SHA-256", in: lines(tip+tip[:24]+" refs/heads/main\x00object-format=sha256\n", ""), wantError: "SHA-256"},
 	} {
-		got, err := readAdvert(strings.NewReader(test.in), mainRef)
+		got, err := readAdvert(strings.NewReader(test.in), mainRef, "")
 		if test.wantError != "" {
 			if err == nil || !strings.Contains(err.Error(), test.wantError) {
 				t.Errorf("%s: %v, want %q", test.name, err, test.wantError)
@@ -123,7 +123,7 @@ func FuzzWire(f *testing.F) {
 	f.Add([]byte(lines("NAK\n", "\x01PACK", "\x02x", "")))
 	f.Add([]byte(lines("\x01"+lines("unpack ok\n", "ok refs/heads/main\n", ""), "")))
 	f.Fuzz(func(t *testing.T, in []byte) {
-		if a, err := readAdvert(bytes.NewReader(in), mainRef); err == nil && a.empty && !a.tip.IsZero() {
+		if a, err := readAdvert(bytes.NewReader(in), mainRef, ""); err == nil && a.empty && !a.tip.IsZero() {
 			t.Error("an empty repository with a branch")
 		}
 		if r, err := readReport(bytes.NewReader(in), mainRef); err != nil && r.accepted {
