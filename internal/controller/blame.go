@@ -48,14 +48,20 @@ func (j *job) blame(ctx context.Context) ended {
 	}
 	end := ended{result: reconcile.Result{Outcome: reconcile.OutcomeDone}}
 	var names []string
-	for _, suspect := range suspects {
-		end.result.Suspects = append(end.result.Suspects, suspect.Revision)
-		names = append(names, fmt.Sprintf("%s %q", suspect.Revision.Short(), suspect.Subject()))
+	for _, s := range suspects {
+		end.result.Suspects = append(end.result.Suspects, reconcile.Suspect{Revision: s.Revision, Digest: s.digest})
+		names = append(names, fmt.Sprintf("%s %q", s.Revision.Short(), s.Subject()))
 	}
 	if len(suspects) > 1 {
 		end.note = fmt.Sprintf("%d commits since last good changed this environment: %s", len(suspects), strings.Join(names, ", "))
 	}
 	return end
+}
+
+// suspect is a commit that changed the environment, and what it made of it.
+type suspect struct {
+	source.Commit
+	digest reconcile.Digest
 }
 
 // errUnexplained: what failed differs from last good by more than commits.
@@ -65,7 +71,7 @@ var errUnexplained = errors.New("look for the cause by hand")
 // whose render of this environment differs from their parent's. Both ends must
 // be what was run: where the path is another by now, or this daemon renders
 // otherwise than the one before, the difference is not any commit's.
-func (j *job) digestChanges(ctx context.Context) ([]source.Commit, error) {
+func (j *job) digestChanges(ctx context.Context) ([]suspect, error) {
 	good, bad := j.action.LastGood, j.action.Release
 	commits, err := j.c.Source.FirstParents(ctx, good.Revision, bad.Revision, maxSuspectRange)
 	if err != nil {
@@ -79,7 +85,7 @@ func (j *job) digestChanges(ctx context.Context) ([]source.Commit, error) {
 		return nil, fmt.Errorf("%s no longer renders to what was verified there; %w", good.Revision.Short(), errUnexplained)
 	}
 	before = string(good.Digest)
-	var suspects []source.Commit
+	var suspects []suspect
 	for i := len(commits) - 1; i >= 0; i-- {
 		digest, err := j.digestAt(ctx, commits[i].Revision)
 		switch {
@@ -87,7 +93,7 @@ func (j *job) digestChanges(ctx context.Context) ([]source.Commit, error) {
 			return nil, err
 		case digest == "": // it could not run here, so what came before ran on
 		case digest != before:
-			suspects, before = append(suspects, commits[i]), digest
+			suspects, before = append(suspects, suspect{commits[i], reconcile.Digest(digest)}), digest
 		}
 	}
 	if before != string(bad.Digest) {
@@ -119,16 +125,15 @@ func (j *job) digestAt(ctx context.Context, revision source.Revision) (string, e
 // invalid says that there was one that did not decode: the environment kept
 // what it ran.
 func (j *job) fileAt(snapshot source.Snapshot) (file promotion.Environment, invalid bool, err error) {
-	set, err := promotion.Load(fs.FS(snapshot))
-	if errors.Is(err, promotion.ErrNoEnvironments) {
-		return file, false, nil
+	file, _, err = promotion.LoadFile(fs.FS(snapshot), j.file.ID)
+	if errors.Is(err, promotion.ErrInvalidFile) {
+		return promotion.Environment{}, true, nil
 	}
-	_, invalid = set.Faults[j.file.ID]
-	return set.Environments[j.file.ID], invalid, err
+	return file, false, err
 }
 
 // pinMoves is the newest commit that set the pin to what failed.
-func (j *job) pinMoves(ctx context.Context) ([]source.Commit, error) {
+func (j *job) pinMoves(ctx context.Context) ([]suspect, error) {
 	if j.action.LastGood.Revision == j.action.Release.Revision {
 		// That commit brought last good, too.
 		return nil, fmt.Errorf("the pin has not moved since last good, what else its file says has; %w", errUnexplained)
@@ -141,7 +146,7 @@ func (j *job) pinMoves(ctx context.Context) ([]source.Commit, error) {
 	if err != nil && !errors.Is(err, source.ErrTooFar) {
 		return nil, err
 	}
-	var movers []source.Commit // the last one seen, from the newest down
+	var movers []suspect // the last one seen, from the newest down
 	for _, commit := range commits {
 		snapshot, err := j.c.Source.Snapshot(commit.Revision)
 		if err != nil {
@@ -153,7 +158,7 @@ func (j *job) pinMoves(ctx context.Context) ([]source.Commit, error) {
 			return nil, err
 		case invalid:
 		case file.Revision == j.action.Release.Revision:
-			movers = []source.Commit{commit}
+			movers = []suspect{{commit, j.action.Release.Digest}}
 		case movers != nil:
 			return movers, nil
 		}

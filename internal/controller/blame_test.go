@@ -83,7 +83,11 @@ func TestBlame(t *testing.T) {
 		for _, i := range test.suspects {
 			want = append(want, revision(i))
 		}
-		if got := end.result; !slices.Equal(got.Suspects, want) || got.Reason != test.reason {
+		var suspects []source.Revision
+		for _, s := range end.result.Suspects {
+			suspects = append(suspects, s.Revision)
+		}
+		if got := end.result; !slices.Equal(suspects, want) || got.Reason != test.reason {
 			t.Errorf("%s: suspects %v (%s: %s), want %v (%s)", test.name, got.Suspects, got.Reason, end.note, want, test.reason)
 		}
 	}

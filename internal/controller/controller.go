@@ -12,6 +12,8 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"math/rand/v2"
+	"slices"
 	"sync"
 	"time"
 
@@ -30,8 +32,13 @@ type Config struct {
 	Grace        time.Duration // for work under way when asked to stop; 0 is 7 s
 	Workers      int           // evaluations at once; 0 is 2
 	Redactor     manifest.Redactor
-	Now          func() time.Time // nil is time.Now
+	Self         string              // e-mail address that the daemon commits with: never an approver
+	Groups       map[string][]string // e-mail addresses of those who may approve, by group
+	Now          func() time.Time    // nil is time.Now
+	Rand         func() float64      // nil is rand.Float64; for jitter only
 	Log          *slog.Logger
+	// Decided is told of every decision, before anything is done about it.
+	Decided func(reconcile.World, reconcile.Decision)
 }
 
 // Ports are the controller's ways to the world outside.
@@ -55,6 +62,9 @@ type Controller struct {
 
 	// Owned by the loop.
 	world        reconcile.World
+	decision     reconcile.Decision
+	ancestry     map[source.Revision]bool // of what is deployed: is it in the head's history?
+	requests     map[promotion.ID]state.Requests
 	polled       bool
 	sourceDetail string
 	environments map[promotion.ID]*environment
@@ -62,8 +72,10 @@ type Controller struct {
 
 // environment is what the loop keeps of one beside its part of the world.
 type environment struct {
-	file     promotion.Environment // as last valid
+	file     promotion.Environment // as last valid, for where it runs
+	next     promotion.Environment // as valid now, where it is to move elsewhere
 	recorder *recorder
+	broken   error // its record cannot be read
 	notes    map[promotion.Reason]string
 	problems map[source.Revision]string // why a candidate may not run
 	commits  map[source.Revision]source.Commit
@@ -93,6 +105,12 @@ func New(ports Ports, config Config) *Controller {
 	if config.Now == nil {
 		config.Now = time.Now
 	}
+	if config.Rand == nil {
+		config.Rand = rand.Float64
+	}
+	if config.Decided == nil {
+		config.Decided = func(reconcile.World, reconcile.Decision) {}
+	}
 	if config.Log == nil {
 		config.Log = slog.New(slog.DiscardHandler)
 	}
@@ -102,6 +120,7 @@ func New(ports Ports, config Config) *Controller {
 		pollNow:      make(chan struct{}, 1),
 		slots:        make(chan struct{}, config.Workers),
 		environments: map[promotion.ID]*environment{},
+		requests:     map[promotion.ID]state.Requests{},
 	}
 }
 
@@ -114,6 +133,7 @@ func (c *Controller) Run(ctx context.Context) error {
 	work, stop := context.WithCancel(ctx)
 	defer stop()
 	c.spawn(func() { c.poll(work) })
+	c.spawn(func() { c.watchRequests(work) })
 	timer := time.NewTimer(0)
 	defer timer.Stop()
 	for {
@@ -198,6 +218,11 @@ func (c *Controller) load(ctx context.Context) error {
 		return err
 	}
 	for _, record := range records {
+		if record.Unreadable != nil {
+			c.unreadable(record)
+			continue
+		}
+		c.requests[record.ID] = record.Requests
 		e := c.environment(record.ID)
 		e.recorder = c.newRecorder(record)
 		e.file = record.Environment
@@ -207,12 +232,21 @@ func (c *Controller) load(ctx context.Context) error {
 			e.notes[promotion.VerificationFailed] = record.Evidence
 		}
 		c.world.Environments = append(c.world.Environments, reconcile.Environment{
-			ID: record.ID, Journal: record.Journal, Spec: specOf(record.Environment),
+			ID: record.ID, Journal: record.Journal, Spec: c.specOf(record.Environment), Requests: requestsOf(record.Requests),
 			// Until the first poll says otherwise, nothing is known of its file.
 			Fault: promotion.SourceUnavailable,
 		})
 	}
+	slices.SortFunc(c.world.Environments, func(a, b reconcile.Environment) int { return a.ID.Compare(b.ID) })
 	return nil
+}
+
+// unreadable keeps an environment whose record somebody broke as it is: to
+// begin anew beside what it runs would forget what it owns.
+func (c *Controller) unreadable(record state.Record) {
+	c.environment(record.ID).broken = record.Unreadable
+	c.world.Environments = append(c.world.Environments, reconcile.Environment{ID: record.ID, Fault: promotion.UnreadableRecord})
+	c.environment(record.ID).notes[promotion.UnreadableRecord] = record.Unreadable.Error()
 }
 
 // loadRecords waits for a store that cannot be reached: the API server may be
@@ -253,13 +287,14 @@ func (c *Controller) pass(ctx context.Context) time.Time {
 	}
 	c.world.Now = c.Now()
 	c.world.Policy = c.Policies.Digest()
-	decision := reconcile.Decide(c.world)
-	c.publish(ctx, decision)
-	for _, action := range decision.Actions {
+	reconcile.DecideInto(&c.decision, &c.world)
+	c.Decided(c.world, c.decision)
+	c.publish(ctx, c.decision)
+	for _, action := range c.decision.Actions {
 		c.start(ctx, action)
 	}
 	c.watchDrift(ctx)
-	return c.lookAgain(decision)
+	return c.lookAgain(c.decision)
 }
 
 // lookAgain is when the decision asks to, or when a look at a new commit has

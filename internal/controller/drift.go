@@ -54,7 +54,7 @@ func (d drift) run(ctx context.Context) {
 		case <-ctx.Done():
 			return
 		case <-changed:
-		case <-time.After(jittered(seldom, 0, 0.1)):
+		case <-time.After(d.c.jittered(seldom, 0, 0.1)):
 		}
 		select {
 		case <-ctx.Done():

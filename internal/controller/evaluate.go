@@ -4,14 +4,18 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
+	"strings"
 	"time"
 
 	"chaperone.dev/chaperone/internal/fault"
 	"chaperone.dev/chaperone/internal/manifest"
+	"chaperone.dev/chaperone/internal/plan"
 	"chaperone.dev/chaperone/internal/policy"
 	"chaperone.dev/chaperone/internal/promotion"
 	"chaperone.dev/chaperone/internal/reconcile"
 	"chaperone.dev/chaperone/internal/source"
+	"chaperone.dev/chaperone/internal/state"
 )
 
 // evaluation renders and judges one environment at one revision.
@@ -21,6 +25,8 @@ type evaluation struct {
 	file     promotion.Environment
 	policy   reconcile.Digest
 	running  source.Revision
+	lastGood reconcile.Release
+	head     source.Revision
 	upstream []upstream
 	fresh    bool // the source could be read, so that what is not there is not on it
 	of       int  // generation of the environment
@@ -38,7 +44,7 @@ func (c *Controller) startEvaluation(ctx context.Context, a reconcile.Action) {
 	e := c.environment(a.Environment)
 	known, _ := c.world.Find(a.Environment)
 	v := &evaluation{c: c, action: a, file: e.file, policy: c.world.Policy, running: known.Journal.Running.Revision,
-		fresh: c.polled && c.world.SourceFault == "", of: e.generation}
+		lastGood: known.Journal.LastGood, head: c.world.Head, fresh: c.polled && c.world.SourceFault == "", of: e.generation}
 	for _, id := range e.file.After {
 		u := upstream{id: id}
 		if before, found := c.world.Find(id); found && before.Fault == "" {
@@ -132,8 +138,120 @@ func (v *evaluation) candidate(ctx context.Context) (reconcile.Candidate, source
 	for _, u := range v.upstream {
 		c.Upstream = append(c.Upstream, v.upstreamAt(ctx, snapshot, u))
 	}
+	losses, err := v.weigh(ctx, &c, commit, set)
+	if err != nil {
+		return c, commit, err
+	}
 	c.Verdict, err = v.judge(ctx, set, digest, commit)
-	return c, commit, err
+	return c, commit, noted(err, losses)
+}
+
+// noted puts what a gate says about a release that the policies allow where
+// their denial would stand.
+func noted(denial error, gate string) error {
+	if denial == nil && gate != "" {
+		return errors.New(gate)
+	}
+	return denial
+}
+
+// weigh finds out what the gates ask beside the policies: whether the release
+// can be taken back, is urgent, and who agreed to it. The text is for people:
+// what is missing.
+func (v *evaluation) weigh(ctx context.Context, c *reconcile.Candidate, commit source.Commit, set manifest.Set) (string, error) {
+	c.Urgent = v.urgent(commit)
+	c.Since = v.lastGood.Digest
+	losses, err := v.irreversible(ctx, set, c.Release.Digest)
+	if err != nil {
+		return "", err
+	}
+	c.Irreversible = len(losses) > 0
+	text := strings.Join(losses, "; ")
+	if c.Release.Revision != v.file.Revision {
+		return text, nil // not pinned to it: nobody could have agreed
+	}
+	agreed, err := v.agreed(ctx)
+	if errors.Is(err, errTooOld) {
+		return err.Error(), nil
+	}
+	if err != nil {
+		return "", err
+	}
+	c.Override = agreed.override != "" && agreed.reviewed
+	given, missing, err := v.approved(ctx, agreed)
+	if err != nil {
+		return "", err
+	}
+	if given {
+		c.Approval = reconcile.ApprovalGiven
+	}
+	differs, err := v.differences(c)
+	if err != nil {
+		return "", err
+	}
+	if agreed.override != "" && !agreed.reviewed {
+		missing = "the override is not reviewed: want the commit that moves the pin merged by somebody else than its author"
+	}
+	return strings.Join(filled(differs, missing, text), "; "), nil
+}
+
+// differences says in which files a pin differs from what upstream runs, for
+// the people whose pin is refused.
+func (v *evaluation) differences(c *reconcile.Candidate) (string, error) {
+	const shown = 8
+	for i, u := range v.upstream {
+		if u.verified.Revision == "" || i < len(c.Upstream) && c.Upstream[i].Digest == u.verified.Digest {
+			continue
+		}
+		paths, err := v.c.Source.Changed(u.verified.Revision, c.Release.Revision)
+		if errors.Is(err, source.ErrUnknownRevision) {
+			continue
+		}
+		if err != nil {
+			return "", err
+		}
+		text := strings.Join(paths[:min(shown, len(paths))], ", ")
+		if more := len(paths) - shown; more > 0 {
+			text += fmt.Sprintf(" and %d more", more)
+		}
+		return fmt.Sprintf("it differs from %s, which %s verified, in %s", u.verified.Revision.Short(), u.id, text), nil
+	}
+	return "", nil
+}
+
+// filled leaves empty texts out.
+func filled(texts ...string) []string {
+	return slices.DeleteFunc(texts, func(text string) bool { return text == "" })
+}
+
+// urgent: the commit, or the one that it merged, asks not to wait for the
+// schedule.
+func (v *evaluation) urgent(commit source.Commit) bool {
+	if commit.Urgent() {
+		return true
+	}
+	for _, parent := range commit.Parents[min(1, len(commit.Parents)):] {
+		if merged, err := v.c.Source.Commit(parent); err == nil && merged.Urgent() {
+			return true
+		}
+	}
+	return false
+}
+
+// irreversible lists what cannot be taken back of going to a release from last
+// good. Where last good cannot be read, nobody can tell, and that is an error.
+func (v *evaluation) irreversible(ctx context.Context, set manifest.Set, digest reconcile.Digest) ([]string, error) {
+	if v.lastGood.Digest == "" || v.lastGood.Digest == digest {
+		return nil, nil
+	}
+	before, err := v.c.Store.Bundle(ctx, v.file.ID, v.lastGood.Digest)
+	if errors.Is(err, state.ErrNoBundle) {
+		return []string{fmt.Sprintf("what %s was is not stored any more, so nobody can tell what would be lost", v.lastGood.Revision.Short())}, nil
+	}
+	if err != nil {
+		return nil, fmt.Errorf("read last good: %w", err)
+	}
+	return plan.Irreversible(before, set), nil
 }
 
 func (v *evaluation) render(ctx context.Context, snapshot source.Snapshot, path string) (manifest.Set, manifest.Digest, error) {

@@ -69,6 +69,11 @@ func (m *memory) Event(context.Context, promotion.ID, bool, promotion.Reason, st
 	return nil
 }
 
+func (m *memory) WatchRequests(ctx context.Context, _ func(promotion.ID, state.Requests)) error {
+	<-ctx.Done()
+	return ctx.Err()
+}
+
 // actor is a Cluster, and a Source as far as reverts go, that counts what is
 // done to it.
 type actor struct {
@@ -103,6 +108,16 @@ func (a *actor) Restore(context.Context, promotion.Environment, manifest.Set) er
 func (a *actor) Revert(context.Context, source.Revision, source.RevertNote) (RevertResult, error) {
 	a.note("revert")
 	return RevertResult{Outcome: reconcile.OutcomeDone}, nil
+}
+
+func (a *actor) Propose(context.Context, promotion.ID, string, source.PromoteNote) (ProposeResult, error) {
+	a.note("propose")
+	return ProposeResult{Outcome: reconcile.OutcomeDone, Commit: "proposal"}, nil
+}
+
+func (a *actor) Withdraw(context.Context, promotion.ID) (ProposeResult, error) {
+	a.note("withdraw")
+	return ProposeResult{Outcome: reconcile.OutcomeDone}, nil
 }
 
 func (a *actor) Drift(context.Context, promotion.Environment, manifest.Set) ([]string, error) {
@@ -167,6 +182,12 @@ func (b branch) FirstParents(_ context.Context, after, upTo source.Revision, mos
 	return commits, nil
 }
 
+func (b branch) Contains(context.Context, source.Revision) (bool, error) { return true, nil }
+
+func (b branch) Authors(context.Context, source.Revision, source.Revision, int) ([]source.Person, error) {
+	return nil, nil
+}
+
 func (b branch) Changed(source.Revision, source.Revision) ([]string, error) { return nil, nil }
 
 // content renders a directory to the file "content" in it: its digest.
@@ -196,6 +217,7 @@ func (silent) Judge(context.Context, policy.Input) (policy.Report, error) {
 func replica(t *testing.T, store *memory, a *actor) *Controller {
 	t.Helper()
 	c := New(Ports{Source: a, Renderer: content{}, Policies: silent{}, Cluster: a, Store: store, Telemetry: silent{}}, Config{})
+	c.polled = true
 	record, err := store.Get(t.Context(), staging)
 	if err != nil {
 		t.Fatal(err)

@@ -13,6 +13,10 @@ import (
 func (j *job) recordRelease(ctx context.Context, after reconcile.Journal, end ended) {
 	attempt := j.journal().Attempt
 	phase, over := releasePhase(j.action.Kind, end.result, after)
+	if j.proving() {
+		// It was last good that was verified; the release is the one that failed.
+		phase, over = state.ReleaseRestored, after.Hold.Reason != ""
+	}
 	if phase == "" || attempt.Release.Digest == "" || j.rejectedAgain(end.result) {
 		return
 	}
@@ -97,5 +101,6 @@ var warnings = map[promotion.Reason]bool{
 	promotion.ApplyRejected: true, promotion.ApplyFailed: true, promotion.ClusterUnavailable: true,
 	promotion.SourceUnavailable: true, promotion.BranchGone: true, promotion.Drifted: true,
 	promotion.MassDeletion: true, promotion.ConflictingOwner: true, promotion.Quarantined: true,
-	promotion.UnverifiedRevision: true, promotion.UnknownRevision: true,
+	promotion.UnverifiedRevision: true, promotion.UnknownRevision: true, promotion.HistoryRewritten: true,
+	promotion.PromotionRejected: true, promotion.Overridden: true, promotion.IrreversibleUnapproved: true,
 }

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"math/rand/v2"
 	"reflect"
 	"time"
 
@@ -29,6 +28,7 @@ type job struct {
 	commit   source.Commit
 	rivals   int    // how often another writer was first, in a row
 	evidence string // of the last failed verification
+	upstream string // what speaks for a promotion
 }
 
 // ended is what came of an effect.
@@ -64,6 +64,12 @@ func (c *Controller) start(ctx context.Context, a reconcile.Action) {
 		commit:  e.commits[a.Release.Revision],
 		rivals:  e.rivals,
 	}
+	switch a.Kind {
+	case reconcile.ActionMove:
+		j.file = e.next
+	case reconcile.ActionPropose:
+		j.upstream = c.upstreamEvidence(e.file.After)
+	}
 	c.Log.Info("begin", "environment", a.Environment.String(), "action", a.Kind, "revision", a.Release.Revision,
 		"digest", a.Release.Digest, "reason", a.Reason)
 	run, cancel := context.WithCancel(ctx)
@@ -97,6 +103,9 @@ func (j *job) run(ctx, life context.Context) {
 	observed := reconcile.Observe(j.world, end.result).Environments[0].Journal
 	if err := j.recorder.save(life, j.journal(), func(r *state.Record) {
 		r.Journal = observed
+		if j.action.Kind == reconcile.ActionMove {
+			r.Environment = j.file
+		}
 		if end.result.Reason == promotion.VerificationFailed && end.note != "" {
 			r.Evidence = end.note
 		}
@@ -135,7 +144,8 @@ func (j *job) prepare(ctx context.Context) error {
 // revert by it.
 func (j *job) touches() bool {
 	switch j.action.Kind {
-	case reconcile.ActionAdvance, reconcile.ActionVerify, reconcile.ActionBlame:
+	case reconcile.ActionAdvance, reconcile.ActionVerify, reconcile.ActionBlame, reconcile.ActionGiveUp,
+		reconcile.ActionRetry, reconcile.ActionMove:
 		return false
 	}
 	return true
@@ -157,7 +167,7 @@ func (j *job) fenced(ctx context.Context, err error) {
 	select {
 	case <-ctx.Done():
 		return
-	case <-time.After(rivalPause(j.rivals)):
+	case <-time.After(j.c.rivalPause(j.rivals)):
 	}
 	record, err := j.recorder.renew(ctx)
 	if err != nil {
@@ -173,9 +183,9 @@ func (j *job) fenced(ctx context.Context, err error) {
 
 // rivalPause is random, so that of two replicas one goes first, and grows, so
 // that it has the time to finish.
-func rivalPause(before int) time.Duration {
+func (c *Controller) rivalPause(before int) time.Duration {
 	longest := time.Second << min(before, 5)
-	return longest/4 + rand.N(longest)
+	return longest/4 + time.Duration(c.Rand()*float64(longest))
 }
 
 // change edits one environment of the world; for the loop only.
@@ -210,7 +220,14 @@ func (c *Controller) observed(end ended, stored reconcile.Journal, now time.Time
 		e.cancel = nil
 	case reconcile.ActionRevert:
 		c.Poll() // the revert is the newest commit
+	case reconcile.ActionMove:
+		e.file, e.next = e.next, promotion.Environment{}
+		e.generation++
+		c.change(a.Environment, func(world *reconcile.Environment) {
+			world.Candidates, world.Spec, world.Drifted = nil, c.specOf(e.file), false
+		})
 	}
+	c.markRewritten()
 }
 
 // note keeps what went wrong for the sentence that people read.
@@ -227,8 +244,12 @@ func (e *environment) note(end ended) {
 // effect has the action's effect.
 func (j *job) effect(ctx context.Context) ended {
 	switch j.action.Kind {
-	case reconcile.ActionAdvance:
-		return ended{result: reconcile.Result{Outcome: reconcile.OutcomeDone}}
+	case reconcile.ActionAdvance, reconcile.ActionGiveUp, reconcile.ActionRetry, reconcile.ActionMove:
+		return ended{result: reconcile.Result{Outcome: reconcile.OutcomeDone}} // the journal is all
+	case reconcile.ActionPropose:
+		return j.propose(ctx)
+	case reconcile.ActionWithdraw:
+		return j.withdraw(ctx)
 	case reconcile.ActionApply:
 		return j.apply(ctx)
 	case reconcile.ActionVerify:
@@ -322,8 +343,15 @@ func (j *job) verify(ctx context.Context) ended {
 	if !known {
 		verdict.Outcome, reason = reconcile.OutcomeError, promotion.VerificationError
 	}
+	if j.proving() && verdict.Outcome == reconcile.OutcomeFailed {
+		reason = promotion.RestoreFailed
+		verdict.Evidence = "last good was applied again and fails its checks as well, so nothing is reverted: " + verdict.Evidence
+	}
 	return ended{result: reconcile.Result{Outcome: verdict.Outcome, Reason: reason}, note: verdict.Evidence}
 }
+
+// proving reports whether it is last good that is verified, after a failure.
+func (j *job) proving() bool { return j.journal().Attempt.Stage == reconcile.StageProving }
 
 func (j *job) prune(ctx context.Context) ended {
 	set, err := j.c.Store.Bundle(ctx, j.action.Environment, j.action.Release.Digest)

@@ -25,8 +25,26 @@ type Source interface {
 	FirstParents(ctx context.Context, after, upTo source.Revision, max int) ([]source.Commit, error)
 	// Changed lists paths that differ between two revisions, bounded.
 	Changed(from, to source.Revision) ([]string, error)
+	// Contains reports whether a revision is in the history of the last head,
+	// along any parent.
+	Contains(ctx context.Context, revision source.Revision) (bool, error)
+	// Authors are those of the commits that upTo has and after has not, bounded.
+	Authors(ctx context.Context, after, upTo source.Revision, max int) ([]source.Person, error)
 	// Revert is idempotent: a commit that was taken back before is not again.
 	Revert(ctx context.Context, guilty source.Revision, note source.RevertNote) (RevertResult, error)
+	// Propose keeps the environment's promotion branch: one commit that moves the
+	// pin in file. It is idempotent, and never overwrites anybody else's commits.
+	Propose(ctx context.Context, id promotion.ID, file string, note source.PromoteNote) (ProposeResult, error)
+	// Withdraw deletes the promotion branch, unless it holds anybody else's commits.
+	Withdraw(ctx context.Context, id promotion.ID) (ProposeResult, error)
+}
+
+// ProposeResult is how keeping a promotion branch ended when the source could
+// be asked.
+type ProposeResult struct {
+	Outcome reconcile.Outcome // done, already (there is nothing to propose any more) or rejected
+	Commit  source.Revision   // on the branch
+	Detail  string            // why not; without credentials
 }
 
 // RevertResult is how a revert ended when the source could be asked.
@@ -91,6 +109,9 @@ type Store interface {
 	Load(ctx context.Context) ([]state.Record, error)
 	Get(ctx context.Context, id promotion.ID) (state.Record, error)
 	Save(ctx context.Context, r state.Record) (state.Record, error)
+	// WatchRequests calls changed with what people ask for, at first for every
+	// environment and then after each change, until ctx ends or the watch breaks.
+	WatchRequests(ctx context.Context, changed func(promotion.ID, state.Requests)) error
 	PutBundle(ctx context.Context, id promotion.ID, digest reconcile.Digest, set manifest.Set) error
 	Bundle(ctx context.Context, id promotion.ID, digest reconcile.Digest) (manifest.Set, error)
 	KeepBundles(ctx context.Context, id promotion.ID, keep ...reconcile.Digest) error

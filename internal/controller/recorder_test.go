@@ -199,10 +199,10 @@ func TestRecorderOnACluster(t *testing.T) {
 // Pauses of rivals differ, and grow, and end.
 func TestRivalsPause(t *testing.T) {
 	t.Parallel()
-	seen := map[time.Duration]bool{}
+	c, seen := New(Ports{}, Config{}), map[time.Duration]bool{}
 	for before := range 100 {
 		longest := time.Second << min(before, 5)
-		pause := rivalPause(before)
+		pause := c.rivalPause(before)
 		seen[pause] = true
 		if pause < longest/4 || pause > longest+longest/4 {
 			t.Errorf("after %d times in a row: %s", before, pause)
@@ -216,9 +216,10 @@ func TestRivalsPause(t *testing.T) {
 func TestPollsAreSpreadAndBounded(t *testing.T) {
 	t.Parallel()
 	const interval = 30 * time.Second
+	c := New(Ports{}, Config{})
 	for failures, want := range []time.Duration{interval, 2 * interval, 4 * interval, 8 * interval, 8 * interval} {
 		for range 100 {
-			if got := jittered(interval, failures, 0.1); got < want || got > want*11/10 {
+			if got := c.jittered(interval, failures, 0.1); got < want || got > want*11/10 {
 				t.Errorf("after %d failures: %s, want about %s", failures, got, want)
 			}
 		}

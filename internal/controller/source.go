@@ -2,10 +2,11 @@ package controller
 
 import (
 	"context"
+	"crypto/sha256"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io/fs"
-	"math/rand/v2"
 	"reflect"
 	"slices"
 	"time"
@@ -20,11 +21,12 @@ const maxHistory = 64
 
 // look is what one poll brought.
 type look struct {
-	head    source.Revision
-	history []source.Revision
-	set     promotion.Set
-	fault   promotion.Reason
-	detail  string
+	head     source.Revision
+	history  []source.Revision
+	ancestry map[source.Revision]bool // of what is deployed: is it in the head's history?
+	set      promotion.Set
+	fault    promotion.Reason
+	detail   string
 }
 
 // poll looks at the source until ctx ends: at the interval with some
@@ -56,7 +58,7 @@ func (c *Controller) poll(ctx context.Context) {
 		case <-ctx.Done():
 			return
 		case <-c.pollNow:
-		case <-time.After(jittered(c.PollInterval, failures, c.Jitter)):
+		case <-time.After(c.jittered(c.PollInterval, failures, c.Jitter)):
 		}
 	}
 }
@@ -70,9 +72,9 @@ func pollOutcome(seen look) string {
 
 // jittered is the interval, doubled for each failure up to eight times, plus up
 // to a share of it so that many daemons do not ask at once.
-func jittered(interval time.Duration, failures int, share float64) time.Duration {
+func (c *Controller) jittered(interval time.Duration, failures int, share float64) time.Duration {
 	interval <<= min(failures, 3)
-	return interval + time.Duration(rand.Float64()*share*float64(interval))
+	return interval + time.Duration(c.Rand()*share*float64(interval))
 }
 
 // lookAt polls. When the source cannot be read, what was known stays.
@@ -90,6 +92,9 @@ func (c *Controller) lookAt(ctx context.Context, last look) look {
 		return failed(promotion.SourceUnavailable, err)
 	case head == last.head && last.head != "" && last.set.Environments != nil:
 		last.fault, last.detail = "", ""
+		if last.ancestry, err = c.ancestryOf(ctx, last); err != nil {
+			return failed(promotion.SourceUnavailable, err)
+		}
 		return last
 	}
 	seen := look{head: head}
@@ -108,7 +113,75 @@ func (c *Controller) lookAt(ctx context.Context, last look) look {
 	if err != nil {
 		return failed(promotion.InvalidEnvironment, err)
 	}
+	if seen.ancestry, err = c.ancestryOf(ctx, seen); err != nil {
+		return failed(promotion.SourceUnavailable, err)
+	}
 	return seen
+}
+
+// ancestryOf tells for each deployed revision whether it is in the history of
+// the head: a branch that was rewritten must be seen before anything is decided
+// on it.
+func (c *Controller) ancestryOf(ctx context.Context, seen look) (map[source.Revision]bool, error) {
+	ancestry := map[source.Revision]bool{}
+	for _, revision := range c.deployed(ctx) {
+		known, found := seen.ancestry[revision]
+		switch {
+		case slices.Contains(seen.history, revision):
+			known = true
+		case !found:
+			var err error
+			if known, err = c.Source.Contains(ctx, revision); err != nil {
+				return nil, err
+			}
+		}
+		ancestry[revision] = known
+	}
+	return ancestry, nil
+}
+
+// deployed asks the loop for the revisions that environments run or verified
+// last.
+func (c *Controller) deployed(ctx context.Context) []source.Revision {
+	told := make(chan []source.Revision, 1)
+	c.post(ctx, func() {
+		var revisions []source.Revision
+		for _, e := range c.world.Environments {
+			for _, r := range [...]source.Revision{e.Journal.LastGood.Revision, e.Journal.Attempt.Release.Revision} {
+				if r != "" && !slices.Contains(revisions, r) {
+					revisions = append(revisions, r)
+				}
+			}
+		}
+		told <- revisions
+	})
+	select {
+	case revisions := <-told:
+		return revisions
+	case <-ctx.Done():
+		return nil
+	}
+}
+
+// markRewritten marks the environments whose last good is gone from the branch.
+// One that is not known yet counts as gone, for the moment until it is.
+func (c *Controller) markRewritten() {
+	for i := range c.world.Environments {
+		e := &c.world.Environments[i]
+		good := e.Journal.LastGood.Revision
+		contained, known := c.ancestry[good]
+		contained = contained || good == "" || slices.Contains(c.world.History, good)
+		if e.Rewritten != !contained && !contained {
+			e.Rewritten = true
+			if !known {
+				c.Poll()
+				continue
+			}
+			c.environment(e.ID).notes[promotion.HistoryRewritten] = fmt.Sprintf(
+				"%s, which this environment verified last, is no longer in the history of %s", good.Short(), c.world.Head.Short())
+		}
+		e.Rewritten = !contained
+	}
 }
 
 // sourceSeen folds a poll into the world.
@@ -141,6 +214,8 @@ func (c *Controller) sourceSeen(seen look) {
 	}
 	slices.SortFunc(environments, func(a, b reconcile.Environment) int { return a.ID.Compare(b.ID) })
 	c.world.Environments = environments
+	c.ancestry = seen.ancestry
+	c.markRewritten()
 }
 
 // changedPipelines are those of which an environment's file changed. Path, data
@@ -157,8 +232,11 @@ func (c *Controller) changedPipelines(set promotion.Set) map[string]bool {
 }
 
 func (c *Controller) environmentSeen(id promotion.ID, known reconcile.Environment, set promotion.Set, changed bool) reconcile.Environment {
-	known.ID = id
+	known.ID, known.Requests = id, requestsOf(c.requests[id])
 	e := c.environment(id)
+	if e.broken != nil {
+		return known
+	}
 	file, valid := set.Environments[id]
 	if !valid {
 		fault := set.Faults[id]
@@ -166,11 +244,9 @@ func (c *Controller) environmentSeen(id promotion.ID, known reconcile.Environmen
 		e.notes[fault.Reason] = fault.Err.Error()
 		return known
 	}
-	if moved(e.file, file) && known.Journal.Running.Digest != "" {
-		known.Fault = promotion.TargetMoved
-		e.notes[promotion.TargetMoved] = fmt.Sprintf("%s: target moved from %s to %s, and what it runs would be left behind in %s",
-			file.File, place(e.file), place(file), place(e.file))
-		return known
+	known.Moved = moved(e.file, file) && known.Journal.Running.Digest != ""
+	if known.Moved {
+		return c.moving(known, e, file)
 	}
 	known.Fault = ""
 	known.Candidates = withoutUnknown(known.Candidates)
@@ -179,7 +255,18 @@ func (c *Controller) environmentSeen(id promotion.ID, known reconcile.Environmen
 		e.generation++ // an evaluation under way is of the file before
 	}
 	e.file = file
-	known.Spec = specOf(file)
+	known.Spec = c.specOf(file)
+	return known
+}
+
+// moving: what runs in the old place is let go only on the file's word.
+func (c *Controller) moving(known reconcile.Environment, e *environment, file promotion.Environment) reconcile.Environment {
+	e.next, known.Fault = file, ""
+	if !file.Target.Leave {
+		known.Fault, known.Moved = promotion.TargetMoved, false
+		e.notes[promotion.TargetMoved] = fmt.Sprintf("%s: target moved from %s to %s, and what it runs would be left behind in %s; "+
+			"to leave it there, write `previous: leave` below target", file.File, place(e.file), place(file), place(e.file))
+	}
 	return known
 }
 
@@ -189,11 +276,29 @@ func withoutUnknown(candidates []reconcile.Candidate) []reconcile.Candidate {
 }
 
 // specOf is the part of an environment file that decisions depend on.
-func specOf(file promotion.Environment) reconcile.Spec {
+func (c *Controller) specOf(file promotion.Environment) reconcile.Spec {
+	calendar, err := promotion.CalendarOf(file.Promotion)
+	if err != nil {
+		// A file that was valid when it was stored, read by a daemon that knows
+		// better: nothing may start.
+		calendar = promotion.Calendar{}
+		c.Log.Error("read calendar", "environment", file.ID.String(), "revision", file.Revision, "reason", promotion.InvalidEnvironment, "err", err)
+	}
 	return reconcile.Spec{
 		After: file.After, Pinned: file.Pinned(), Pin: file.Revision, Soak: file.Promotion.Soak,
-		OnFailure: file.OnFailure, Drift: file.Drift,
+		Proposes: file.Promotion.Mode == promotion.ModePullRequest, File: fingerprint(file),
+		Calendar: calendar, Approval: file.Promotion.Approval.Required > 0, PHI: file.Data == promotion.DataPHI,
+		MaxReverts: file.MaxRevertsPerDay, OnFailure: file.OnFailure, Drift: file.Drift,
 	}
+}
+
+// fingerprint changes with anything that an environment's file says.
+func fingerprint(file promotion.Environment) string {
+	text, err := json.Marshal(file)
+	if err != nil {
+		return ""
+	}
+	return fmt.Sprintf("%x", sha256.Sum256(text))[:16]
 }
 
 // moved reports whether an environment is to run elsewhere than it does.

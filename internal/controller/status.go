@@ -8,6 +8,7 @@ import (
 
 	"chaperone.dev/chaperone/internal/promotion"
 	"chaperone.dev/chaperone/internal/reconcile"
+	"chaperone.dev/chaperone/internal/source"
 	"chaperone.dev/chaperone/internal/state"
 )
 
@@ -110,12 +111,27 @@ func (c *Controller) sentence(world reconcile.Environment, e *environment, statu
 		if problem := e.problems[status.Wanted.Revision]; problem != "" {
 			return problem
 		}
-	case promotion.WaitingForUpstream, promotion.UnverifiedRevision:
+	case promotion.UnverifiedRevision:
+		return strings.Join(filled(c.waitingFor(world, status, d), e.problems[status.Wanted.Revision]), "; ")
+	case promotion.WaitingForUpstream:
 		return c.waitingFor(world, status, d)
 	case promotion.SourceUnavailable, promotion.BranchGone:
 		if c.sourceDetail != "" {
 			return c.sourceDetail
 		}
+	case promotion.ApprovalRequired, promotion.IrreversibleUnapproved:
+		if problem := e.problems[status.Wanted.Revision]; problem != "" {
+			return problem
+		}
+	case promotion.WaitingForPromotion:
+		return c.proposal(world)
+	case promotion.Bisecting:
+		return searching(world.Journal)
+	case promotion.Frozen, promotion.OutsideWindow, promotion.WaitingForSchedule, promotion.Soaking:
+		return until(status)
+	case promotion.TooManyReverts:
+		return fmt.Sprintf("%s It reverted %d times within a day, and at most %d are allowed.", status.Reason.Explain(),
+			len(world.Journal.Reverts), world.Spec.MaxReverts)
 	case promotion.UpToDate:
 		return fmt.Sprintf("runs %s, verified", world.Journal.LastGood.Revision.Short())
 	case promotion.Applying, promotion.Verifying, promotion.Pruning:
@@ -138,6 +154,39 @@ func (c *Controller) sentence(world reconcile.Environment, e *environment, statu
 		return note
 	}
 	return status.Reason.Explain()
+}
+
+// proposal says what could be promoted, and how.
+func (c *Controller) proposal(world reconcile.Environment) string {
+	p := world.Journal.Proposal
+	switch {
+	case p.Commit != "":
+		text := fmt.Sprintf("%s is verified upstream; merge %s to promote it", p.Revision.Short(), source.PromotionBranch(world.ID.String()))
+		if running := world.Journal.LastGood.Revision; running != "" {
+			text += fmt.Sprintf(" (it runs %s)", running.Short())
+		}
+		return text
+	case p.Revision != "":
+		return fmt.Sprintf("%s is verified upstream; its promotion branch is being pushed", p.Revision.Short())
+	}
+	return promotion.WaitingForPromotion.Explain()
+}
+
+// searching says how far the search for the guilty commit is.
+func searching(j reconcile.Journal) string {
+	left := len(j.Search.Suspects)
+	if j.Attempt.Probe {
+		return fmt.Sprintf("one of %d commits broke this; %s is deployed to find out which", left, j.Attempt.Release.Revision.Short())
+	}
+	return fmt.Sprintf("one of %d commits broke this; the next to deploy is being chosen", left)
+}
+
+// until says when a reason passes by itself.
+func until(status reconcile.Status) string {
+	if status.Until.IsZero() {
+		return status.Reason.Explain()
+	}
+	return fmt.Sprintf("%s That ends at %s.", status.Reason.Explain(), status.Until.UTC().Format(time.RFC3339))
 }
 
 func reverted(r reconcile.Revert) string {

@@ -19,6 +19,8 @@ const (
 	UnknownEnvironment Reason = "UnknownEnvironment"
 	// TargetMoved: the file names another namespace or cluster than it runs in.
 	TargetMoved Reason = "TargetMoved"
+	// UnreadableRecord: what the daemon stored about the environment cannot be read.
+	UnreadableRecord Reason = "UnreadableRecord"
 	// SourceUnavailable: Git cannot be reached or refuses the credentials.
 	SourceUnavailable Reason = "SourceUnavailable"
 	// BranchGone: Git answers, and has no such branch.
@@ -168,6 +170,9 @@ var reasons = map[Reason]reasonText{
 	TargetMoved: {
 		"The file names another namespace or cluster than the environment runs in; it keeps what it runs, where it runs.",
 		"A developer: put `target` back, and make a new environment for the new place; or write `target.previous: leave`, which lets go of what runs in the old place."},
+	UnreadableRecord: {
+		"What the daemon stored about the environment was changed so that it cannot be read; the environment keeps what it runs.",
+		"An operator: put the Environment object back as it was, from a backup, or delete it while the daemon is stopped to begin anew."},
 	SourceUnavailable: {
 		"Git cannot be reached or refuses the daemon's credentials, so everything stays as it is.",
 		"An operator: check the network, the address and the credentials of the source; it is tried again by itself."},

@@ -10,8 +10,8 @@ import (
 // ActionKind is something the daemon can do for one environment.
 type ActionKind string
 
-// The actions. Evaluate, Verify and Blame only look; Advance only writes the
-// journal; Cancel ends a verification that no longer matters.
+// The actions. Evaluate, Verify and Blame only look; Advance, GiveUp, Retry and
+// Move only write the journal; Cancel ends a verification that no longer matters.
 const (
 	ActionNone     ActionKind = ""
 	ActionEvaluate ActionKind = "evaluate"
@@ -24,7 +24,25 @@ const (
 	ActionBlame    ActionKind = "blame"
 	ActionRevert   ActionKind = "revert"
 	ActionCorrect  ActionKind = "correct"
+	ActionPropose  ActionKind = "propose"  // push the promotion branch
+	ActionWithdraw ActionKind = "withdraw" // delete it
+	ActionGiveUp   ActionKind = "give-up"  // hold instead of going on
+	ActionRetry    ActionKind = "retry"    // lift what a person asked to
+	ActionMove     ActionKind = "move"     // let go of what runs in the old place
 )
+
+// effect reports whether an environment does nothing else meanwhile.
+func (k ActionKind) effect() bool { return k != ActionEvaluate && k != ActionCancel }
+
+// changes reports whether an action changes a cluster or a source, other than
+// bringing last good back.
+func (k ActionKind) changes() bool {
+	switch k {
+	case ActionApply, ActionPrune, ActionRevert, ActionCorrect, ActionPropose, ActionWithdraw:
+		return true
+	}
+	return false
+}
 
 // Action is one thing to do, and why.
 type Action struct {
@@ -34,6 +52,9 @@ type Action struct {
 	Release     Release         // Evaluate: only its Revision
 	LastGood    Release         // Blame: suspects come after it
 	Guilty      source.Revision // Revert
+	Request     string          // Retry: the request that it grants
+	// Apply: what is known of the candidate.
+	Irreversible, Override, Probe bool
 }
 
 // Phase is the coarse state of an environment, for people and dashboards.
@@ -85,8 +106,8 @@ const (
 type Result struct {
 	Action    Action
 	Outcome   Outcome
-	Reason    promotion.Reason  // with every outcome but done and interrupted
-	Candidate Candidate         // Evaluate
-	Suspects  []source.Revision // Blame
-	Commit    source.Revision   // Revert: the revert
+	Reason    promotion.Reason // with every outcome but done and interrupted
+	Candidate Candidate        // Evaluate
+	Suspects  []Suspect        // Blame, oldest first
+	Commit    source.Revision  // Revert, Propose: the commit that was pushed
 }

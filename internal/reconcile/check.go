@@ -9,9 +9,9 @@ import (
 
 // Violations checks a decision against the rules that must never break
 // (design.md §3; the number stands before each). Table tests, the exhaustive
-// walk, property tests and the simulator all call it. What needs a whole
-// history to be seen, such as a commit reverted twice, those tests check from
-// their traces.
+// walk, property tests and the simulator all call it. It shares no condition
+// with the decision that it checks. What needs a whole history to be seen, such
+// as a commit reverted twice, those tests check from their traces.
 func Violations(w World, d Decision) []string {
 	var found []string
 	report := func(e promotion.ID, format string, args ...any) {
@@ -19,18 +19,20 @@ func Violations(w World, d Decision) []string {
 	}
 	begun := map[promotion.ID]int{}
 	for _, a := range d.Actions {
-		e, known := w.Find(a.Environment)
-		if !known {
+		e := w.find(a.Environment)
+		if e == nil {
 			report(a.Environment, "%s for an environment that is not there", a.Kind)
 			continue
 		}
-		if a.Kind != ActionEvaluate && a.Kind != ActionCancel {
+		if a.Kind.effect() {
 			begun[e.ID]++
 			if e.Busy != ActionNone || begun[e.ID] > 1 {
 				report(e.ID, "%s beside another effect", a.Kind)
 			}
 		}
-		for _, violation := range violates(w, e, a) {
+		c := check{w: &w, e: e, a: a, j: &e.Journal}
+		c.run()
+		for _, violation := range c.found {
 			report(e.ID, "%s", violation)
 		}
 	}
@@ -42,65 +44,147 @@ func Violations(w World, d Decision) []string {
 	return found
 }
 
-func violates(w World, e Environment, a Action) []string {
-	var found []string
-	must := func(holds bool, rule string) {
-		if !holds {
-			found = append(found, rule)
-		}
+// check holds one action against the rules.
+type check struct {
+	w     *World
+	e     *Environment
+	a     Action
+	j     *Journal
+	found []string
+}
+
+func (c *check) must(holds bool, rule string) {
+	if !holds {
+		c.found = append(c.found, rule)
 	}
-	j := e.Journal
-	switch a.Kind {
+}
+
+func (c *check) run() {
+	c.stillness()
+	switch c.a.Kind {
 	case ActionApply:
-		must(allowed(w, e, a.Release), "1: applied without an allow for this digest under the current policies")
-		must(upstreamHas(w, e, a.Release), "2: applied before upstream verified it")
-		must(!slices.Contains(j.Quarantine, a.Release.Digest), "7: applied from quarantine")
-		must(w.SourceFault == "" || j.Attempt.Stage == StageApplying, "a new release begun while the source is not readable")
-		must(j.Attempt.Stage != StageBlaming && j.Attempt.Stage != StageReverting, "applied in the middle of a revert")
-		must(j.Hold.Reason == "" || j.Hold.Digest != a.Release.Digest, "8: applied what is held")
+		c.apply()
+		c.timing()
 	case ActionCorrect:
-		must(allowed(w, e, a.Release), "1: corrected without an allow under the current policies")
-		must(a.Release.Digest == j.LastGood.Digest, "corrected to something other than last good")
+		c.must(c.allowed(), "1: corrected without an allow under the current policies")
+		c.must(c.a.Release.Digest == c.j.LastGood.Digest, "corrected to something other than last good")
 	case ActionRestore:
-		must(j.LastGood.Digest != "", "restored without a last good")
+		c.must(c.j.LastGood.Digest != "", "restored without a last good")
 	case ActionBlame, ActionRevert:
-		must(j.Attempt.Failure == promotion.VerificationFailed, "4: blamed without a definitive fail")
-		must(e.Spec.OnFailure == promotion.FailureRevert || j.Attempt.Stage != StageBlaming, "blamed though the file says hold")
-		must(a.Kind == ActionBlame || a.Guilty != "", "5: reverted without a guilty commit")
+		c.blame()
 	case ActionPrune:
-		must(j.Attempt.Stage == StagePruning && j.Attempt.Release.Digest == j.LastGood.Digest,
+		c.must(c.j.Attempt.Stage == StagePruning && c.j.Attempt.Release.Digest == c.j.LastGood.Digest,
 			"6: pruned before the release was verified")
+	case ActionPropose:
+		c.must(c.allowed() && c.upstreamHas(), "2: proposed what upstream did not verify, or the policies do not allow")
+		c.must(!slices.Contains(c.j.Quarantine, c.a.Release.Digest), "7: proposed from quarantine")
+		c.must(c.j.Hold.Reason == "", "8: proposed while held")
 	}
-	if a.Kind != ActionEvaluate {
-		must(!e.Spec.Paused, "8: acted while paused")
-		unread := e.Fault == promotion.SourceUnavailable && w.SourceFault != "" // its last valid file counts
-		must(e.Fault == "" || unread || a.Kind == ActionRestore, "acted on an invalid environment")
-	}
-	return found
 }
 
-func allowed(w World, e Environment, release Release) bool {
-	for _, c := range e.Candidates {
-		if c.Release == release && c.Verdict == VerdictAllow {
-			return release.Policy == w.Policy && w.Policy != "" && release.Digest != ""
-		}
+// stillness is rule 8: a pause, a freeze, and a history that was rewritten.
+func (c *check) stillness() {
+	if c.a.Kind == ActionEvaluate {
+		return
 	}
-	return release.Policy == w.Policy && slices.ContainsFunc(e.Candidates, func(c Candidate) bool {
-		return c.Release.Digest == release.Digest && c.Release.Policy == w.Policy && c.Verdict == VerdictAllow
-	})
+	request := c.e.Requests
+	paused := request.Paused && (request.PausedUntil.IsZero() || c.w.Now.Before(request.PausedUntil))
+	c.must(!paused, "8: acted while paused")
+	unread := c.e.Fault == promotion.SourceUnavailable && c.w.SourceFault != "" // its last valid file counts
+	c.must(c.e.Fault == "" || unread || c.a.Kind == ActionRestore, "acted on an invalid environment")
+	switch c.a.Kind {
+	case ActionApply, ActionPrune, ActionRevert, ActionCorrect, ActionPropose, ActionWithdraw:
+		_, frozen := c.e.Spec.Calendar.Frozen(c.w.Now)
+		c.must(!frozen, "8: "+string(c.a.Kind)+" in a freeze")
+		gone := c.e.Rewritten && c.j.LastGood.Revision != c.j.Accepted
+		c.must(!gone, string(c.a.Kind)+" on a rewritten history")
+	}
 }
 
-func upstreamHas(w World, e Environment, release Release) bool {
-	for _, c := range e.Candidates {
-		if c.Release != release {
-			continue
-		}
-		for _, id := range e.Spec.After {
-			if _, verified := upstreamVerified(w, c, id); !verified {
+func (c *check) apply() {
+	digest := c.a.Release.Digest
+	c.must(c.allowed(), "1: applied without an allow for this digest under the current policies")
+	c.must(c.upstreamHas(), "2: applied before upstream verified it")
+	c.must(!slices.Contains(c.j.Quarantine, digest), "7: applied from quarantine")
+	c.must(c.w.SourceFault == "" || c.finishing() || c.a.Probe, "a new release begun while the source is not readable")
+	c.must(c.j.Attempt.Stage != StageBlaming && c.j.Attempt.Stage != StageReverting, "applied in the middle of a revert")
+	c.must(c.j.Hold.Reason == "" || c.j.Hold.Digest != digest, "8: applied what is held")
+	c.must(!c.e.Spec.Approval || c.is(func(k *Candidate) bool { return k.Approval == ApprovalGiven }), "applied without the approval asked for")
+	c.must(!c.e.Spec.PHI || c.is(func(k *Candidate) bool { return !k.Irreversible || k.Approval == ApprovalGiven }),
+		"an irreversible release entered patients' data without approval")
+}
+
+// timing is about when something new begins; what was begun may be finished.
+func (c *check) timing() {
+	if c.finishing() || c.is(func(k *Candidate) bool { return k.Override }) {
+		return
+	}
+	_, open := c.e.Spec.Calendar.Open(c.w.Now)
+	c.must(open, "started outside its windows")
+	last, _, scheduled := c.e.Spec.Calendar.Fired(c.w.Now)
+	if !scheduled || c.a.Probe || c.is(func(k *Candidate) bool { return k.Urgent }) {
+		return
+	}
+	c.must(!last.IsZero() && c.w.Now.Sub(last) < scheduleGrace, "started off its schedule")
+	served := !c.j.Run.At.Before(last) && !c.j.Run.At.After(c.w.Now)
+	c.must(!served || c.j.Run.Digest == c.a.Release.Digest, "a second release for one time of the schedule")
+}
+
+func (c *check) finishing() bool {
+	return c.j.Attempt.Stage == StageApplying && c.j.Attempt.Release.Digest == c.a.Release.Digest
+}
+
+func (c *check) blame() {
+	attempt := &c.j.Attempt
+	c.must(attempt.Failure == promotion.VerificationFailed, "4: blamed without a definitive fail")
+	c.must(attempt.Proven, "4: blamed though last good was not seen to pass")
+	c.must(!attempt.Irreversible, "an irreversible release was to be taken back")
+	c.must(c.e.Spec.OnFailure == promotion.FailureRevert || attempt.Stage != StageBlaming, "blamed though the file says hold")
+	if c.a.Kind == ActionBlame {
+		return
+	}
+	c.must(c.a.Guilty != "" && c.a.Guilty == attempt.Guilty, "5: reverted without a guilty commit")
+	c.must(len(c.j.Search.Suspects) == 0, "5: reverted while the search goes on")
+	// One whose answer was lost may have been pushed, so it is tried to the end.
+	c.must(c.e.revertsToday(c.w.Now) < c.e.Spec.MaxReverts || c.j.Retry.Tries > 0, "more reverts in a day than allowed")
+}
+
+// is reports whether a candidate for the action's release, as judged now, has
+// a property.
+func (c *check) is(property func(*Candidate) bool) bool {
+	return slices.ContainsFunc(c.e.Candidates, func(k Candidate) bool { return k.Release == c.a.Release && property(&k) })
+}
+
+func (c *check) allowed() bool {
+	return c.a.Release.Policy == c.w.Policy && c.w.Policy != "" && c.a.Release.Digest != "" &&
+		slices.ContainsFunc(c.e.Candidates, func(k Candidate) bool {
+			return k.Release.Digest == c.a.Release.Digest && k.Release.Policy == c.w.Policy && k.Verdict == VerdictAllow
+		})
+}
+
+// upstreamHas: every upstream environment verified what it would run at this
+// revision, and for the soak time; or this environment itself did before; or a
+// reviewed override says that it may.
+func (c *check) upstreamHas() bool {
+	own := slices.ContainsFunc(c.j.Verified, func(v Verified) bool { return v.Digest == c.a.Release.Digest })
+	if own || len(c.e.Spec.After) == 0 {
+		return true
+	}
+	return c.is(func(k *Candidate) bool {
+		for _, id := range c.e.Spec.After {
+			if !k.Override && !c.verifiedThere(k, id) {
 				return false
 			}
 		}
 		return true
-	}
-	return len(e.Spec.After) == 0
+	})
+}
+
+func (c *check) verifiedThere(k *Candidate, id promotion.ID) bool {
+	upstream, found := c.w.Find(id)
+	return found && slices.ContainsFunc(k.Upstream, func(u Upstream) bool {
+		return u.ID == id && u.Digest != "" && slices.ContainsFunc(upstream.Journal.Verified, func(v Verified) bool {
+			return v.Digest == u.Digest && !v.At.Add(c.e.Spec.Soak).After(c.w.Now)
+		})
+	})
 }

@@ -11,54 +11,115 @@ import (
 // Decide says what to do next for every environment, each by itself: one that
 // is stuck delays no other. Equal worlds give equal decisions.
 func Decide(w World) Decision {
-	d := Decision{Statuses: make([]Status, 0, len(w.Environments))}
-	for _, e := range w.Environments {
-		v := verdict{w: w, e: e, status: Status{Environment: e.ID}}
+	var d Decision
+	DecideInto(&d, &w)
+	return d
+}
+
+// DecideInto is Decide into the memory of an earlier decision.
+func DecideInto(d *Decision, w *World) {
+	d.Actions, d.Statuses, d.LookAgain = d.Actions[:0], slices.Grow(d.Statuses[:0], len(w.Environments)), time.Time{}
+	for i := range w.Environments {
+		e := &w.Environments[i]
+		d.Statuses = append(d.Statuses, Status{Environment: e.ID})
+		v := verdict{w: w, e: e, d: d, status: &d.Statuses[i]}
 		v.decide()
-		d.Actions = append(d.Actions, v.actions...)
-		d.Statuses = append(d.Statuses, v.status)
-		for _, at := range []time.Time{v.status.Until, v.again} {
-			if at.After(w.Now) && (d.LookAgain.IsZero() || at.Before(d.LookAgain)) {
-				d.LookAgain = at
+		for _, at := range [...]time.Time{v.status.Until, v.again} {
+			if at.After(w.Now) {
+				d.LookAgain = sooner(d.LookAgain, at)
 			}
 		}
 	}
-	return d
 }
 
 // verdict is the decision about one environment while it is being made.
 type verdict struct {
-	w       World
-	e       Environment
-	c       choice
-	actions []Action
-	status  Status
-	again   time.Time
+	w      *World
+	e      *Environment
+	d      *Decision
+	c      choice
+	p      promotable
+	status *Status
+	again  time.Time
+	still  promotion.Reason // why nothing new may be begun: a freeze, or a rewritten history
+	until  time.Time        // of still
 }
 
 func (v *verdict) decide() {
-	attempt := v.e.Journal.Attempt
+	if v.stopped() {
+		return
+	}
+	v.stillness()
+	v.c = choose(v.w, v.e)
+	v.status.Wanted = v.c.wantedRelease()
+	if v.granted() {
+		return
+	}
+	v.p = v.promotable()
+	v.evaluate()
+	v.staged()
+}
+
+// stopped: its file, its pipeline or a person keeps the environment from doing
+// anything at all.
+func (v *verdict) stopped() bool {
+	attempt := &v.e.Journal.Attempt
+	paused := v.e.paused(v.w.Now) && on(guardPause)
 	switch {
-	case v.e.Fault != "" && attempt.Stage == StageRestoring:
+	case v.e.Fault != "" && attempt.Stage == StageRestoring && !paused:
 		// Recovery goes on with the last valid file: a typo pushed in the middle
 		// of it must not leave a failed release running.
 		v.effect(ActionRestore, attempt.Release, promotion.Restoring)
-		return
-	case v.e.Fault == promotion.SourceUnavailable:
-		// Its file was not read yet, so what was begun goes on with the last one.
 	case v.e.Fault == promotion.Removed:
 		v.is(PhaseHeld, v.e.Fault)
-		return
-	case v.e.Fault != "":
+	case v.e.Fault != "" && v.e.Fault != promotion.SourceUnavailable:
 		v.is(PhaseInvalid, v.e.Fault)
-		return
-	case v.e.Spec.Paused:
+	case paused:
 		v.is(PhaseHeld, promotion.Paused)
-		return
+		v.status.Until = v.e.Requests.PausedUntil
+	case v.e.Moved:
+		v.is(PhaseProgressing, promotion.Moving)
+		if v.e.Busy == ActionNone {
+			v.act(ActionMove, v.e.Journal.Running, promotion.Moving)
+		}
+	default:
+		// A file that was not read yet (SourceUnavailable) stops nothing: what was
+		// begun goes on with the last one.
+		return false
 	}
-	v.c = choose(v.w, v.e)
-	v.status.Wanted = v.c.wanted.Release
-	v.evaluate()
+	return true
+}
+
+// stillness finds what keeps everything but a restore from being begun.
+func (v *verdict) stillness() {
+	if until, frozen := v.e.Spec.Calendar.Frozen(v.w.Now); frozen && on(guardStill) {
+		v.still, v.until = promotion.Frozen, until
+	} else if v.e.rewritten() && on(guardRewritten) {
+		v.still = promotion.HistoryRewritten
+	}
+}
+
+// granted begins what a person asked for, once for each request.
+func (v *verdict) granted() bool {
+	request := v.e.Requests.Retry
+	if request == "" || request == v.e.Journal.Served || v.e.Busy != ActionNone {
+		return false
+	}
+	lift := v.e.Requests.RetryDigest
+	if lift == "" {
+		lift = v.e.Journal.Hold.Digest
+	}
+	if lift == "" {
+		lift = v.c.wantedRelease().Digest
+	}
+	v.is(PhaseProgressing, promotion.Retrying)
+	v.act(ActionRetry, Release{Digest: lift}, promotion.Retrying)
+	return true
+}
+
+// staged goes on from where the attempt stands.
+func (v *verdict) staged() {
+	attempt := &v.e.Journal.Attempt
 	switch attempt.Stage {
 	case StageNone:
 		v.idle()
@@ -70,10 +131,14 @@ func (v *verdict) decide() {
 		v.unlessPreempted(ActionPrune, attempt.Release, promotion.Pruning)
 	case StageRestoring:
 		v.restoring()
+	case StageProving:
+		v.proving()
 	case StageBlaming:
 		v.effect(ActionBlame, attempt.Release, promotion.Reverting)
+	case StageBisecting:
+		v.bisecting()
 	case StageReverting:
-		v.effect(ActionRevert, attempt.Release, promotion.Reverting)
+		v.reverting()
 	case StageCorrecting:
 		v.correct()
 	}
@@ -86,43 +151,94 @@ func (v *verdict) is(phase Phase, reason promotion.Reason) {
 // evaluate asks for a candidate beside whatever else goes on: a newer commit
 // must be able to preempt a verification.
 func (v *verdict) evaluate() {
+	next := v.c.evaluate
+	if next == "" {
+		next = v.p.evaluate
+	}
 	switch {
-	case v.c.evaluate == "":
-		v.again = v.c.wanted.Until
-	case v.w.Policy == "" || v.e.Evaluating != "":
-	case v.e.EvaluateAt.After(v.w.Now):
+	case next == "":
+		if v.c.wanted != nil {
+			v.again = v.c.wanted.Until
+		}
+	case v.e.EvaluateAt.After(v.w.Now) && v.e.EvaluateAt.Sub(v.w.Now) <= longestWait:
 		v.again = v.e.EvaluateAt
 	default:
-		v.act(ActionEvaluate, Release{Revision: v.c.evaluate}, promotion.Evaluating)
+		v.look(next)
+	}
+}
+
+// look evaluates a revision unless another is being evaluated.
+func (v *verdict) look(revision source.Revision) {
+	if v.w.Policy != "" && v.e.Evaluating == "" {
+		v.act(ActionEvaluate, Release{Revision: revision}, promotion.Evaluating)
 	}
 }
 
 func (v *verdict) act(kind ActionKind, release Release, reason promotion.Reason) {
-	v.actions = append(v.actions, Action{
-		Kind: kind, Environment: v.e.ID, Reason: reason, Release: release,
-		LastGood: v.e.Journal.LastGood, Guilty: v.guilty(kind),
-	})
-}
-
-func (v *verdict) guilty(kind ActionKind) (none source.Revision) {
-	if kind == ActionRevert {
-		return v.e.Journal.Attempt.Guilty
+	a := Action{
+		Kind: kind, Environment: v.e.ID, Reason: reason, Release: release, LastGood: v.e.Journal.LastGood,
 	}
-	return none
+	switch kind {
+	case ActionRevert:
+		a.Guilty = v.e.Journal.Attempt.Guilty
+	case ActionRetry:
+		a.Request = v.e.Requests.Retry
+	}
+	v.d.Actions = append(v.d.Actions, a)
 }
 
-// effect starts an action unless one is under way, or the same one was tried
-// a moment ago.
+// begin acts on a candidate: what is known of it goes along.
+func (v *verdict) begin(kind ActionKind, c *Candidate, reason promotion.Reason) {
+	before := len(v.d.Actions)
+	v.effect(kind, c.Release, reason)
+	for i := before; i < len(v.d.Actions); i++ {
+		a := &v.d.Actions[i]
+		a.Irreversible, a.Override, a.Probe = c.Irreversible, c.Override, reason == promotion.Bisecting
+	}
+}
+
+// apply begins or finishes a release.
+func (v *verdict) apply(c *Candidate) {
+	reason := promotion.Applying
+	if c.Override {
+		reason = promotion.Overridden
+	}
+	v.begin(ActionApply, c, reason)
+}
+
+// effect starts an action unless one is under way, the same one was tried a
+// moment ago, or nothing may be begun.
 func (v *verdict) effect(kind ActionKind, release Release, reason promotion.Reason) {
 	v.is(PhaseProgressing, reason)
-	retry := v.e.Journal.Retry
+	retry := &v.e.Journal.Retry
 	switch {
 	case v.e.Busy != ActionNone:
-	case retry.At.After(v.w.Now) && retry.Digest == release.Digest:
+	case v.still != "" && kind.changes():
+		v.stays()
+	case v.waits(release.Digest):
 		v.is(PhaseWaiting, retry.Reason)
+		if retry.Reason == promotion.RestoreFailed {
+			v.is(PhaseHeld, retry.Reason)
+		}
 		v.status.Until = retry.At
 	default:
 		v.act(kind, release, reason)
+	}
+}
+
+// waits reports whether a release was tried a moment ago. A pause longer than
+// any was set by a clock that ran ahead.
+func (v *verdict) waits(d Digest) bool {
+	retry := &v.e.Journal.Retry
+	return retry.Digest == d && retry.At.After(v.w.Now) && retry.At.Sub(v.w.Now) <= longestWait
+}
+
+// stays says that nothing may be begun, and why.
+func (v *verdict) stays() {
+	v.is(PhaseWaiting, v.still)
+	v.status.Until = v.until
+	if v.still == promotion.HistoryRewritten {
+		v.is(PhaseHeld, v.still)
 	}
 }
 
@@ -131,16 +247,29 @@ func (v *verdict) idle() {
 	switch {
 	case v.e.Busy != ActionNone:
 		v.is(PhaseProgressing, promotion.Evaluating)
-	case v.c.found && v.c.current && v.e.settled():
+	case v.c.candidate == nil:
+		v.wait()
+		v.propose()
+	case v.c.current && v.e.settled():
 		v.settledAt()
-	case v.c.found && v.c.current:
+		v.propose()
+	case v.c.current && v.stuckForGood():
+		v.is(PhaseHeld, v.e.Journal.Hold.Reason)
+	case v.c.current:
 		// Last good is wanted and something else was left running.
 		v.effect(ActionRestore, v.e.Journal.Running, promotion.Restoring)
-	case v.c.found && v.w.SourceFault == "" && !v.held():
-		v.effect(ActionApply, v.c.candidate.Release, promotion.Applying)
+	case v.w.SourceFault == "" && !v.held():
+		v.apply(v.c.candidate)
 	default:
 		v.wait()
 	}
+}
+
+// stuckForGood: what runs failed and cannot be taken back. It stays until
+// something newer may run, or a person asks for last good.
+func (v *verdict) stuckForGood() bool {
+	hold := &v.e.Journal.Hold
+	return hold.Reason == promotion.IrreversibleFailed && hold.Digest == v.e.Journal.Running.Digest && !v.c.newest
 }
 
 // settledAt: what runs is last good, and nothing newer may run.
@@ -148,13 +277,14 @@ func (v *verdict) settledAt() {
 	running := v.e.Journal.LastGood
 	allowed := v.c.candidate.Verdict == VerdictAllow
 	switch {
-	case v.c.newest && allowed && v.c.candidate.Release != running:
-		// The same content under a newer commit, or allowed by newer policies.
+	case v.c.newest && allowed && (v.c.candidate.Release != running || v.e.ahead(v.w.Now)):
+		// The same content under a newer commit, or allowed by newer policies; or
+		// verified by a clock that ran ahead.
 		v.quiet()
 		v.act(ActionAdvance, v.c.candidate.Release, promotion.UpToDate)
 	case !v.e.Drifted:
 		v.quiet()
-	case v.e.Spec.Drift != promotion.DriftCorrect || v.held() || !allowed:
+	case v.e.Spec.Drift != promotion.DriftCorrect || v.held() || !allowed || v.still != "":
 		v.quiet()
 		if v.status.Phase == PhaseReady {
 			v.status.Reason = promotion.Drifted
@@ -164,11 +294,23 @@ func (v *verdict) settledAt() {
 	}
 }
 
+// ahead reports whether a verification is dated in the future.
+func (e *Environment) ahead(now time.Time) bool {
+	for i := range e.Journal.Verified {
+		if e.Journal.Verified[i].At.Sub(now) > skew {
+			return true
+		}
+	}
+	return false
+}
+
 // quiet: nothing to do; say why the environment is not further.
 func (v *verdict) quiet() {
 	switch {
 	case !v.c.newest:
 		v.wait()
+	case v.still == promotion.HistoryRewritten:
+		v.stays()
 	case v.w.SourceFault != "":
 		v.is(PhaseReady, v.w.SourceFault)
 	case v.c.candidate.Verdict == VerdictDeny:
@@ -180,8 +322,8 @@ func (v *verdict) quiet() {
 
 // held reports whether the hold is about what is wanted now.
 func (v *verdict) held() bool {
-	hold := v.e.Journal.Hold
-	return hold.Reason != "" && v.c.wanted.Release.Digest == hold.Digest
+	hold := &v.e.Journal.Hold
+	return hold.Reason != "" && v.c.wantedRelease().Digest == hold.Digest && on(guardHold)
 }
 
 // wait: a gate is closed, or there is nothing to run.
@@ -193,6 +335,8 @@ func (v *verdict) wait() {
 		v.is(PhaseWaiting, v.w.SourceFault)
 	case v.w.Policy == "":
 		v.is(PhaseWaiting, promotion.PolicyError)
+	case v.still == promotion.HistoryRewritten:
+		v.stays()
 	case v.c.reason == promotion.Quarantined && v.revertComes():
 		v.is(PhaseProgressing, promotion.Reverted)
 	case v.c.reason != "":
@@ -209,77 +353,13 @@ func (v *verdict) wait() {
 // is not on our line yet. One that is there already was overtaken: somebody
 // brought the failed content back, and nothing is on its way.
 func (v *verdict) revertComes() bool {
-	last := v.e.Journal.LastRevert
-	return last.Commit != "" && last.Digest == v.c.wanted.Release.Digest && !slices.Contains(v.w.History, last.Commit)
-}
-
-// finishApply: an apply was begun, and its end is not known or was not good.
-func (v *verdict) finishApply() {
-	attempt := v.e.Journal.Attempt
-	switch {
-	case v.e.Busy != ActionNone:
-		v.is(PhaseProgressing, promotion.Applying)
-	case v.undecided():
-		v.is(PhaseProgressing, promotion.Evaluating)
-	case v.c.found && !v.c.current:
-		v.effect(ActionApply, v.c.candidate.Release, promotion.Applying)
-	case v.e.Journal.LastGood.Digest != "":
-		// What was begun may not run any more, so what it left is taken back.
-		v.effect(ActionRestore, attempt.Release, promotion.Restoring)
-	default:
-		v.wait()
-	}
-}
-
-// undecided reports whether it is worth waiting for a verdict that is asked
-// for. It is not where it cannot be had (no policies, or no Git to read the
-// release from), nor where a rule has answered with an error, which counts as
-// deny: a cluster that holds half a release is not left so until it can.
-func (v *verdict) undecided() bool {
-	unreadable := v.w.SourceFault != "" && v.e.EvaluateAt.After(v.w.Now)
-	return v.c.pending && v.w.Policy != "" && !unreadable
-}
-
-// verifying: applied, and judged by its checks, or held without a verdict.
-func (v *verdict) verifying() {
-	attempt := v.e.Journal.Attempt
-	next := ActionVerify
-	release, reason := attempt.Release, promotion.Verifying
-	switch {
-	case !v.c.found || v.c.candidate.Release.Digest == attempt.Release.Digest || v.w.SourceFault != "":
-	case v.c.current && v.c.newest:
-		next, reason = ActionRestore, promotion.Restoring
-	case !v.c.current:
-		next, release, reason = ActionApply, v.c.candidate.Release, promotion.Applying
-	}
-	switch {
-	case v.e.Busy == ActionVerify && next != ActionVerify:
-		v.is(PhaseProgressing, promotion.Verifying)
-		v.act(ActionCancel, attempt.Release, reason)
-	case next == ActionVerify && v.e.Journal.Hold.Reason != "":
-		v.askAgain(release)
-	default:
-		v.effect(next, release, reason)
-	}
-}
-
-// askAgain: a check could not be asked, or had nothing to go by. It holds, and
-// is asked again: an outage of what is asked must not need a commit to end.
-func (v *verdict) askAgain(release Release) {
-	retry := v.e.Journal.Retry
-	v.is(PhaseHeld, v.e.Journal.Hold.Reason)
-	switch {
-	case v.e.Busy != ActionNone:
-	case retry.At.After(v.w.Now) && retry.Digest == release.Digest:
-		v.status.Until = retry.At
-	default:
-		v.act(ActionVerify, release, promotion.Verifying)
-	}
+	last := &v.e.Journal.LastRevert
+	return last.Commit != "" && last.Digest == v.c.wantedRelease().Digest && !slices.Contains(v.w.History, last.Commit)
 }
 
 // preempted reports whether a release other than the attempt's may be applied.
 func (v *verdict) preempted() bool {
-	return v.c.found && !v.c.current && v.c.newest && v.w.SourceFault == "" &&
+	return v.c.candidate != nil && !v.c.current && v.c.newest && v.w.SourceFault == "" &&
 		v.c.candidate.Release.Digest != v.e.Journal.Attempt.Release.Digest
 }
 
@@ -288,34 +368,8 @@ func (v *verdict) preempted() bool {
 // keep a fix away.
 func (v *verdict) unlessPreempted(kind ActionKind, release Release, reason promotion.Reason) {
 	if v.preempted() && v.e.Busy == ActionNone && v.e.Journal.Retry.Tries > 0 {
-		v.effect(ActionApply, v.c.candidate.Release, promotion.Applying)
+		v.apply(v.c.candidate)
 		return
 	}
 	v.effect(kind, release, reason)
-}
-
-// restoring goes on until last good runs again; only when that proved
-// impossible may a newer commit take its place.
-func (v *verdict) restoring() {
-	release := v.e.Journal.Attempt.Release
-	if v.e.Journal.Retry.Reason == promotion.RestoreFailed {
-		v.unlessPreempted(ActionRestore, release, promotion.Restoring)
-		return
-	}
-	v.effect(ActionRestore, release, promotion.Restoring)
-}
-
-// correct: a correction was begun. It is last good that is applied again, so
-// the policies in force must still allow it.
-func (v *verdict) correct() {
-	lastGood := v.e.Journal.LastGood
-	allowed := v.c.found && v.c.current && v.c.candidate.Verdict == VerdictAllow
-	switch {
-	case v.undecided() && v.e.Busy == ActionNone:
-		v.is(PhaseProgressing, promotion.Evaluating)
-	case !allowed && v.e.Busy == ActionNone && !v.preempted():
-		v.effect(ActionRestore, lastGood, promotion.Restoring)
-	default:
-		v.unlessPreempted(ActionCorrect, lastGood, promotion.Drifted)
-	}
 }

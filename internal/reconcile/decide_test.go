@@ -18,7 +18,7 @@ func running(name, revision, digest string) Environment {
 	release := Release{Revision: source.Revision(revision), Digest: Digest(digest), Policy: "p1"}
 	return Environment{
 		ID:   id(name),
-		Spec: Spec{OnFailure: promotion.FailureRevert, Drift: promotion.DriftCorrect},
+		Spec: Spec{OnFailure: promotion.FailureRevert, Drift: promotion.DriftCorrect, MaxReverts: 3},
 		Journal: Journal{
 			Running: release, LastGood: release, Verified: []Verified{{Release: release, At: noon.Add(-time.Hour)}},
 		},
@@ -42,6 +42,9 @@ func world(head string, environments ...Environment) World {
 
 // with adds candidates, newest judged.
 func (e Environment) with(candidates ...Candidate) Environment {
+	for i := range candidates {
+		candidates[i].Since = e.Journal.LastGood.Digest
+	}
 	e.Candidates = append(candidates, e.Candidates...)
 	return e
 }
@@ -167,7 +170,7 @@ func TestDecide(t *testing.T) {
 			e.Drifted, e.Spec.Drift = true, promotion.DriftReport
 		})), ActionNone, "", PhaseReady, promotion.Drifted},
 		{"paused: nothing", world("c3", running("dev", "c1", "d1").with(allow("c3", "d3")).edit(func(e *Environment) {
-			e.Spec.Paused, e.Drifted = true, true
+			e.Requests.Paused, e.Drifted = true, true
 		})), ActionNone, "", PhaseHeld, promotion.Paused},
 		{"an invalid file keeps what runs", world("c3", running("dev", "c1", "d1").with(allow("c3", "d3")).edit(func(e *Environment) {
 			e.Fault = promotion.InvalidEnvironment

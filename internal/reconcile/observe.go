@@ -20,24 +20,15 @@ func Begin(w World, a Action) World {
 			return
 		}
 		e.Busy = a.Kind
-		begin(&e.Journal, a, w.Now)
+		e.begin(a, w.Now)
 	})
 }
 
-func begin(j *Journal, a Action, now time.Time) {
+func (e *Environment) begin(a Action, now time.Time) {
+	j := &e.Journal
 	switch a.Kind {
 	case ActionApply:
-		tries := 1
-		if j.Attempt.Stage != StageNone {
-			tries = j.Attempt.Tries + 1 // the cluster may hold part of what went before
-		}
-		started := now
-		if j.Attempt.Release.Digest == a.Release.Digest {
-			started = j.Attempt.Started
-		}
-		j.Attempt = Attempt{Release: a.Release, Stage: StageApplying, Tries: tries, Started: started}
-		j.Running = a.Release
-		j.Hold = Hold{}
+		e.beginApply(a, now)
 	case ActionRestore:
 		if j.Attempt.Stage != StageRestoring {
 			j.Attempt = Attempt{Release: a.Release, Stage: StageRestoring, Started: now}
@@ -45,9 +36,33 @@ func begin(j *Journal, a Action, now time.Time) {
 		}
 	case ActionCorrect:
 		j.Attempt = Attempt{Release: a.Release, Stage: StageCorrecting, Started: now}
+	case ActionPropose:
+		j.Proposal = Proposal{Revision: a.Release.Revision, Digest: a.Release.Digest, File: e.Spec.File}
 	}
 	if j.Retry.Digest != a.Release.Digest {
 		j.Retry = Retry{}
+	}
+}
+
+func (e *Environment) beginApply(a Action, now time.Time) {
+	j := &e.Journal
+	before := j.Attempt
+	begun := Attempt{
+		Release: a.Release, Stage: StageApplying, Tries: 1, Started: now,
+		Irreversible: a.Irreversible, Override: a.Override, Probe: a.Probe,
+	}
+	if before.Stage != StageNone && before.Stage != StageBisecting {
+		begun.Tries = before.Tries + 1 // the cluster may hold part of what went before
+	}
+	if before.Release.Digest == a.Release.Digest {
+		begun.Started = before.Started
+	}
+	if !a.Probe {
+		j.Search = Search{}
+	}
+	j.Attempt, j.Running, j.Hold = begun, a.Release, Hold{}
+	if last, _, scheduled := e.Spec.Calendar.Fired(now); scheduled {
+		j.Run = Run{At: last, Digest: a.Release.Digest}
 	}
 }
 
@@ -60,28 +75,41 @@ func Observe(w World, r Result) World {
 			return
 		}
 		e.Busy = ActionNone
-		j := &e.Journal
-		switch r.Action.Kind {
-		case ActionAdvance:
-			j.advance(r.Action.Release)
-		case ActionApply:
-			j.applied(r, w.Now)
-		case ActionVerify:
-			j.judged(r, w.Now)
-		case ActionPrune:
-			j.pruned(r, w.Now)
-		case ActionRestore:
-			j.restored(r, e.Spec, w.Now)
-			e.Drifted = e.Drifted && r.Outcome != OutcomeDone
-		case ActionBlame:
-			j.blamed(r, w.Now)
-		case ActionRevert:
-			j.reverted(r, w.Now)
-		case ActionCorrect:
-			j.corrected(r, w.Now)
-			e.Drifted = e.Drifted && r.Outcome != OutcomeDone
-		}
+		e.observe(r, w.Now)
 	})
+}
+
+func (e *Environment) observe(r Result, now time.Time) {
+	j := &e.Journal
+	switch r.Action.Kind {
+	case ActionAdvance:
+		j.advance(r.Action.Release, now)
+	case ActionApply:
+		j.applied(r, now)
+	case ActionVerify:
+		j.judged(r, e.Spec, now)
+	case ActionPrune:
+		j.pruned(r, now)
+	case ActionRestore:
+		j.restored(r, now)
+		e.Drifted = e.Drifted && r.Outcome != OutcomeDone
+	case ActionBlame:
+		j.blamed(r, now)
+	case ActionRevert:
+		j.reverted(r, now)
+	case ActionCorrect:
+		j.corrected(r, now)
+		e.Drifted = e.Drifted && r.Outcome != OutcomeDone
+	case ActionPropose, ActionWithdraw:
+		j.proposed(r, now)
+	case ActionGiveUp:
+		j.hold(r.Action.Reason, r.Action.Release.Digest)
+	case ActionRetry:
+		j.retried(r.Action, e.Rewritten)
+	case ActionMove:
+		j.moved(r)
+		e.Moved = e.Moved && r.Outcome != OutcomeDone
+	}
 }
 
 func (w World) change(id promotion.ID, f func(*Environment)) World {
@@ -115,8 +143,9 @@ func (e *Environment) observeEvaluation(r Result, w World) {
 	e.Candidates = kept
 }
 
-// advance: the same content under a newer name.
-func (j *Journal) advance(to Release) {
+// advance: the same content under a newer name. A verification that a clock
+// which ran ahead has dated is dated now.
+func (j *Journal) advance(to Release, now time.Time) {
 	if to.Digest != j.LastGood.Digest {
 		return
 	}
@@ -125,6 +154,9 @@ func (j *Journal) advance(to Release) {
 	for i := range j.Verified {
 		if j.Verified[i].Digest == to.Digest {
 			j.Verified[i].Release = to
+		}
+		if j.Verified[i].At.After(now) {
+			j.Verified[i].At = now
 		}
 	}
 	j.Hold, j.Retry = Hold{}, Retry{}
@@ -139,6 +171,9 @@ func (j *Journal) applied(r Result, now time.Time) {
 	case OutcomeRejected:
 		j.retry(r.Reason, r.Action.Release.Digest, now)
 		switch {
+		case j.Attempt.Tries <= 1 && j.Attempt.Probe:
+			j.Running = j.LastGood
+			j.untested()
 		case j.Attempt.Tries <= 1:
 			j.Running, j.Attempt = j.LastGood, Attempt{}
 		case j.LastGood.Digest != "":
@@ -155,46 +190,88 @@ func (j *Journal) applied(r Result, now time.Time) {
 // here once, long ago perhaps, opens no downstream gate any more.
 func (j *Journal) fail(reason promotion.Reason) {
 	bad := j.Attempt.Release.Digest
-	j.Verified = slices.DeleteFunc(slices.Clone(j.Verified), func(v Verified) bool { return v.Digest == bad })
+	if on(guardUnverify) {
+		j.Verified = slices.DeleteFunc(slices.Clone(j.Verified), func(v Verified) bool { return v.Digest == bad })
+	}
 	j.Attempt.Failure, j.Retry, j.Hold = reason, Retry{}, Hold{}
-	if !slices.Contains(j.Quarantine, bad) {
+	if !slices.Contains(j.Quarantine, bad) && on(guardQuarantined) {
 		j.Quarantine = bounded(append([]Digest{bad}, j.Quarantine...), maxQuarantine)
 	}
-	if j.LastGood.Digest == "" {
-		j.Hold = Hold{Reason: promotion.NoLastGood, Digest: bad}
-		j.Attempt = Attempt{}
-		return
+	switch {
+	case j.LastGood.Digest == "":
+		j.hold(promotion.NoLastGood, bad)
+	case j.Attempt.Irreversible && on(guardIrreversibleHold):
+		j.hold(promotion.IrreversibleFailed, bad)
+	default:
+		j.Attempt.Stage = StageRestoring
 	}
-	j.Attempt.Stage = StageRestoring
 }
 
-// judged takes done (pass), failed, error, no-data and interrupted.
-func (j *Journal) judged(r Result, now time.Time) {
-	if j.Attempt.Stage != StageVerifying || j.Attempt.Release.Digest != r.Action.Release.Digest {
+// judged takes done (pass), failed, error, no-data and interrupted, of the
+// attempt's release or, while proving, of last good.
+func (j *Journal) judged(r Result, spec Spec, now time.Time) {
+	switch a := &j.Attempt; {
+	case a.Stage == StageProving && j.LastGood.Digest == r.Action.Release.Digest:
+		j.proved(r, spec, now)
+		return
+	case a.Stage != StageVerifying || a.Release.Digest != r.Action.Release.Digest:
 		return
 	}
-	switch r.Outcome {
-	case OutcomeDone:
-		release := j.Attempt.Release
-		j.Attempt.Stage, j.LastGood, j.Retry, j.Hold = StagePruning, release, Retry{}, Hold{}
-		passed := []Verified{{Release: release, At: now}}
-		for _, v := range j.Verified {
-			if v.Digest != release.Digest {
-				passed = append(passed, v)
-			}
-		}
-		j.Verified = bounded(passed, maxVerified)
-	case OutcomeFailed:
+	switch {
+	case r.Outcome == OutcomeDone:
+		j.verified(now)
+	case r.Outcome == OutcomeFailed, r.Outcome == OutcomeError && !on(guardErrorIsNoFailure), r.Outcome == OutcomeNoData && !on(guardNoDataIsNoFailure):
 		j.fail(promotion.VerificationFailed)
-	case OutcomeError, OutcomeNoData:
-		j.Hold = Hold{Reason: r.Reason, Digest: j.Attempt.Release.Digest}
-		j.retry(r.Reason, j.Attempt.Release.Digest, now)
+	case r.Outcome == OutcomeError, r.Outcome == OutcomeNoData:
+		j.unclear(r, now)
+	}
+}
+
+func (j *Journal) verified(now time.Time) {
+	release := j.Attempt.Release
+	j.Attempt.Stage, j.LastGood, j.Retry, j.Hold = StagePruning, release, Retry{}, Hold{}
+	if !j.Attempt.Probe {
+		j.Search = Search{}
+	}
+	passed := []Verified{{Release: release, At: now}}
+	for _, v := range j.Verified {
+		if v.Digest != release.Digest {
+			passed = append(passed, v)
+		}
+	}
+	j.Verified = bounded(passed, maxVerified)
+}
+
+// unclear holds until a check that gave no verdict gives one.
+func (j *Journal) unclear(r Result, now time.Time) {
+	j.Hold = Hold{Reason: r.Reason, Digest: j.Attempt.Release.Digest}
+	j.retry(r.Reason, r.Action.Release.Digest, now)
+}
+
+// proved tells whose fault a failure was: last good that fails as well is not
+// at fault, and then neither is what came after it.
+func (j *Journal) proved(r Result, spec Spec, now time.Time) {
+	failed := j.Attempt.Release.Digest
+	switch {
+	case r.Outcome == OutcomeFailed && on(guardProven):
+		j.hold(promotion.RestoreFailed, failed)
+	case r.Outcome == OutcomeError, r.Outcome == OutcomeNoData:
+		j.unclear(r, now)
+	case r.Outcome == OutcomeInterrupted:
+	case spec.OnFailure != promotion.FailureRevert && on(guardRevertDisabled):
+		j.hold(promotion.RevertDisabled, failed)
+	default:
+		j.Attempt.Stage, j.Attempt.Proven, j.Retry, j.Hold = StageBlaming, r.Outcome == OutcomeDone, Retry{}, Hold{}
 	}
 }
 
 func (j *Journal) pruned(r Result, now time.Time) {
 	switch r.Outcome {
 	case OutcomeDone:
+		if j.Attempt.Probe {
+			j.search()
+			return
+		}
 		j.Attempt, j.Retry = Attempt{}, Retry{}
 	case OutcomeRetry:
 		j.retry(r.Reason, r.Action.Release.Digest, now)
@@ -203,23 +280,26 @@ func (j *Journal) pruned(r Result, now time.Time) {
 
 // restored takes done, failed, retry and interrupted. Only a failed
 // verification goes on to look for the guilty commit.
-func (j *Journal) restored(r Result, spec Spec, now time.Time) {
+func (j *Journal) restored(r Result, now time.Time) {
 	failed := j.Attempt.Release.Digest
 	switch r.Outcome {
 	case OutcomeDone:
 		j.Running, j.Retry = j.LastGood, Retry{}
 		switch {
+		case j.Attempt.Probe && j.Attempt.Failure == promotion.VerificationFailed:
+			j.Search.Failing = bounded(append([]Digest{failed}, j.Search.Failing...), maxRevisions)
+			j.search()
+		case j.Attempt.Probe:
+			j.untested()
 		case j.Attempt.Failure == "":
 			j.Attempt = Attempt{}
-		case !slices.Contains(j.Quarantine, failed): // rejected, which may pass
+		case !slices.Contains(j.Quarantine, failed) && j.Attempt.Failure != promotion.VerificationFailed: // rejected, which may pass
 			j.retry(j.Attempt.Failure, failed, now)
 			j.Attempt = Attempt{}
 		case j.Attempt.Failure != promotion.VerificationFailed:
 			j.hold(j.Attempt.Failure, failed)
-		case spec.OnFailure != promotion.FailureRevert:
-			j.hold(promotion.RevertDisabled, failed)
 		default:
-			j.Attempt.Stage = StageBlaming
+			j.Attempt.Stage = StageProving
 		}
 	case OutcomeFailed:
 		j.retry(promotion.RestoreFailed, failed, now)
@@ -228,9 +308,15 @@ func (j *Journal) restored(r Result, spec Spec, now time.Time) {
 	}
 }
 
+// untested: a suspect could not be deployed; the search goes on without it.
+func (j *Journal) untested() {
+	j.Search.Untested = bounded(append([]Digest{j.Attempt.Release.Digest}, j.Search.Untested...), maxRevisions)
+	j.search()
+}
+
 func (j *Journal) hold(reason promotion.Reason, d Digest) {
 	j.Hold = Hold{Reason: reason, Digest: d}
-	j.Attempt, j.Retry = Attempt{}, Retry{}
+	j.Attempt, j.Retry, j.Search = Attempt{}, Retry{}, Search{}
 }
 
 // blamed takes done with suspects, failed (HistoryRewritten…) and retry.
@@ -244,10 +330,14 @@ func (j *Journal) blamed(r Result, now time.Time) {
 	case r.Outcome != OutcomeDone:
 	case len(r.Suspects) == 0:
 		j.hold(promotion.NoSuspect, failed)
+	case len(r.Suspects) > 1 && !on(guardBisect):
+		newest := r.Suspects[len(r.Suspects)-1]
+		j.Attempt.Stage, j.Attempt.Guilty, j.Retry = StageReverting, newest.Revision, Retry{}
 	case len(r.Suspects) > 1:
-		j.hold(promotion.SeveralSuspects, failed)
+		j.Search = Search{Failed: j.Attempt.Release, Suspects: r.Suspects, Failing: []Digest{failed}}
+		j.search()
 	default:
-		j.Attempt.Stage, j.Attempt.Guilty, j.Retry = StageReverting, r.Suspects[0], Retry{}
+		j.Attempt.Stage, j.Attempt.Guilty, j.Retry = StageReverting, r.Suspects[0].Revision, Retry{}
 	}
 }
 
@@ -257,6 +347,9 @@ func (j *Journal) reverted(r Result, now time.Time) {
 	switch r.Outcome {
 	case OutcomeDone, OutcomeAlready:
 		j.LastRevert = Revert{Guilty: r.Action.Guilty, Commit: r.Commit, Digest: failed}
+		if r.Outcome == OutcomeDone {
+			j.Reverts = bounded(append([]time.Time{now}, j.Reverts...), maxReverts)
+		}
 		j.Attempt, j.Retry, j.Hold = Attempt{}, Retry{}, Hold{}
 	case OutcomeConflict, OutcomeRejected, OutcomeFailed:
 		j.hold(r.Reason, failed)
@@ -274,6 +367,41 @@ func (j *Journal) corrected(r Result, now time.Time) {
 	}
 }
 
+// proposed takes done, already (an obsolete proposal), rejected and retry.
+func (j *Journal) proposed(r Result, now time.Time) {
+	switch {
+	case r.Outcome == OutcomeRetry, r.Outcome == OutcomeRejected:
+		j.Proposal.Refused = r.Reason
+		j.retry(r.Reason, r.Action.Release.Digest, now)
+	case r.Outcome == OutcomeInterrupted:
+	case r.Action.Kind == ActionWithdraw, r.Outcome == OutcomeAlready:
+		j.Proposal, j.Retry = Proposal{}, Retry{}
+	default:
+		j.Proposal.Commit, j.Proposal.Refused, j.Retry = r.Commit, "", Retry{}
+	}
+}
+
+// retried lifts what a person asked to lift, once for each request.
+func (j *Journal) retried(a Action, rewritten bool) {
+	j.Served, j.Retry, j.Reverts = a.Request, Retry{}, nil
+	if rewritten {
+		j.Accepted = j.LastGood.Revision
+	}
+	lift := a.Release.Digest
+	j.Quarantine = slices.DeleteFunc(slices.Clone(j.Quarantine), func(d Digest) bool { return d == lift })
+	if j.Hold.Digest == lift {
+		j.Hold = Hold{}
+	}
+}
+
+// moved begins anew in another place. What was verified or failed in the old
+// one says nothing about the new one.
+func (j *Journal) moved(r Result) {
+	if r.Outcome == OutcomeDone {
+		*j = Journal{Served: j.Served, Reverts: j.Reverts, Proposal: j.Proposal, LastRevert: j.LastRevert}
+	}
+}
+
 func (j *Journal) retry(reason promotion.Reason, d Digest, now time.Time) {
 	tries := 1
 	if j.Retry.Digest == d {
@@ -282,13 +410,15 @@ func (j *Journal) retry(reason promotion.Reason, d Digest, now time.Time) {
 	j.Retry = Retry{Reason: reason, Digest: d, Tries: tries, At: now.Add(backoff(tries))}
 }
 
+// longestWait bounds every pause between two tries.
+const longestWait = 2 * time.Minute
+
 // backoff is 1 s, 2 s, 4 s… up to 2 minutes.
 func backoff(tries int) time.Duration {
-	const longest = 2 * time.Minute
 	if tries > 7 {
-		return longest
+		return longestWait
 	}
-	return min(longest, time.Second<<max(0, tries-1))
+	return min(longestWait, time.Second<<max(0, tries-1))
 }
 
 func bounded[T any](list []T, limit int) []T {

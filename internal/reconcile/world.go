@@ -7,6 +7,7 @@
 package reconcile
 
 import (
+	"slices"
 	"time"
 
 	"chaperone.dev/chaperone/internal/promotion"
@@ -42,6 +43,9 @@ type Environment struct {
 	// Candidates are the releases that were evaluated for this environment.
 	Candidates []Candidate
 	Drifted    bool            // fields that we own were changed on the cluster
+	Rewritten  bool            // the commit of last good is not in the branch's history any more
+	Moved      bool            // its file names another place than it runs in, and to leave the old one
+	Requests   Requests        // what people asked for
 	Busy       ActionKind      // the effect under way; none is started beside it
 	Evaluating source.Revision // the evaluation under way; it may go on beside an effect
 	EvaluateAt time.Time       // not before: the last evaluation could not be done
@@ -50,13 +54,26 @@ type Environment struct {
 
 // Spec is the part of an environment file that decisions depend on.
 type Spec struct {
-	After     []promotion.ID
-	Pinned    bool            // runs Pin, not the branch
-	Pin       source.Revision // "" while it waits for its first promotion
-	Soak      time.Duration
-	OnFailure promotion.OnFailure
-	Drift     promotion.Drift
-	Paused    bool
+	After      []promotion.ID
+	Pinned     bool            // runs Pin, not the branch
+	Pin        source.Revision // "" while it waits for its first promotion
+	Proposes   bool            // a promotion branch is kept for it
+	File       string          // what its file says, as one word: a proposal is made for it
+	Soak       time.Duration
+	Calendar   promotion.Calendar // when changes may start
+	Approval   bool               // a person has to approve each release
+	PHI        bool               // irreversible releases need approval
+	MaxReverts int                // in a day
+	OnFailure  promotion.OnFailure
+	Drift      promotion.Drift
+}
+
+// Requests are what people asked for through the daemon's API objects.
+type Requests struct {
+	Paused      bool
+	PausedUntil time.Time // zero is until it is resumed
+	Retry       string    // names the newest request to retry; "" is none
+	RetryDigest Digest    // what to lift the quarantine of; "" is what is wanted
 }
 
 // Verdict is the answer of the policies.
@@ -77,10 +94,28 @@ type Candidate struct {
 	Fault    promotion.Reason // RenderFailed, EmptyRender, UnknownRevision…; then there is no digest
 	Verdict  Verdict
 	Upstream []Upstream // one for each of Spec.After
+	Urgent   bool       // its commit asks not to wait for the schedule
+	// Approval and Override are what the commit that moved the pin says.
+	Approval Approval
+	Override bool // reviewed break-glass: opens provenance, soak and windows
+	// Irreversible says that going there from last good, as it was in Since,
+	// cannot be taken back.
+	Irreversible bool
+	Since        Digest
 	// Until is when the verdict is to be asked for again though nothing changed:
 	// exceptions end, and rules may look at the time. Zero is never.
 	Until time.Time
 }
+
+// Approval is whether the people that an environment asks for have agreed to
+// exactly this release.
+type Approval uint8
+
+// The states of an approval. Missing never opens a gate.
+const (
+	ApprovalMissing Approval = iota
+	ApprovalGiven
+)
 
 // Upstream is what an upstream environment would run at a candidate's revision.
 type Upstream struct {
@@ -88,89 +123,40 @@ type Upstream struct {
 	Digest Digest // "" when it cannot be rendered there
 }
 
-// Journal is the part of the world that outlives the daemon. It is written
-// before each effect (Begin) and after it (Observe).
-type Journal struct {
-	Running    Release    `json:"running,omitzero"`     // last applied, or begun to be
-	LastGood   Release    `json:"lastGood,omitzero"`    // newest verified
-	Verified   []Verified `json:"verified,omitempty"`   // newest first, bounded
-	Attempt    Attempt    `json:"attempt,omitzero"`     // what is under way
-	Quarantine []Digest   `json:"quarantine,omitempty"` // newest first, bounded
-	Hold       Hold       `json:"hold,omitzero"`
-	Retry      Retry      `json:"retry,omitzero"`
-	LastRevert Revert     `json:"lastRevert,omitzero"`
-}
-
-// Verified is a release that passed verification here.
-type Verified struct {
-	Release
-	At time.Time `json:"at"`
-}
-
-// Stage is how far an attempt has come. Each is journaled before its effect,
-// so that whoever reads it after a crash knows what may have happened.
-type Stage string
-
-// The stages of an attempt, in the order of a failing one.
-const (
-	StageNone       Stage = ""
-	StageApplying   Stage = "applying"
-	StageVerifying  Stage = "verifying"
-	StagePruning    Stage = "pruning"
-	StageRestoring  Stage = "restoring"
-	StageBlaming    Stage = "blaming"
-	StageReverting  Stage = "reverting"
-	StageCorrecting Stage = "correcting"
-)
-
-// Attempt is one release on its way.
-type Attempt struct {
-	Release Release          `json:"release,omitzero"`
-	Stage   Stage            `json:"stage,omitempty"`
-	Tries   int              `json:"tries,omitempty"`   // of the apply; above 1 the cluster may have been touched
-	Failure promotion.Reason `json:"failure,omitempty"` // why it is being taken back
-	Guilty  source.Revision  `json:"guilty,omitempty"`
-	Started time.Time        `json:"started,omitzero"`
-}
-
-// Hold keeps an environment as it is until something other than Digest is wanted.
-type Hold struct {
-	Reason promotion.Reason `json:"reason,omitempty"`
-	Digest Digest           `json:"digest,omitempty"`
-}
-
-// Retry is when something that may pass by itself is tried again.
-type Retry struct {
-	Reason promotion.Reason `json:"reason,omitempty"`
-	Digest Digest           `json:"digest,omitempty"`
-	At     time.Time        `json:"at,omitzero"`
-	Tries  int              `json:"tries,omitempty"`
-}
-
-// Revert is the last commit that was taken back for this environment.
-type Revert struct {
-	Guilty source.Revision `json:"guilty,omitempty"`
-	Commit source.Revision `json:"commit,omitempty"` // the revert; "" when it had been taken back already
-	Digest Digest          `json:"digest,omitempty"` // what failed
-}
-
 // Bounds of the journal's lists: they live in one Kubernetes object.
 const (
 	maxVerified   = 50
 	maxQuarantine = 100
+	maxReverts    = 100
 )
 
-func (e Environment) quarantined(d Digest) bool {
-	for _, bad := range e.Journal.Quarantine {
-		if bad == d {
-			return true
+func (e *Environment) quarantined(d Digest) bool { return slices.Contains(e.Journal.Quarantine, d) }
+
+// paused reports whether a person asked that nothing happens.
+func (e *Environment) paused(now time.Time) bool {
+	return e.Requests.Paused && (e.Requests.PausedUntil.IsZero() || e.Requests.PausedUntil.After(now))
+}
+
+// rewritten reports whether what was verified last is gone from the branch, and
+// nobody has accepted that.
+func (e *Environment) rewritten() bool {
+	return e.Rewritten && e.Journal.Accepted != e.Journal.LastGood.Revision
+}
+
+// revertsToday counts the reverts of the last day; those of a clock that ran
+// ahead do not count.
+func (e *Environment) revertsToday(now time.Time) int {
+	count := 0
+	for _, at := range e.Journal.Reverts {
+		if !at.After(now) && now.Sub(at) < 24*time.Hour {
+			count++
 		}
 	}
-	return false
+	return count
 }
 
 // verifiedAt is when a digest passed here, if it did.
-func (e Environment) verifiedAt(d Digest) (time.Time, bool) {
+func (e *Environment) verifiedAt(d Digest) (time.Time, bool) {
 	for _, v := range e.Journal.Verified {
 		if v.Digest == d {
 			return v.At, true
@@ -181,17 +167,32 @@ func (e Environment) verifiedAt(d Digest) (time.Time, bool) {
 
 // settled reports whether what runs is what was last verified, and nothing is
 // under way.
-func (e Environment) settled() bool {
-	j := e.Journal
+func (e *Environment) settled() bool {
+	j := &e.Journal
 	return j.Attempt.Stage == StageNone && j.Running.Digest != "" && j.Running.Digest == j.LastGood.Digest
 }
 
 // Find returns the environment with an ID.
 func (w World) Find(id promotion.ID) (Environment, bool) {
-	for _, e := range w.Environments {
-		if e.ID == id {
-			return e, true
-		}
+	if e := w.find(id); e != nil {
+		return *e, true
 	}
 	return Environment{}, false
+}
+
+// find looks among environments that are ordered by ID.
+func (w *World) find(id promotion.ID) *Environment {
+	low, high := 0, len(w.Environments)
+	for low < high {
+		middle := (low + high) / 2
+		switch c := w.Environments[middle].ID.Compare(id); {
+		case c == 0:
+			return &w.Environments[middle]
+		case c < 0:
+			low = middle + 1
+		default:
+			high = middle
+		}
+	}
+	return nil
 }

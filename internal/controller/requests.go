@@ -1,0 +1,70 @@
+package controller
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"chaperone.dev/chaperone/internal/promotion"
+	"chaperone.dev/chaperone/internal/reconcile"
+	"chaperone.dev/chaperone/internal/state"
+)
+
+// watchRequests takes in what people ask for, until ctx ends. While it cannot
+// be watched, what was asked for last stays.
+func (c *Controller) watchRequests(ctx context.Context) {
+	const first, longest = time.Second, 30 * time.Second
+	wait := first
+	for ctx.Err() == nil {
+		err := c.Store.WatchRequests(ctx, func(id promotion.ID, requests state.Requests) {
+			wait = first
+			c.post(ctx, func() { c.requested(id, requests) })
+		})
+		if err != nil && ctx.Err() == nil {
+			c.Log.Warn("watch requests; trying again", "reason", promotion.ClusterUnavailable, "err", err)
+		}
+		select {
+		case <-ctx.Done():
+		case <-time.After(wait):
+		}
+		wait = min(2*wait, longest)
+	}
+}
+
+// requested folds requests into the world.
+func (c *Controller) requested(id promotion.ID, requests state.Requests) {
+	if requests.Problem != "" && requests.Problem != c.requests[id].Problem {
+		c.Log.Warn("read request", "environment", id.String(), "revision", "", "reason", promotion.Paused, "err", requests.Problem)
+	}
+	c.requests[id] = requests
+	e := c.environment(id)
+	if requests.Pause != nil {
+		e.notes[promotion.Paused] = pausedBy(*requests.Pause)
+	}
+	if requests.Retry != nil {
+		e.notes[promotion.Retrying] = fmt.Sprintf("%s asked to try again", requests.Retry.By)
+	}
+	c.change(id, func(e *reconcile.Environment) { e.Requests = requestsOf(requests) })
+}
+
+func pausedBy(p state.Pause) string {
+	text := p.Reason
+	if p.By != "" {
+		text = fmt.Sprintf("paused by %s: %s", p.By, p.Reason)
+	}
+	if !p.Until.IsZero() {
+		text += ", until " + p.Until.UTC().Format(time.RFC3339)
+	}
+	return text
+}
+
+func requestsOf(r state.Requests) reconcile.Requests {
+	var requests reconcile.Requests
+	if r.Pause != nil {
+		requests.Paused, requests.PausedUntil = true, r.Pause.Until
+	}
+	if r.Retry != nil {
+		requests.Retry, requests.RetryDigest = r.Retry.ID, r.Retry.Digest
+	}
+	return requests
+}

@@ -1,0 +1,129 @@
+package reconcile
+
+import (
+	"chaperone.dev/chaperone/internal/promotion"
+)
+
+// finishApply: an apply was begun, and its end is not known or was not good.
+func (v *verdict) finishApply() {
+	attempt := &v.e.Journal.Attempt
+	switch {
+	case v.e.Busy != ActionNone:
+		v.is(PhaseProgressing, promotion.Applying)
+	case attempt.Probe:
+		v.finishProbe()
+	case v.undecided():
+		v.is(PhaseProgressing, promotion.Evaluating)
+	case v.c.candidate != nil && !v.c.current:
+		v.apply(v.c.candidate)
+	case v.e.Journal.LastGood.Digest != "":
+		// What was begun may not run any more, so what it left is taken back.
+		v.effect(ActionRestore, attempt.Release, promotion.Restoring)
+	default:
+		v.wait()
+	}
+}
+
+// undecided reports whether it is worth waiting for a verdict that is asked
+// for. It is not where it cannot be had (no policies, or no Git to read the
+// release from), nor where a rule has answered with an error, which counts as
+// deny: a cluster that holds half a release is not left so until it can.
+func (v *verdict) undecided() bool {
+	return v.c.pending && v.canLook()
+}
+
+func (v *verdict) canLook() bool {
+	unreadable := v.w.SourceFault != "" && v.e.EvaluateAt.After(v.w.Now)
+	return v.w.Policy != "" && !unreadable
+}
+
+// verifying: applied, and judged by its checks, or held without a verdict.
+func (v *verdict) verifying() {
+	attempt := &v.e.Journal.Attempt
+	next, reason := ActionVerify, promotion.Verifying
+	switch {
+	case attempt.Probe && v.e.Journal.Hold.Reason == "":
+		reason = promotion.Bisecting // what was begun is finished, unless it is stuck
+	case v.c.candidate == nil || v.c.candidate.Release.Digest == attempt.Release.Digest || v.w.SourceFault != "":
+	case v.c.current && v.c.newest && !attempt.Irreversible:
+		next, reason = ActionRestore, promotion.Restoring
+	case !v.c.current:
+		next, reason = ActionApply, promotion.Applying
+	}
+	switch {
+	case v.e.Busy == ActionVerify && next != ActionVerify:
+		v.is(PhaseProgressing, promotion.Verifying)
+		v.act(ActionCancel, attempt.Release, reason)
+	case next == ActionApply:
+		v.apply(v.c.candidate)
+	case next == ActionVerify && v.e.Journal.Hold.Reason != "":
+		v.askAgain(attempt.Release)
+	default:
+		v.effect(next, attempt.Release, reason)
+	}
+}
+
+// askAgain: a check could not be asked, or had nothing to go by. It holds, and
+// is asked again: an outage of what is asked must not need a commit to end.
+func (v *verdict) askAgain(release Release) {
+	v.is(PhaseHeld, v.e.Journal.Hold.Reason)
+	switch {
+	case v.e.Busy != ActionNone:
+	case v.waits(release.Digest):
+		v.status.Until = v.e.Journal.Retry.At
+	default:
+		v.act(ActionVerify, release, promotion.Verifying)
+	}
+}
+
+// restoring goes on until last good runs again; only when that proved
+// impossible may a newer commit take its place.
+func (v *verdict) restoring() {
+	release := v.e.Journal.Attempt.Release
+	if v.e.Journal.Retry.Reason == promotion.RestoreFailed {
+		v.unlessPreempted(ActionRestore, release, promotion.Restoring)
+		return
+	}
+	v.effect(ActionRestore, release, promotion.Restoring)
+}
+
+// proving: last good runs again after a failure. Where it fails its checks too,
+// the fault is not the release's, and no commit is blamed.
+func (v *verdict) proving() {
+	lastGood := v.e.Journal.LastGood
+	switch {
+	case v.e.Journal.Hold.Reason == "":
+		v.effect(ActionVerify, lastGood, promotion.Restoring)
+	case v.preempted() && v.e.Busy == ActionNone:
+		v.apply(v.c.candidate)
+	default:
+		v.askAgain(lastGood)
+	}
+}
+
+// reverting: the guilty commit is known.
+func (v *verdict) reverting() {
+	attempt := &v.e.Journal.Attempt
+	tripped := v.e.revertsToday(v.w.Now) >= v.e.Spec.MaxReverts && on(guardBreaker)
+	if tripped && v.e.Busy == ActionNone && v.e.Journal.Retry.Tries == 0 {
+		v.is(PhaseHeld, promotion.TooManyReverts)
+		v.act(ActionGiveUp, attempt.Release, promotion.TooManyReverts)
+		return
+	}
+	v.effect(ActionRevert, attempt.Release, promotion.Reverting)
+}
+
+// correct: a correction was begun. It is last good that is applied again, so
+// the policies in force must still allow it.
+func (v *verdict) correct() {
+	lastGood := v.e.Journal.LastGood
+	allowed := v.c.candidate != nil && v.c.current && v.c.candidate.Verdict == VerdictAllow
+	switch {
+	case v.undecided() && v.e.Busy == ActionNone:
+		v.is(PhaseProgressing, promotion.Evaluating)
+	case (!allowed || v.still != "") && v.e.Busy == ActionNone && !v.preempted():
+		v.effect(ActionRestore, lastGood, promotion.Restoring)
+	default:
+		v.unlessPreempted(ActionCorrect, lastGood, promotion.Drifted)
+	}
+}

@@ -1,0 +1,119 @@
+package reconcile
+
+import (
+	"time"
+
+	"chaperone.dev/chaperone/internal/promotion"
+	"chaperone.dev/chaperone/internal/source"
+)
+
+// Journal is the part of the world that outlives the daemon. It is written
+// before each effect (Begin) and after it (Observe).
+type Journal struct {
+	Running    Release    `json:"running,omitzero"`     // last applied, or begun to be
+	LastGood   Release    `json:"lastGood,omitzero"`    // newest verified
+	Verified   []Verified `json:"verified,omitempty"`   // newest first, bounded
+	Attempt    Attempt    `json:"attempt,omitzero"`     // what is under way
+	Quarantine []Digest   `json:"quarantine,omitempty"` // newest first, bounded
+	Hold       Hold       `json:"hold,omitzero"`
+	Retry      Retry      `json:"retry,omitzero"`
+	LastRevert Revert     `json:"lastRevert,omitzero"`
+	// Search is the hunt for the guilty commit among several.
+	Search   Search      `json:"search,omitzero"`
+	Reverts  []time.Time `json:"reverts,omitempty"` // newest first, bounded: the breaker counts them
+	Proposal Proposal    `json:"proposal,omitzero"`
+	// Run is the newest time of the schedule that a release was started for.
+	Run      Run             `json:"run,omitzero"`
+	Served   string          `json:"served,omitempty"`   // the last retry request that was granted
+	Accepted source.Revision `json:"accepted,omitempty"` // last good that a person let go from the branch's history
+}
+
+// Verified is a release that passed verification here.
+type Verified struct {
+	Release
+	At time.Time `json:"at"`
+}
+
+// Stage is how far an attempt has come. Each is journaled before its effect,
+// so that whoever reads it after a crash knows what may have happened.
+type Stage string
+
+// The stages of an attempt, in the order of a failing one.
+const (
+	StageNone       Stage = ""
+	StageApplying   Stage = "applying"
+	StageVerifying  Stage = "verifying"
+	StagePruning    Stage = "pruning"
+	StageRestoring  Stage = "restoring"
+	StageProving    Stage = "proving" // last good runs again: does it pass its checks?
+	StageBlaming    Stage = "blaming"
+	StageBisecting  Stage = "bisecting" // between two probes
+	StageReverting  Stage = "reverting"
+	StageCorrecting Stage = "correcting"
+)
+
+// Attempt is one release on its way.
+type Attempt struct {
+	Release Release          `json:"release,omitzero"`
+	Stage   Stage            `json:"stage,omitempty"`
+	Tries   int              `json:"tries,omitempty"`   // of the apply; above 1 the cluster may have been touched
+	Failure promotion.Reason `json:"failure,omitempty"` // why it is being taken back
+	Guilty  source.Revision  `json:"guilty,omitempty"`
+	Started time.Time        `json:"started,omitzero"`
+	// Irreversible: it cannot be taken back, so its failure waits for a person.
+	Irreversible bool `json:"irreversible,omitempty"`
+	Override     bool `json:"override,omitempty"` // break-glass let it in
+	Probe        bool `json:"probe,omitempty"`    // one of the commits between last good and what failed
+	Proven       bool `json:"proven,omitempty"`   // last good passed again after the failure
+}
+
+// Suspect is a commit that changed an environment, and what it made of it.
+type Suspect struct {
+	Revision source.Revision `json:"revision"`
+	Digest   Digest          `json:"digest"`
+}
+
+// Search is the hunt for the guilty commit: the oldest suspect comes after last
+// good, the newest is known to fail, and what lies between is deployed.
+type Search struct {
+	Failed   Release   `json:"failed,omitzero"`    // the release that failed first
+	Suspects []Suspect `json:"suspects,omitempty"` // oldest first
+	Failing  []Digest  `json:"failing,omitempty"`  // probes that failed verification
+	Untested []Digest  `json:"untested,omitempty"` // could not be deployed
+}
+
+// Proposal is the release that the promotion branch proposes.
+type Proposal struct {
+	Revision source.Revision  `json:"revision,omitempty"`
+	Digest   Digest           `json:"digest,omitempty"`
+	File     string           `json:"file,omitempty"`   // Spec.File when it was made
+	Commit   source.Revision  `json:"commit,omitempty"` // on the branch; "" while it is being pushed
+	Refused  promotion.Reason `json:"refused,omitempty"`
+}
+
+// Run is one start by the schedule.
+type Run struct {
+	At     time.Time `json:"at,omitzero"`
+	Digest Digest    `json:"digest,omitempty"`
+}
+
+// Hold keeps an environment as it is until something other than Digest is wanted.
+type Hold struct {
+	Reason promotion.Reason `json:"reason,omitempty"`
+	Digest Digest           `json:"digest,omitempty"`
+}
+
+// Retry is when something that may pass by itself is tried again.
+type Retry struct {
+	Reason promotion.Reason `json:"reason,omitempty"`
+	Digest Digest           `json:"digest,omitempty"`
+	At     time.Time        `json:"at,omitzero"`
+	Tries  int              `json:"tries,omitempty"`
+}
+
+// Revert is the last commit that was taken back for this environment.
+type Revert struct {
+	Guilty source.Revision `json:"guilty,omitempty"`
+	Commit source.Revision `json:"commit,omitempty"` // the revert; "" when it had been taken back already
+	Digest Digest          `json:"digest,omitempty"` // what failed
+}

@@ -1,0 +1,106 @@
+package reconcile
+
+import (
+	"slices"
+	"time"
+
+	"chaperone.dev/chaperone/internal/promotion"
+	"chaperone.dev/chaperone/internal/source"
+)
+
+// promotable is what could be promoted to an environment that a person pins.
+type promotable struct {
+	candidate *Candidate // nil for none
+	evaluate  source.Revision
+	until     time.Time // when something may come that soaks now
+}
+
+// promotable finds the newest revision after the pin that upstream verified,
+// the policies allow, and that would change something here.
+func (v *verdict) promotable() promotable {
+	var p promotable
+	e, w := v.e, v.w
+	if !e.Spec.Proposes || w.SourceFault != "" || e.Fault != "" {
+		return p
+	}
+	var buffer revisionBuffer
+	for _, revision := range upstreamRevisions(buffer[:0], w, e, e.Spec.Pin) {
+		if revision == e.Spec.Pin {
+			break
+		}
+		candidate, known := e.evaluated(revision, w)
+		if !known {
+			p.evaluate = revision
+			return p
+		}
+		if candidate.Release.Digest != "" && candidate.Release.Digest == v.pinnedDigest() {
+			return p // nothing that is not there
+		}
+		if releaseGate(w, e, candidate) != "" {
+			continue
+		}
+		reason, until := upstreamGate(w, e, candidate)
+		if reason == "" {
+			p.candidate = candidate
+			return p
+		}
+		p.until = sooner(p.until, until)
+	}
+	return p
+}
+
+func (v *verdict) pinnedDigest() Digest {
+	if v.e.Spec.Pin == "" {
+		return ""
+	}
+	return v.c.wantedRelease().Digest
+}
+
+// propose keeps the promotion branch: pushed when there is something to
+// promote, brought up to date, and withdrawn when it is obsolete.
+func (v *verdict) propose() {
+	if !v.e.Spec.Proposes || v.e.Busy != ActionNone || v.mayNotPropose() {
+		return
+	}
+	proposal := &v.e.Journal.Proposal
+	candidate := v.p.candidate
+	switch {
+	case candidate == nil && (v.p.evaluate != "" || proposal.Revision == ""):
+		v.again = sooner(v.again, v.p.until)
+	case candidate == nil:
+		v.push(ActionWithdraw, Release{Revision: proposal.Revision, Digest: proposal.Digest})
+	case proposal.Revision == candidate.Release.Revision && proposal.File == v.e.Spec.File && proposal.Commit != "":
+		v.proposed(promotion.WaitingForPromotion)
+	case proposal.Digest == candidate.Release.Digest && proposal.File == v.e.Spec.File && proposal.Commit != "":
+		v.proposed(promotion.WaitingForPromotion) // a newer commit with the same content
+	default:
+		v.push(ActionPropose, candidate.Release)
+		v.proposed(promotion.WaitingForPromotion)
+	}
+	if proposal.Refused != "" && v.waits(proposal.Digest) {
+		v.proposed(promotion.PromotionRejected)
+	}
+}
+
+// mayNotPropose: a hold, a freeze and a branch that cannot be read mean no
+// promotion either.
+func (v *verdict) mayNotPropose() bool {
+	acting := slices.ContainsFunc(v.d.Actions, func(a Action) bool { return a.Environment == v.e.ID && a.Kind.effect() })
+	held := v.e.Journal.Hold.Reason != "" && on(guardHeldProposal)
+	return acting || held || v.still != "" || v.w.SourceFault != "" || v.w.Policy == ""
+}
+
+func (v *verdict) push(kind ActionKind, release Release) {
+	if v.waits(release.Digest) {
+		v.again = sooner(v.again, v.e.Journal.Retry.At)
+		return
+	}
+	v.act(kind, release, promotion.WaitingForPromotion)
+}
+
+// proposed tells of the proposal where nothing is more urgent to tell.
+func (v *verdict) proposed(reason promotion.Reason) {
+	if v.status.Reason == promotion.UpToDate || v.status.Reason == promotion.WaitingForPromotion {
+		v.status.Reason = reason
+	}
+}
