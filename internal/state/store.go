@@ -139,7 +139,7 @@ func (s *Store) remember(id promotion.ID, e v1alpha1.Environment) {
 // and annotations are other people's and not written at all.
 func (s *Store) Save(ctx context.Context, r Record) (Record, error) {
 	if r.Unreadable != nil {
-		return r, fault.Terminal("write", "Environment/"+ObjectName(r.ID), fmt.Errorf("would overwrite what could not be read: %w", r.Unreadable))
+		return r, fault.Terminal("write", "", fmt.Errorf("would overwrite what could not be read: %w", r.Unreadable))
 	}
 	s.mu.Lock()
 	e := s.known[r.ID]
