@@ -68,7 +68,11 @@ func (f *files) prepare(l *Local, from, to plumbing.Hash) (err error) {
 	if f.index, err = readIndex(filepath.Join(l.gitDir, "index")); err != nil {
 		return err
 	}
-	if err := f.diff("", node{mode: kindTree, hash: from}, node{mode: kindTree, hash: to}); err != nil {
+	before := node{}
+	if !from.IsZero() {
+		before = node{mode: kindTree, hash: from}
+	}
+	if err := f.diff("", before, node{mode: kindTree, hash: to}); err != nil {
 		return err
 	}
 	return f.check(l.config.Raw.Section("core").Option("filemode") != "false")

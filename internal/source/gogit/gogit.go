@@ -1,15 +1,18 @@
 // Package gogit is the Git side of the source: it polls one branch of one
 // repository over file, HTTP or SSH, keeps a bare mirror of it as a cache,
-// reads commits and trees straight from Git objects, and takes commits back.
+// reads commits and trees straight from Git objects, takes commits back, and
+// keeps the branches that propose promotions.
 //
 // It guarantees that
 //   - a poll without change costs one look at the refs, and only the followed
-//     branch is ever fetched;
+//     branch is ever fetched, with a promotion branch when it is that one's turn;
 //   - after any error the mirror and the last known head are as before;
 //   - every object read is checked against its hash;
 //   - a commit is pushed only onto the head that it was made for, a commit is
 //     taken back at most once, and what became of a push is judged from the
 //     refs, never from the words of the server;
+//   - a promotion branch is one commit that moves one pin, and one that holds
+//     anything else is somebody's work: it is neither overwritten nor deleted;
 //   - no secret is in any error: URLs with credentials are refused, tokens are
 //     read from files each time and cut out of what servers say;
 //   - an SSH server is talked to only if its key is known beforehand.
@@ -243,7 +246,7 @@ func (r *Repository) repair(tip plumbing.Hash) bool {
 
 // follow fetches what is new since the last known head.
 func (r *Repository) follow(ctx context.Context, s *session) (commit, error) {
-	haves, err := r.haves(ctx)
+	haves, err := r.haves(ctx, r.Head())
 	if err != nil {
 		return commit{}, err
 	}
@@ -263,9 +266,9 @@ func (r *Repository) follow(ctx context.Context, s *session) (commit, error) {
 
 // haves are the commits that we surely have with all that belongs to them:
 // enough of them that a server whose branch was put back finds a common one.
-func (r *Repository) haves(ctx context.Context) ([]plumbing.Hash, error) {
+func (o *objects) haves(ctx context.Context, head source.Revision) ([]plumbing.Hash, error) {
 	const enough = 64
-	line, err := r.FirstParents(ctx, "", r.Head(), enough)
+	line, err := o.FirstParents(ctx, "", head, enough)
 	var haves []plumbing.Hash
 	for _, c := range line {
 		haves = append(haves, plumbing.NewHash(string(c.Revision)))

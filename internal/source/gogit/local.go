@@ -1,14 +1,12 @@
 package gogit
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
-	"time"
 
 	git "github.com/go-git/go-git/v5"
 	"github.com/go-git/go-git/v5/config"
@@ -194,91 +192,6 @@ func (l *Local) head() (plumbing.Hash, error) {
 	return plumbing.NewHash(strings.TrimSpace(string(content))), err
 }
 
-// LocalRevert is a revert by hand.
-type LocalRevert struct {
-	RevertRequest
-	Branch string
-	Author Author           // default: user.name and user.email of Git's configuration
-	Now    func() time.Time // default time.Now
-	// Push sends the branch to where it comes from, afterwards.
-	Push        bool
-	Credentials Credentials
-	Timeout     time.Duration
-}
-
-// Revert writes the commit that takes the guilty one back onto a branch of this
-// repository. If the branch is checked out here, files and index follow, as
-// with `git revert`; where changes that are not committed are in the way,
-// nothing is touched and the outcome is Uncommitted. The guilty commit may be
-// anywhere below the branch's head.
-func (l *Local) Revert(ctx context.Context, request LocalRevert) (RevertResult, error) {
-	object := fmt.Sprintf("%s on %s", request.Guilty.Short(), request.Branch)
-	ref, err := branchRef(request.Branch)
-	if err != nil {
-		return RevertResult{}, fault.Terminal("revert", object, err)
-	}
-	result, err := l.revertOn(ctx, request, ref)
-	if err != nil {
-		return RevertResult{}, fault.Terminal("revert", object, err)
-	}
-	if !request.Push || result.Outcome != Reverted && result.Outcome != AlreadyReverted {
-		return result, nil
-	}
-	result, err = l.push(ctx, request, ref, result)
-	if err != nil {
-		return result, fault.Retryable("push", object, err)
-	}
-	return result, nil
-}
-
-func (l *Local) revertOn(ctx context.Context, request LocalRevert, ref plumbing.ReferenceName) (RevertResult, error) {
-	revision, err := l.Head(request.Branch)
-	if err != nil {
-		return RevertResult{}, err
-	}
-	head, err := l.commit(revision)
-	if err != nil {
-		return RevertResult{}, err
-	}
-	by := newSigner(l.author(request.Author), request.Now)
-	plan, result, err := l.planRevert(ctx, request.RevertRequest, head, by, false)
-	if err != nil || plan == nil {
-		return result, err
-	}
-	lock, err := lockRef(l.commonDir, ref)
-	if err != nil {
-		return result, err
-	}
-	defer lock.release()
-	if now, err := readRef(l.commonDir, ref); err != nil || now != head.hash {
-		return result, errors.Join(errRefMoved, err)
-	}
-	files, err := l.prepareFiles(ref, head.tree, plan)
-	if err != nil {
-		return result, err
-	}
-	if files != nil {
-		defer files.release()
-		if len(files.inTheWay) > 0 {
-			result.Outcome, result.Conflicts = Uncommitted, files.inTheWay
-			result.Detail = "these files are not as committed, or are converted when checked out: commit or stash them first"
-			return result, nil
-		}
-	}
-	if err := plan.made.save(); err != nil {
-		return result, err
-	}
-	if err := files.apply(); err != nil {
-		return result, fmt.Errorf("%w; `git status` shows what is changed, the branch is not moved", err)
-	}
-	if err := lock.set(plan.commit); err != nil {
-		return result, err
-	}
-	l.log(ref, head.hash, plan.commit, by)
-	result.Outcome, result.Commit, result.Head = Reverted, revisionOf(plan.commit), revisionOf(plan.commit)
-	return result, nil
-}
-
 func (l *Local) author(given Author) Author {
 	if given != (Author{}) {
 		return given
@@ -293,23 +206,4 @@ func (l *Local) author(given Author) Author {
 		}
 	}
 	return own
-}
-
-// log adds to the logs that `git reflog` shows, where there are any: a person
-// may want to go back.
-func (l *Local) log(ref plumbing.ReferenceName, from, to plumbing.Hash, by signer) {
-	who := by.signature()
-	line := fmt.Sprintf("%s %s %s <%s> %d %s\trevert: by chaperone\n", from, to, who.Name, who.Email, who.When.Unix(), who.When.Format("-0700"))
-	logs := []string{filepath.Join(l.commonDir, "logs", filepath.FromSlash(ref.String()))}
-	if l.Branch() == ref.Short() {
-		logs = append(logs, filepath.Join(l.gitDir, "logs", "HEAD"))
-	}
-	for _, name := range logs {
-		file, err := os.OpenFile(name, os.O_APPEND|os.O_WRONLY, 0)
-		if err != nil {
-			continue // no log is kept
-		}
-		_, _ = file.WriteString(line)
-		_ = file.Close()
-	}
 }

@@ -4,64 +4,70 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"time"
 
 	"github.com/go-git/go-git/v5/plumbing"
 
 	"chaperone.dev/chaperone/internal/source"
 )
 
+// destination is where a branch of this repository comes from.
+type destination struct {
+	branch      string
+	credentials Credentials
+	timeout     time.Duration
+}
+
 // push sends the local branch to the one that it comes from, if nothing would
-// be lost there.
-func (l *Local) push(ctx context.Context, request LocalRevert, ref plumbing.ReferenceName, result RevertResult) (RevertResult, error) {
-	to, err := l.upstream(request)
+// be lost there. It says why not if it is refused.
+func (l *Local) push(ctx context.Context, where destination, ref plumbing.ReferenceName) (why string, err error) {
+	to, err := l.upstream(where)
 	if err != nil {
-		return result, err
+		return "", err
 	}
 	defer to.close()
 	s, err := to.open(ctx, receivePack)
 	var no *problem
 	if errors.As(err, &no) && no.denied {
-		return rejectedPush(result, to, no.text), nil
+		return rejectedPush(to, no.text), nil
 	}
 	if err != nil {
-		return result, err
+		return "", err
 	}
 	defer s.close()
 	head, err := readRef(l.commonDir, ref)
 	if err != nil || s.tip == head {
-		return result, err
+		return "", err
 	}
 	pack, err := l.missing(ctx, head, s.tip)
 	if err != nil {
-		return rejectedPush(result, to, err.Error()), nil
+		return rejectedPush(to, err.Error()), nil
 	}
 	said, err := s.push(to.branch, s.tip, head, pack)
 	switch {
 	case err == nil && said.accepted:
-		return result, nil
+		return "", nil
 	case err == nil:
-		return rejectedPush(result, to, orUnknown(said.reason)), nil
+		return rejectedPush(to, orUnknown(said.reason)), nil
 	}
 	// The answer got lost; the refs tell.
 	if now, listErr := to.open(ctx, uploadPack); listErr == nil {
 		defer now.close()
 		if now.tip == head {
-			return result, nil
+			return "", nil
 		}
 	}
-	return result, err
+	return "", err
 }
 
-func rejectedPush(result RevertResult, to *remote, why string) RevertResult {
-	result.Outcome = Rejected
-	result.Detail = fmt.Sprintf("the commit is on the local branch; pushing it to %s: %s", to.object(), why)
-	return result
+func rejectedPush(to *remote, why string) string {
+	return fmt.Sprintf("the commit is on the local branch; pushing it to %s: %s", to.object(), why)
 }
 
 // upstream is where the branch comes from, by Git's configuration.
-func (l *Local) upstream(request LocalRevert) (*remote, error) {
-	name, branch := "origin", request.Branch
-	if b, found := l.config.Branches[request.Branch]; found && b.Remote != "" {
+func (l *Local) upstream(where destination) (*remote, error) {
+	name, branch := "origin", where.branch
+	if b, found := l.config.Branches[where.branch]; found && b.Remote != "" {
 		name = b.Remote
 		if b.Merge != "" {
 			branch = b.Merge.Short()
@@ -71,13 +77,13 @@ func (l *Local) upstream(request LocalRevert) (*remote, error) {
 	if !found || len(configured.URLs) == 0 {
 		return nil, fmt.Errorf("the repository has no remote %q to push to", name)
 	}
-	timeout := request.Timeout
+	timeout := where.timeout
 	if timeout <= 0 {
 		timeout = defaultTimeout
 	}
-	to, err := newRemote(configured.URLs[len(configured.URLs)-1], branch, request.Credentials, timeout)
+	to, err := newRemote(configured.URLs[len(configured.URLs)-1], branch, where.credentials, timeout)
 	if err != nil {
-		return nil, fmt.Errorf("remote %q: %w; `git push %s %s` uses your own credentials", name, err, name, request.Branch)
+		return nil, fmt.Errorf("remote %q: %w; `git push %s %s` uses your own credentials", name, err, name, where.branch)
 	}
 	return to, nil
 }

@@ -203,12 +203,12 @@ const (
 	rememberedLarge  = 1024
 )
 
-func (p *promoting) tipLimit() int64 { return min(p.limits.Pack, maxProposalBytes) }
+func (o *objects) tipLimit() int64 { return min(o.limits.Pack, maxProposalBytes) }
 
 // fetchTip brings the commit that the promotion branch has into the mirror,
 // whose own branch stays where it is.
 func (p *promoting) fetchTip(ctx context.Context) (moved bool, err error) {
-	haves, err := p.haves(ctx)
+	haves, err := p.haves(ctx, p.Head())
 	if err != nil {
 		return false, err
 	}
@@ -221,7 +221,7 @@ func (p *promoting) fetchTip(ctx context.Context) (moved bool, err error) {
 		return true, nil
 	}
 	p.fetches.Add(1)
-	err = p.receiveAlso(s, p.mirror.path(), haves, p.tipLimit())
+	err = p.receive(s, s.also, p.mirror.path(), haves, p.tipLimit())
 	if isLarge(err) {
 		p.remember(s.also)
 		return false, nil
@@ -234,10 +234,10 @@ func isLarge(err error) bool {
 	return errors.As(err, &known) && known.large
 }
 
-// receiveAlso takes the session's second branch into the repository in dir,
-// with what haves do not hold of it. None of the repository's branches moves.
-func (o *objects) receiveAlso(s *session, dir string, haves []plumbing.Hash, limit int64) error {
-	pack, err := s.fetch(s.also, haves)
+// receive takes a commit that the session offers into the repository in dir,
+// with what haves do not hold of it. No branch of the repository moves.
+func (o *objects) receive(s *session, want plumbing.Hash, dir string, haves []plumbing.Hash, limit int64) error {
+	pack, err := s.fetch(want, haves)
 	if err != nil {
 		return err
 	}
@@ -250,7 +250,7 @@ func (o *objects) receiveAlso(s *session, dir string, haves []plumbing.Hash, lim
 	if err != nil {
 		return s.problem(err)
 	}
-	if _, err := o.commitAt(s.also); err != nil {
+	if _, err := o.commitAt(want); err != nil {
 		return fmt.Errorf("%w: the server did not send what its branch names: %w", source.ErrUnavailable, err)
 	}
 	return nil
