@@ -47,6 +47,9 @@ type PromoteNote struct {
 	Environment string
 	From, To    Revision
 	Evidence    string
+	// Override is why gates that are closed are to be opened, where a person asks
+	// for that (break-glass).
+	Override string
 	// Direct: the commit goes to the followed branch itself, so that there is
 	// nothing to merge or to decline.
 	Direct bool
@@ -68,6 +71,7 @@ func PromoteMessage(note PromoteNote) string {
 	writeTrailers(&b, [][2]string{
 		{TrailerPromotes, string(note.To)},
 		{TrailerEnvironment, environment},
+		{TrailerOverride, note.Override},
 	})
 	return b.String()
 }

@@ -88,6 +88,17 @@ To take it back, revert this commit.
 Chaperone-Promotes: 3c9e4f2c8d1b7a6059483726150f4e3d2c1b0a99
 Chaperone-Environment: p/e
 `},
+		{"break-glass", PromoteNote{Environment: "p/e", To: hashA, From: hashB, Override: "patients wait\nfor it", Direct: true},
+			`Promote p/e to 3c9e4f2c8d1b
+
+This moves p/e from 0123456789abcdef0123456789abcdef01234567 to
+3c9e4f2c8d1b7a6059483726150f4e3d2c1b0a99.
+To take it back, revert this commit.
+
+Chaperone-Promotes: 3c9e4f2c8d1b7a6059483726150f4e3d2c1b0a99
+Chaperone-Environment: p/e
+Chaperone-Override: patients wait for it
+`},
 	} {
 		if got := PromoteMessage(test.note); got != test.want {
 			t.Errorf("%s: PromoteMessage =\n%s\nwant\n%s", test.name, got, test.want)
