@@ -60,7 +60,7 @@ func statusOf(r Record, old v1alpha1.EnvironmentStatus, generation int64, now ti
 	status := v1alpha1.EnvironmentStatus{
 		ObservedGeneration: generation,
 		Phase:              string(r.Status.Phase), Reason: string(r.Status.Reason), Message: clip(r.Message),
-		Since:   timeOf(r.Since),
+		Since: timeOf(r.Since), Until: timeOf(r.Status.Until),
 		Running: revisionOf(r.Journal.Running), Wanted: revisionOf(r.Status.Wanted), LastGood: revisionOf(r.Journal.LastGood),
 		Evidence: clip(r.Evidence), Journal: runtime.RawExtension{Raw: journal},
 	}
@@ -158,6 +158,9 @@ func recordOf(e v1alpha1.Environment) Record {
 	}
 	if e.Status.Since != nil {
 		r.Since = e.Status.Since.Time
+	}
+	if e.Status.Until != nil {
+		r.Status.Until = e.Status.Until.UTC()
 	}
 	return r
 }

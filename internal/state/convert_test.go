@@ -48,8 +48,14 @@ var (
 			Attempt: reconcile.Attempt{
 				Release: releases.Draw(t, "attempt"), Stage: reconcile.Stage(rapid.SampledFrom([]string{"", "applying", "reverting"}).Draw(t, "stage")),
 				Tries: rapid.IntRange(0, 9).Draw(t, "tries"), Failure: reasons.Draw(t, "failure"), Guilty: revisions.Draw(t, "guilty"),
-				Started: instants.Draw(t, "started"),
+				Started: instants.Draw(t, "started"), Irreversible: rapid.Bool().Draw(t, "irreversible"), Override: rapid.Bool().Draw(t, "override"),
+				Probe: rapid.Bool().Draw(t, "probe"), Proven: rapid.Bool().Draw(t, "proven"),
 			},
+			Search: reconcile.Search{Failed: releases.Draw(t, "search")},
+			Proposal: reconcile.Proposal{Revision: revisions.Draw(t, "proposed"), Digest: digests.Draw(t, "proposed digest"), File: texts.Draw(t, "file"),
+				Commit: revisions.Draw(t, "proposal"), Refused: reasons.Draw(t, "refused")},
+			Run:    reconcile.Run{At: instants.Draw(t, "run"), Digest: digests.Draw(t, "run digest")},
+			Served: texts.Draw(t, "served"), Accepted: revisions.Draw(t, "accepted"),
 			Hold:       reconcile.Hold{Reason: reasons.Draw(t, "held"), Digest: digests.Draw(t, "held digest")},
 			Retry:      reconcile.Retry{Reason: reasons.Draw(t, "retry"), Digest: digests.Draw(t, "retried"), At: instants.Draw(t, "retry at"), Tries: rapid.IntRange(0, 9).Draw(t, "retries")},
 			LastRevert: reconcile.Revert{Guilty: revisions.Draw(t, "reverted"), Commit: revisions.Draw(t, "revert"), Digest: digests.Draw(t, "reverted digest")},
@@ -57,6 +63,10 @@ var (
 		for range rapid.IntRange(0, 3).Draw(t, "verified") {
 			j.Verified = append(j.Verified, reconcile.Verified{Release: releases.Draw(t, "verified"), At: instants.Draw(t, "at")})
 			j.Quarantine = append(j.Quarantine, digests.Draw(t, "bad"))
+			j.Search.Suspects = append(j.Search.Suspects, reconcile.Suspect{Revision: revisions.Draw(t, "suspect"), Digest: digests.Draw(t, "made")})
+			j.Search.Failing = append(j.Search.Failing, digests.Draw(t, "failing"))
+			j.Search.Untested = append(j.Search.Untested, digests.Draw(t, "untested"))
+			j.Reverts = append(j.Reverts, instants.Draw(t, "reverted at"))
 		}
 		return j
 	})
@@ -80,7 +90,7 @@ var (
 		return Record{
 			ID: id, Environment: e, Journal: journals.Draw(t, "journal"),
 			Status: reconcile.Status{
-				Environment: id, Reason: reasons.Draw(t, "reason"), Wanted: releases.Draw(t, "wanted"),
+				Environment: id, Reason: reasons.Draw(t, "reason"), Wanted: releases.Draw(t, "wanted"), Until: seconds.Draw(t, "until"),
 				Phase: rapid.SampledFrom([]reconcile.Phase{"", reconcile.PhaseReady, reconcile.PhaseProgressing, reconcile.PhaseHeld}).Draw(t, "phase"),
 			},
 			Message: texts.Draw(t, "message"), Evidence: texts.Draw(t, "evidence"), Since: seconds.Draw(t, "since"),

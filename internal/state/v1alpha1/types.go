@@ -16,7 +16,8 @@ import (
 var GroupVersion = schema.GroupVersion{Group: "chaperone.dev", Version: "v1alpha1"}
 
 // Environment shows one environment. Its spec mirrors Git: edits to it are
-// overwritten. Its status is the daemon's.
+// overwritten. Its status is the daemon's. The annotations chaperone.dev/pause
+// and chaperone.dev/retry are people's requests to the daemon.
 // +kubebuilder:object:root=true
 // +kubebuilder:subresource:status
 // +kubebuilder:resource:shortName=env,categories=chaperone
@@ -72,10 +73,12 @@ type EnvironmentStatus struct {
 	Reason             string       `json:"reason,omitempty"`
 	Message            string       `json:"message,omitempty"`
 	Since              *metav1.Time `json:"since,omitempty"`
-	Running            *Revision    `json:"running,omitempty"`
-	Wanted             *Revision    `json:"wanted,omitempty"`
-	LastGood           *Revision    `json:"lastGood,omitempty"`
-	LastGoodAt         *metav1.Time `json:"lastGoodAt,omitempty"`
+	// Until is when the reason passes by itself; absent when it does not.
+	Until      *metav1.Time `json:"until,omitempty"`
+	Running    *Revision    `json:"running,omitempty"`
+	Wanted     *Revision    `json:"wanted,omitempty"`
+	LastGood   *Revision    `json:"lastGood,omitempty"`
+	LastGoodAt *metav1.Time `json:"lastGoodAt,omitempty"`
 	// Evidence is what the last failed verification measured.
 	Evidence string `json:"evidence,omitempty"`
 	// Conditions are Ready, Reconciling and Stalled, as kstatus reads them.
