@@ -121,7 +121,9 @@ func (v *verdict) correct() {
 	switch {
 	case v.undecided() && v.e.Busy == ActionNone:
 		v.is(PhaseProgressing, promotion.Evaluating)
-	case (!allowed || v.still != "") && v.e.Busy == ActionNone && !v.preempted():
+	case !allowed && v.e.Busy == ActionNone && v.preempted():
+		v.apply(v.c.candidate)
+	case (!allowed || v.still != "") && v.e.Busy == ActionNone:
 		v.effect(ActionRestore, lastGood, promotion.Restoring)
 	default:
 		v.unlessPreempted(ActionCorrect, lastGood, promotion.Drifted)

@@ -1,7 +1,6 @@
 package reconcile
 
 import (
-	"encoding/json"
 	"fmt"
 	"slices"
 	"testing"
@@ -11,340 +10,268 @@ import (
 	"chaperone.dev/chaperone/internal/source"
 )
 
-// The walk enumerates every world that a small pipeline can come to: two
-// environments in a row, a branch of three commits of which any may be bad in
-// either environment, and every outcome of every action, with crashes between
-// any two steps. In each world the decision is checked by Violations; from
-// each, the daemon left alone must come to rest.
+// The walk enumerates every world that a small pipeline can come to: every
+// order in which people push, polls happen and effects begin and end, every
+// outcome of every effect, and accidents (crashes, lost answers, refusals,
+// pauses, freezes, clocks that jump) at every moment. In each world the decision
+// is checked by Violations; what a whole history shows is checked by outside;
+// from each world, left alone, the daemon must come to rest, and rest well.
 
-// outside is what the daemon cannot see: which content is bad where.
-type outside struct {
-	World
-	pushed  int                     // commits of the script that are on the branch
-	reverts map[source.Revision]int // pushed reverts by guilty commit
-	branch  []branchCommit          // newest last
-	unknown int                     // bad answers left, to keep the walk finite
+// tally is what a walk came to.
+type tally struct {
+	worlds, quiet int
 }
 
-type branchCommit struct {
-	revision source.Revision
-	content  map[string]string // environment name → content
-	guilty   source.Revision   // of a revert
-}
-
-// script is what developers push. Content that starts with "bad-<name>" fails
-// verification in that environment.
-var script = []map[string]string{
-	{"staging": "s1", "production": "p1"},
-	{"staging": "bad-staging", "production": "p2"},
-	{"staging": "s3", "production": "bad-production"},
-}
-
-var walked = []promotion.ID{{Pipeline: "demo", Name: "production"}, {Pipeline: "demo", Name: "staging"}}
-
-func start(now time.Time) outside {
-	o := outside{World: World{Now: now, Policy: "policy-1"}, reverts: map[source.Revision]int{}, unknown: 2}
-	for _, id := range walked {
-		e := Environment{ID: id, Spec: Spec{OnFailure: promotion.FailureRevert, Drift: promotion.DriftCorrect}}
-		if id.Name == "production" {
-			e.Spec.After = []promotion.ID{{Pipeline: "demo", Name: "staging"}}
-		}
-		o.Environments = append(o.Environments, e)
-	}
-	return o
-}
-
-func (o outside) clone() outside {
-	o.branch = slices.Clone(o.branch)
-	reverts := map[source.Revision]int{}
-	for k, v := range o.reverts {
-		reverts[k] = v
-	}
-	o.reverts = reverts
-	return o
-}
-
-func (o outside) key() string {
-	type quiet struct {
-		Environments []Environment
-		Head         source.Revision
-		Pushed       int
-		Unknown      int
-		Branch       int
-	}
-	environments := slices.Clone(o.Environments)
-	for i := range environments {
-		environments[i].EvaluateAt = time.Time{}
-		j := &environments[i].Journal
-		j.Retry.At, j.Retry.Tries = time.Time{}, min(j.Retry.Tries, 1)
-		j.Attempt.Started, j.Attempt.Tries = time.Time{}, min(j.Attempt.Tries, 2)
-		j.Verified = slices.Clone(j.Verified)
-		for k := range j.Verified {
-			j.Verified[k].At = time.Time{}
-		}
-		slices.SortFunc(environments[i].Candidates, func(a, b Candidate) int {
-			return slices.Compare([]byte(a.Release.Revision), []byte(b.Release.Revision))
-		})
-	}
-	b, _ := json.Marshal(quiet{environments, o.Head, o.pushed, o.unknown, len(o.branch)})
-	return string(b)
-}
-
-func (o outside) push(content map[string]string, guilty source.Revision) outside {
-	o = o.clone()
-	revision := source.Revision(fmt.Sprintf("c%d", len(o.branch)+1))
-	o.branch = append(o.branch, branchCommit{revision, content, guilty})
-	return o
-}
-
-func (o outside) poll() outside {
-	o.Head = o.branch[len(o.branch)-1].revision
-	o.History = nil
-	for i := len(o.branch) - 1; i >= 0; i-- {
-		o.History = append(o.History, o.branch[i].revision)
-	}
-	return o
-}
-
-func (o outside) at(revision source.Revision) int {
-	return slices.IndexFunc(o.branch, func(c branchCommit) bool { return c.revision == revision })
-}
-
-// outcomes are the results that an action may have here, and the outsides in
-// which they leave the world.
-func (o outside) outcomes(a Action) []outcome {
-	done := func(r Result) outcome { r.Action = a; return outcome{o, r} }
-	retry := done(Result{Outcome: OutcomeRetry, Reason: promotion.ClusterUnavailable})
-	retry.outside.unknown--
-	var all []outcome
-	switch a.Kind {
-	case ActionEvaluate:
-		all = []outcome{done(Result{Outcome: OutcomeDone, Candidate: o.candidate(a)})}
-	case ActionVerify:
-		all = []outcome{done(o.verify(a))}
-		for _, unsure := range []Result{
-			{Outcome: OutcomeError, Reason: promotion.VerificationError},
-			{Outcome: OutcomeInterrupted},
-		} {
-			next := done(unsure)
-			next.outside.unknown--
-			all = append(all, next)
-		}
-	case ActionApply:
-		rejected := done(Result{Outcome: OutcomeRejected, Reason: promotion.ApplyRejected})
-		rejected.outside.unknown--
-		failed := done(Result{Outcome: OutcomeFailed, Reason: promotion.ApplyFailed})
-		failed.outside.unknown--
-		all = []outcome{done(Result{Outcome: OutcomeDone}), rejected, failed, retry}
-	case ActionBlame:
-		all = []outcome{done(Result{Outcome: OutcomeDone, Suspects: o.suspects(a)}), retry}
-	case ActionRevert:
-		all = append(o.revert(a), retry)
-		conflict := done(Result{Outcome: OutcomeConflict, Reason: promotion.RevertConflict})
-		conflict.outside.unknown--
-		all = append(all, conflict)
-	default:
-		all = []outcome{done(Result{Outcome: OutcomeDone}), retry}
-	}
-	return slices.DeleteFunc(all, func(n outcome) bool { return n.outside.unknown < 0 })
-}
-
-type outcome struct {
-	outside outside
-	result  Result
-}
-
-func (o outside) candidate(a Action) Candidate {
-	content := o.branch[o.at(a.Release.Revision)].content
-	c := Candidate{
-		Release: Release{Revision: a.Release.Revision, Digest: Digest(content[a.Environment.Name]), Policy: o.Policy},
-		Verdict: VerdictAllow,
-	}
-	if e, _ := o.Find(a.Environment); len(e.Spec.After) > 0 {
-		c.Upstream = []Upstream{{ID: e.Spec.After[0], Digest: Digest(content["staging"])}}
-	}
-	return c
-}
-
-func (o outside) verify(a Action) Result {
-	if string(a.Release.Digest) == "bad-"+a.Environment.Name {
-		return Result{Outcome: OutcomeFailed, Reason: promotion.VerificationFailed}
-	}
-	return Result{Outcome: OutcomeDone}
-}
-
-func (o outside) suspects(a Action) []source.Revision {
-	var found []source.Revision
-	for i := o.at(a.LastGood.Revision) + 1; i <= o.at(a.Release.Revision); i++ {
-		if o.branch[i].content[a.Environment.Name] != o.branch[i-1].content[a.Environment.Name] {
-			found = append(found, o.branch[i].revision)
-		}
-	}
-	return found
-}
-
-// revert is what the adapter guarantees: the trailer is looked for first, and
-// a revert is never reverted. An answer may be lost after the push.
-func (o outside) revert(a Action) []outcome {
-	guilty := o.at(a.Guilty)
-	if o.branch[guilty].guilty != "" {
-		return []outcome{{o, Result{Action: a, Outcome: OutcomeFailed, Reason: promotion.RevertOfRevert}}}
-	}
-	for _, c := range o.branch {
-		if c.guilty == a.Guilty {
-			return []outcome{{o, Result{Action: a, Outcome: OutcomeAlready}}}
-		}
-	}
-	head := o.branch[len(o.branch)-1].content
-	taken := map[string]string{}
-	for name, content := range head {
-		taken[name] = content
-		if before := o.branch[guilty-1].content[name]; o.branch[guilty].content[name] == content {
-			taken[name] = before
-		}
-	}
-	pushed := o.push(taken, a.Guilty)
-	pushed.reverts[a.Guilty]++
-	lost := outcome{pushed, Result{Action: a, Outcome: OutcomeRetry, Reason: promotion.SourceUnavailable}}
-	lost.outside.unknown--
-	return []outcome{
-		{pushed, Result{Action: a, Outcome: OutcomeDone, Commit: pushed.branch[len(pushed.branch)-1].revision}}, lost,
-	}
-}
-
-// next are all worlds one step away: a push, a poll, an action that ends in
-// each of its ways, or one that is cut off by a crash before or after its effect.
-func (o outside) next(t *testing.T) []outside {
-	var worlds []outside
-	if o.pushed < len(script) {
-		pushed := o.push(script[o.pushed], "")
-		pushed.pushed++
-		worlds = append(worlds, pushed)
-	}
-	if len(o.branch) > 0 && o.Head != o.branch[len(o.branch)-1].revision {
-		worlds = append(worlds, o.poll())
-	}
-	d := Decide(o.World)
-	for _, violation := range Violations(o.World, d) {
-		t.Fatalf("%s\nin %s", violation, o.key())
-	}
-	for _, a := range d.Actions {
-		if a.Kind == ActionCancel {
-			continue
-		}
-		begun := o.clone()
-		begun.World = Begin(o.World, a)
-		for _, end := range begun.outcomes(a) {
-			observed := end.outside
-			observed.World = Observe(observed.World, end.result)
-			worlds = append(worlds, observed)
-			if a.Kind != ActionEvaluate && end.outside.unknown > 0 {
-				crashed := end.outside.clone()
-				crashed.unknown--
-				crashed.World = restart(crashed.World)
-				worlds = append(worlds, crashed)
-			}
-		}
-	}
-	if len(d.Actions) == 0 && !d.LookAgain.IsZero() {
-		later := o.clone()
-		later.Now = d.LookAgain
-		worlds = append(worlds, later)
-	}
-	return worlds
-}
-
-// restart keeps what is journaled and forgets the rest.
-func restart(w World) World {
-	w.Environments = slices.Clone(w.Environments)
-	for i := range w.Environments {
-		e := &w.Environments[i]
-		e.Busy, e.Evaluating, e.Candidates, e.EvaluateAt = ActionNone, "", nil, time.Time{}
-	}
-	return w
-}
-
-func TestEveryReachableWorldKeepsTheInvariants(t *testing.T) {
-	t.Parallel()
-	limit := 400_000
-	if testing.Short() || raceDetector {
-		limit = 20_000
-	}
-	first := start(time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC))
-	seen := map[string]bool{first.key(): true}
+// walk visits at most limit worlds. The error is the first thing found wrong.
+func (s *story) walk(limit int) (tally, error) {
+	first := s.open()
+	seen := map[key]bool{first.key(): true}
 	queue := []outside{first}
-	quiet, visited := 0, 0
+	var t tally
 	for len(queue) > 0 && len(seen) < limit {
 		o := queue[len(queue)-1]
 		queue = queue[:len(queue)-1]
-		for guilty, times := range o.reverts {
-			if times > 1 {
-				t.Fatalf("3: %s was reverted %d times in %s", guilty, times, o.key())
+		t.worlds++
+		next, err := o.next()
+		if err == nil && t.worlds%sampled == 0 {
+			err = o.leftAlone()
+		}
+		if err == nil && len(next) == 0 {
+			t.quiet++
+			err = o.restsWell()
+		}
+		if err != nil {
+			return t, fmt.Errorf("%s: %w\nin %s", s.name, err, o.describe())
+		}
+		for _, n := range next {
+			if n.adversity < 0 {
+				continue
 			}
-		}
-		if visited++; visited%sampled == 0 {
-			checkLiveness(t, o)
-		}
-		following := o.next(t)
-		if len(following) == 0 {
-			quiet++
-			checkRest(t, o)
-		}
-		for _, n := range following {
-			if key := n.key(); !seen[key] {
-				seen[key] = true
+			if k := n.key(); !seen[k] {
+				seen[k] = true
 				queue = append(queue, n)
 			}
 		}
 	}
-	if quiet == 0 {
-		t.Fatal("11: no quiet world was reached")
-	}
-	t.Logf("%d worlds, %d of them at rest", len(seen), quiet)
+	return t, nil
 }
 
 // sampled is how many worlds stand between two that are left alone.
 const sampled = 16
 
-// checkLiveness leaves a world alone: nobody pushes, nothing fails but what is
-// bad. It must come to rest.
-func checkLiveness(t *testing.T, o outside) {
-	t.Helper()
-	from := o.key()
-	for range 200 {
-		if len(o.branch) > 0 && o.Head != o.branch[len(o.branch)-1].revision {
+// next are all worlds one step away. What only looks, or only writes the
+// journal, is over at once: nothing else can tell when it happened.
+func (o outside) next() ([]outside, error) {
+	if o.err != nil {
+		return nil, o.err
+	}
+	d := Decide(o.World)
+	if violations := Violations(o.World, d); len(violations) > 0 {
+		return nil, fmt.Errorf("%s", violations[0])
+	}
+	for _, a := range d.Actions {
+		switch a.Kind {
+		case ActionEvaluate, ActionAdvance, ActionGiveUp, ActionRetry, ActionMove:
+			return []outside{o.begin(a).end(o.ends(a)[0])}, nil
+		}
+	}
+	worlds := o.people()
+	worlds = append(worlds, o.landings()...)
+	if o.flying.Kind == ActionNone {
+		for _, a := range d.Actions {
+			if a.Kind != ActionCancel {
+				started := o.begin(a)
+				started.flying = a
+				worlds = append(worlds, started)
+			}
+		}
+	} else if slices.ContainsFunc(d.Actions, func(a Action) bool { return a.Kind == ActionCancel }) {
+		worlds = append(worlds, o.land(end{o, Result{Action: o.flying, Outcome: OutcomeInterrupted}}))
+	}
+	if later, moves := o.later(d); moves && len(d.Actions) == 0 && o.flying.Kind == ActionNone {
+		worlds = append(worlds, later)
+	}
+	return worlds, nil
+}
+
+// people and accidents, at any moment.
+func (o outside) people() []outside {
+	var worlds []outside
+	if o.pushed < len(o.story.script) {
+		worlds = append(worlds, o.pushNext())
+	}
+	if len(o.branch) > 0 && o.Head != o.tip().revision {
+		worlds = append(worlds, o.poll())
+	}
+	for i, e := range o.Environments {
+		if o.proposals[i] != "" && o.tip().pins[e.ID.Name] != o.proposals[i] {
+			pins := map[string]source.Revision{}
+			for name, pin := range o.tip().pins {
+				pins[name] = pin
+			}
+			pins[e.ID.Name] = o.proposals[i]
+			worlds = append(worlds, o.push(o.tip().content, pins, "")) // its pull request is merged
+		}
+		if e.Requests.Paused {
+			worlds = append(worlds, o.pause(i, false))
+		}
+	}
+	if o.adversity > 0 {
+		for _, accident := range o.story.accidents {
+			worlds = append(worlds, accident(o)...)
+		}
+	}
+	return worlds
+}
+
+// landings are the ends of the effect under way, and crashes before and after it.
+func (o outside) landings() []outside {
+	if o.flying.Kind == ActionNone {
+		return nil
+	}
+	var worlds []outside
+	for _, e := range o.ends(o.flying) {
+		worlds = append(worlds, o.land(e))
+		if e.result.Outcome == OutcomeDone && o.adversity > 0 {
+			worlds = append(worlds, e.outside.crash())
+		}
+	}
+	if o.adversity > 0 {
+		worlds = append(worlds, o.crash())
+	}
+	return worlds
+}
+
+func (o outside) begin(a Action) outside {
+	o.World = Begin(o.World, a)
+	return o
+}
+
+// end folds an outcome into a world, of which only what is outside may differ.
+func (o outside) end(e end) outside {
+	after := e.outside
+	after.World = Observe(o.World, e.result)
+	after.World.Head, after.World.History = o.Head, o.History
+	return after
+}
+
+func (o outside) land(e end) outside {
+	landed := o.end(e)
+	landed.flying = Action{}
+	return landed
+}
+
+// crash keeps what is journaled and forgets the rest.
+func (o outside) crash() outside {
+	o = o.clone()
+	o.adversity--
+	o.flying = Action{}
+	o.Environments = slices.Clone(o.Environments)
+	for i := range o.Environments {
+		e := &o.Environments[i]
+		e.Busy, e.Evaluating, e.Candidates, e.EvaluateAt = ActionNone, "", nil, time.Time{}
+	}
+	return o
+}
+
+func (o outside) pause(i int, paused bool) outside {
+	o = o.clone()
+	o.Environments = slices.Clone(o.Environments)
+	o.Environments[i].Requests.Paused = paused
+	return o
+}
+
+// later is when the daemon asked to look again.
+func (o outside) later(d Decision) (outside, bool) {
+	if d.LookAgain.IsZero() {
+		return o, false
+	}
+	o.Now = d.LookAgain
+	return o, true
+}
+
+// leftAlone: nobody pushes, and nothing fails but what is bad (an outage stays:
+// one that ends in time for last good to pass, nobody can tell from a bad
+// release). It comes to rest.
+func (o outside) leftAlone() error {
+	for i, e := range o.Environments {
+		if e.Requests.Paused {
+			o = o.pause(i, false)
+		}
+	}
+	if o.flying.Kind != ActionNone {
+		o = o.land(o.ends(o.flying)[0])
+	}
+	for range 300 {
+		if o.err != nil {
+			return fmt.Errorf("left alone: %w", o.err)
+		}
+		if len(o.branch) > 0 && o.Head != o.tip().revision {
 			o = o.poll()
 		}
 		d := Decide(o.World)
 		if len(d.Actions) == 0 {
-			if d.LookAgain.IsZero() {
-				return
+			later, moves := o.later(d)
+			if !moves {
+				return o.restsWell()
 			}
-			o.Now = d.LookAgain
+			o = later
 			continue
 		}
 		for _, a := range d.Actions {
-			o.World = Begin(o.World, a)
-			end := o.outcomes(a)[0]
-			o = end.outside
-			o.World = Observe(o.World, end.result)
+			if a.Kind != ActionCancel {
+				started := o.begin(a)
+				o = started.end(started.ends(a)[0])
+			}
 		}
 	}
-	t.Fatalf("11: no rest after 200 rounds from %s\nnow %s", from, o.key())
+	return fmt.Errorf("11: no rest after 300 rounds; now %s", o.describe())
 }
 
-// checkRest: at rest an environment either runs what is wanted, or says in one
-// reason why not; and nothing bad is left running unless a person was asked.
-func checkRest(t *testing.T, o outside) {
-	t.Helper()
-	for _, s := range Decide(o.World).Statuses {
-		e, _ := o.Find(s.Environment)
-		bad := string(e.Journal.Running.Digest) == "bad-"+e.ID.Name
-		if bad && s.Phase != PhaseHeld {
-			t.Fatalf("%s rests on a failed release in phase %s (%s): %s", e.ID, s.Phase, s.Reason, o.key())
+// restsWell: at rest an environment runs what is wanted or says in one reason
+// why not, what stands on its cluster is what the journal says, and nothing bad
+// is left running unless a person was asked.
+func (o outside) restsWell() error {
+	for i, s := range Decide(o.World).Statuses {
+		e := &o.Environments[i]
+		running := e.Journal.Running.Digest
+		failed := bad(string(running), e.ID.Name)
+		switch {
+		case s.Phase == PhaseProgressing && s.Reason != promotion.Reverted:
+			return fmt.Errorf("11: %s rests while %s (%s)", e.ID, s.Phase, s.Reason)
+		case failed && s.Phase != PhaseHeld:
+			return fmt.Errorf("%s rests on a failed release in phase %s (%s)", e.ID, s.Phase, s.Reason)
+		case o.cluster[i] != running && s.Phase != PhaseHeld && e.Journal.LastGood.Digest != "":
+			return fmt.Errorf("%s rests with %q on its cluster, and %q in its journal (%s %s)", e.ID, o.cluster[i], running, s.Phase, s.Reason)
+		case failed && e.Journal.LastGood.Digest != "" && s.Reason != promotion.IrreversibleFailed && s.Reason != promotion.Paused:
+			return fmt.Errorf("%s rests on a failed release though it has a last good (%s)", e.ID, s.Reason)
 		}
-		if s.Phase == PhaseProgressing && s.Reason != promotion.Reverted {
-			t.Fatalf("11: %s rests while %s (%s): %s", e.ID, s.Phase, s.Reason, o.key())
-		}
+	}
+	return nil
+}
+
+// walkLimit keeps walks short where speed does not allow more.
+func walkLimit() int {
+	if testing.Short() || raceDetector {
+		return 20_000
+	}
+	return 5_000_000
+}
+
+func TestEveryReachableWorldKeepsTheInvariants(t *testing.T) {
+	t.Parallel()
+	for _, s := range stories() {
+		t.Run(s.name, func(t *testing.T) {
+			t.Parallel()
+			began := time.Now()
+			sum, err := s.walk(walkLimit())
+			if err != nil {
+				t.Fatal(err)
+			}
+			if sum.quiet == 0 {
+				t.Fatal("11: no quiet world was reached")
+			}
+			t.Logf("%d worlds, %d of them at rest, %.1f s", sum.worlds, sum.quiet, time.Since(began).Seconds())
+		})
 	}
 }
