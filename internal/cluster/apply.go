@@ -141,7 +141,7 @@ func (a *applier) tryOne(ctx context.Context, change plan.Change) error {
 	if err != nil {
 		return err
 	}
-	_, err = a.c.apply(ctx, k, change.Object, true)
+	_, err = a.c.dryRun(ctx, k, change.Object)
 	return failed("dry run", change.ID, err)
 }
 
@@ -172,7 +172,9 @@ func (a *applier) prepareHome(ctx context.Context) error {
 
 // writeDown merges the release into the inventory before anything is applied.
 func (a *applier) writeDown(ctx context.Context) error {
-	old, err := a.c.loadInventory(ctx, a.w)
+	// What is taken over is written down with it: from here on a crash leaves
+	// nothing that only the former environment's inventory knows.
+	old, err := a.c.loadHoldings(ctx, a.w)
 	if err != nil {
 		return err
 	}
@@ -186,7 +188,7 @@ func (a *applier) writeDown(ctx context.Context) error {
 		}
 		entries = append(entries, a.entry(old.Inventory, change))
 	}
-	a.inventory, err = a.c.saveInventory(ctx, a.w, old, next.Merge(entries))
+	a.inventory, err = a.c.saveInventory(ctx, a.w, old.own, next.Merge(entries))
 	if apierrors.IsNotFound(err) {
 		return fault.Terminal("", "Namespace/"+a.w.Namespace,
 			errors.New("there is no such namespace; create it, or render it in the release and name it in target.allow"))
@@ -201,6 +203,10 @@ func (a *applier) entry(old inventory.Inventory, change plan.Change) inventory.E
 	}
 	if change.Action == plan.Unchanged || change.Action == plan.Update {
 		e.UID = change.UID
+	}
+	if change.Reason == plan.ReasonCompleted {
+		// The same as before, unless it ran under another environment's name.
+		e.Applied = plan.Applied(change.Object)
 	}
 	return e
 }
@@ -251,6 +257,32 @@ func rejection(err error, touched bool) error {
 		return err
 	}
 	return fault.Terminal("", "", &rejected)
+}
+
+// refusal gathers those refusals that were met while applying into one error.
+// It is for good only while nothing is touched: a release that is half applied
+// has to be seen to by the next attempt, whose plan is refused.
+func refusal(err error, touched bool) error {
+	var all *plan.Refusal
+	for _, part := range parts(err) {
+		var one *plan.Refusal
+		switch {
+		case !errors.As(part, &one):
+		case all == nil:
+			first := *one
+			all = &first
+		default:
+			all.Objects = append(slices.Clone(all.Objects), one.Objects...)
+		}
+	}
+	switch {
+	case all == nil:
+		return nil
+	case touched:
+		all.Touched = true
+		return fault.Retryable("", "", all)
+	}
+	return fault.Terminal("", "", all)
 }
 
 func parts(err error) []error {

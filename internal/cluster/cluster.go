@@ -172,6 +172,10 @@ type Owner struct {
 	Prune         bool    // false: Prune keeps everything
 	MaxDeletePart float64 // see promotion.Environment; 0 is the default
 	Release       string  // written beside each entry of the inventory, for people
+	// Formerly are environments that have this one's target and are no more: what
+	// they own is this one's. Applying moves it; a prune that leaves nothing to do
+	// ends their inventories.
+	Formerly []promotion.ID
 	// Restoring says that this brings last good back: hooks are not run, and
 	// the guard on mass deletion lets pass what came after last good.
 	Restoring bool
@@ -180,7 +184,7 @@ type Owner struct {
 // OwnerOf is the owner that an environment's file describes.
 func OwnerOf(e promotion.Environment) Owner {
 	return Owner{Environment: e.ID, Namespace: e.Target.Namespace, Allow: e.Target.Allow,
-		Prune: e.Prune, MaxDeletePart: e.MaxDeletePart}
+		Prune: e.Prune, MaxDeletePart: e.MaxDeletePart, Formerly: e.Formerly}
 }
 
 // inventoryName is the ConfigMap that holds the environment's inventory. It is
@@ -196,7 +200,11 @@ func (w Owner) setID() string {
 }
 
 func (w Owner) plan() plan.Owner {
-	return plan.Owner{Environment: w.Environment.String(), SetID: w.setID(), Namespace: w.Namespace, Allow: w.Allow}
+	owner := plan.Owner{Environment: w.Environment.String(), SetID: w.setID(), Namespace: w.Namespace, Allow: w.Allow}
+	for _, former := range w.formers() {
+		owner.Formerly = append(owner.Formerly, plan.Former{Environment: former.Environment.String(), SetID: former.setID()})
+	}
+	return owner
 }
 
 func (w Owner) check() error {

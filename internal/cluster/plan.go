@@ -41,7 +41,7 @@ func (c *Cluster) plan(ctx context.Context, w Owner, desired manifest.Set, skipH
 	if err := c.kinds.refresh(ctx); err != nil {
 		return plan.Plan{}, err
 	}
-	owned, err := c.loadInventory(ctx, w)
+	owned, err := c.loadHoldings(ctx, w)
 	if err != nil {
 		return plan.Plan{}, err
 	}
@@ -183,7 +183,7 @@ func (t *trial) sent(o, live *manifest.Object) *manifest.Object {
 func (t *trial) try(ctx context.Context, seen plan.Seen) (plan.Seen, error) {
 	id := manifest.IDOf(seen.Send)
 	k := t.release.kinds[id]
-	tried, err := t.c.apply(ctx, k, seen.Send, true)
+	tried, err := t.c.dryRun(ctx, k, seen.Send)
 	if err != nil && !refusedForGood(err) {
 		return seen, failed("dry run", id, err)
 	}
@@ -194,7 +194,7 @@ func (t *trial) try(ctx context.Context, seen plan.Seen) (plan.Seen, error) {
 		}
 		if hidden != nil {
 			seen.Live, seen.Send = hidden, t.sent(seen.Send, hidden)
-			if tried, err = t.c.apply(ctx, k, seen.Send, true); err != nil && !refusedForGood(err) {
+			if tried, err = t.c.dryRun(ctx, k, seen.Send); err != nil && !refusedForGood(err) {
 				return seen, failed("dry run", id, err)
 			}
 		}
@@ -230,7 +230,7 @@ func (t *trial) rejected(ctx context.Context, seen plan.Seen, k kind, refusal er
 	}
 	other := seen.Send.DeepCopy()
 	other.SetName("chaperone-try-" + manifest.DigestBytes([]byte(id.String())).Short())
-	tried, err := t.c.apply(ctx, k, other, true)
+	tried, err := t.c.dryRun(ctx, k, other)
 	switch {
 	case err == nil:
 		seen.Tried, seen.Immutable = tried, true
@@ -242,13 +242,10 @@ func (t *trial) rejected(ctx context.Context, seen plan.Seen, k kind, refusal er
 	return seen, nil
 }
 
-// apply sends one object. Force settles conflicts with other managers in
-// favour of Git; whose object it is was decided before.
-func (c *Cluster) apply(ctx context.Context, k kind, o *manifest.Object, dryRun bool) (*manifest.Object, error) {
-	options := metav1.ApplyOptions{FieldManager: c.options.FieldManager, Force: true}
-	if dryRun {
-		options.DryRun = []string{metav1.DryRunAll}
-	}
+// dryRun sends one object for trial. Force settles conflicts with other managers
+// in favour of Git; whose object it is the plan decides.
+func (c *Cluster) dryRun(ctx context.Context, k kind, o *manifest.Object) (*manifest.Object, error) {
+	options := metav1.ApplyOptions{FieldManager: c.options.FieldManager, Force: true, DryRun: []string{metav1.DryRunAll}}
 	var applied *manifest.Object
 	err := c.retry(ctx, func(ctx context.Context) (err error) {
 		applied, err = c.at(k, manifest.IDOf(o)).Apply(ctx, o.GetName(), o, options)

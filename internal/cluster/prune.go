@@ -39,7 +39,7 @@ func (c *Cluster) Prune(ctx context.Context, w Owner, keep manifest.Set, also ..
 	if err := c.kinds.refresh(ctx); err != nil {
 		return PruneResult{}, err
 	}
-	owned, err := c.loadInventory(ctx, w)
+	owned, err := c.loadHoldings(ctx, w)
 	if err != nil {
 		return PruneResult{}, err
 	}
@@ -48,7 +48,7 @@ func (c *Cluster) Prune(ctx context.Context, w Owner, keep manifest.Set, also ..
 		return PruneResult{}, err
 	}
 	unwanted := slices.DeleteFunc(owned.Unwanted(r.set), func(e inventory.Entry) bool { return slices.Contains(also, e.ID) })
-	if len(unwanted) == 0 {
+	if len(unwanted) == 0 && len(w.formers()) == 0 {
 		return PruneResult{}, nil
 	}
 	wants, err := c.wantEntries(ctx, unwanted)
@@ -63,21 +63,35 @@ func (c *Cluster) Prune(ctx context.Context, w Owner, keep manifest.Set, also ..
 	if refusal != nil {
 		return PruneResult{}, fault.Terminal("", "", refusal)
 	}
-	p := pruner{c: c, kinds: map[manifest.ID]kind{}}
+	p := pruner{c: c, owner: w.plan(), kinds: map[manifest.ID]kind{}}
 	for _, one := range wants {
 		p.kinds[one.id] = one.kind
 	}
-	failures := p.run(ctx, changes)
+	p.run(ctx, changes)
+	p.markKept(ctx, changes, read.live)
 	for _, left := range p.result.Pending {
 		c.options.Logger.Warn("deletion is not confirmed", "environment", w.Environment.String(), "object", left.ID.String(), "err", left.Reason)
 	}
-	_, err = c.saveInventory(ctx, w, owned, p.left(owned.Inventory))
-	return p.result, errors.Join(failures, err)
+	return p.result, p.finish(ctx, w, owned)
+}
+
+// finish writes down what is left, and lets go of the inventories that this one
+// took over once nothing is to be done any more that they might tell of.
+func (p *pruner) finish(ctx context.Context, w Owner, owned holdings) error {
+	if owned.own.parent != nil || len(owned.formers) > 0 {
+		_, err := p.c.saveInventory(ctx, w, owned.own, p.left(owned.Inventory))
+		p.errs = append(p.errs, err)
+	}
+	if err := errors.Join(p.errs...); err != nil || len(p.result.Pending) > 0 || w.Restoring {
+		return err // a restore leaves hooks alone, under the marks that they have
+	}
+	return p.c.endFormers(ctx, w, owned)
 }
 
 // pruner is one prune under way.
 type pruner struct {
 	c     *Cluster
+	owner plan.Owner
 	kinds map[manifest.ID]kind
 
 	mu     sync.Mutex
@@ -87,7 +101,7 @@ type pruner struct {
 
 // run goes through the deletions stage by stage, in the reverse of apply
 // order; plan.Prune has sorted them so.
-func (p *pruner) run(ctx context.Context, changes []plan.Change) error {
+func (p *pruner) run(ctx context.Context, changes []plan.Change) {
 	for start := 0; start < len(changes); {
 		end := start
 		for end < len(changes) && changes[end].Action == changes[start].Action && changes[end].Stage == changes[start].Stage {
@@ -96,7 +110,6 @@ func (p *pruner) run(ctx context.Context, changes []plan.Change) error {
 		p.wave(ctx, changes[start:end])
 		start = end
 	}
-	return errors.Join(p.errs...)
 }
 
 func (p *pruner) wave(ctx context.Context, changes []plan.Change) {
@@ -117,7 +130,7 @@ func (p *pruner) wave(ctx context.Context, changes []plan.Change) {
 
 func (p *pruner) delete(ctx context.Context, change plan.Change) {
 	k := p.kinds[change.ID]
-	foreign, err := p.c.delete(ctx, k, change.ID, change.UID)
+	foreign, err := p.c.delete(ctx, k, change.ID, condition{uid: change.UID})
 	gone := foreign
 	if err == nil && !foreign {
 		gone, err = p.c.waitGone(ctx, k, change.ID, change.UID)

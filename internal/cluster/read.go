@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"sync"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -79,7 +80,7 @@ func (r *reader) list(ctx context.Context, k kind, namespace string, those []wan
 			return r.c.dynamic.Resource(k.resource).Namespace(namespace).List(ctx, options)
 		})
 		pages.PageBufferSize = 0
-		selector := metav1.ListOptions{LabelSelector: plan.LabelPartOf + "=" + r.w.setID()}
+		selector := metav1.ListOptions{LabelSelector: plan.LabelPartOf + " in (" + strings.Join(r.w.setIDs(), ",") + ")"}
 		return pages.EachListItem(ctx, selector, func(item runtime.Object) error {
 			o, isObject := item.(*unstructured.Unstructured)
 			if !isObject {

@@ -111,7 +111,7 @@ func agree(f *fixture, set manifest.Set, edit [2]string) int {
 	if !plan.Same(live, sent, f.c.options.FieldManager) {
 		return 0
 	}
-	tried, err := f.c.apply(f.Context(), r.kinds[id], sent, true)
+	tried, err := f.c.dryRun(f.Context(), r.kinds[id], sent)
 	if err != nil {
 		f.Errorf("%s with %q: Same, and the server refuses: %v", id, edit, err)
 		return 1

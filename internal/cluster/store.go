@@ -37,10 +37,10 @@ type stored struct {
 	parent *unstructured.Unstructured // nil: there is none yet
 }
 
-// Inventory reads what an environment owns.
+// Inventory reads what an environment owns, what it takes over included.
 func (c *Cluster) Inventory(ctx context.Context, w Owner) (inventory.Inventory, error) {
-	s, err := c.loadInventory(ctx, w)
-	return s.Inventory, err
+	h, err := c.loadHoldings(ctx, w)
+	return h.Inventory, err
 }
 
 func (c *Cluster) loadInventory(ctx context.Context, w Owner) (stored, error) {
@@ -51,6 +51,10 @@ func (c *Cluster) loadInventory(ctx context.Context, w Owner) (stored, error) {
 	if apierrors.IsNotFound(err) {
 		return stored{}, nil
 	}
+	return c.decodeInventory(ctx, w, parent, err)
+}
+
+func (c *Cluster) decodeInventory(ctx context.Context, w Owner, parent *unstructured.Unstructured, err error) (stored, error) {
 	if err != nil {
 		return stored{}, failed("read inventory", inventoryID(w, w.inventoryName()), err)
 	}
@@ -76,7 +80,7 @@ func inventoryID(w Owner, name string) manifest.ID {
 // would use one name.
 func belongsTo(parent *unstructured.Unstructured, w Owner) error {
 	annotations := parent.GetAnnotations()
-	if environment := annotations[plan.AnnotationEnvironment]; environment != w.Environment.String() {
+	if environment := annotations[plan.AnnotationEnvironment]; !w.wroteFor(environment) {
 		return fault.Terminal("read inventory", inventoryID(w, parent.GetName()).String(),
 			fmt.Errorf("it belongs to environment %q, not %q; use another namespace or name", environment, w.Environment))
 	}
@@ -128,7 +132,7 @@ func (c *Cluster) getConfigMap(ctx context.Context, w Owner, name string) (found
 // writer in between is an error: two daemons must not both think that they
 // know what an environment owns.
 func (c *Cluster) saveInventory(ctx context.Context, w Owner, old stored, next inventory.Inventory) (stored, error) {
-	if old.parent != nil && old.Equal(next) {
+	if old.parent != nil && old.Equal(next) && old.parent.GetAnnotations()[plan.AnnotationEnvironment] == w.Environment.String() {
 		return old, nil
 	}
 	shards, err := next.Encode(inventory.ShardBytes)

@@ -3,6 +3,7 @@ package cluster
 import (
 	"context"
 	"errors"
+	"slices"
 	"sync"
 	"sync/atomic"
 
@@ -74,6 +75,11 @@ func (a *applier) wave(ctx context.Context, changes []plan.Change) error {
 	for id, o := range done {
 		a.done[id] = o
 	}
+	// A replaced object may have lost its name to another owner.
+	replaces := slices.ContainsFunc(writes, func(change plan.Change) bool { return change.Action == plan.Replace })
+	if refused := refusal(err, replaces || len(a.done) > 0); refused != nil {
+		return refused
+	}
 	return rejection(err, true)
 }
 
@@ -82,17 +88,17 @@ func (a *applier) write(ctx context.Context, change plan.Change) (outcome, error
 	if err != nil {
 		return outcome{}, err
 	}
+	on, err := a.condition(ctx, k, change)
+	if err != nil {
+		return outcome{}, err
+	}
 	if change.Action == plan.Replace {
-		if err := a.c.remove(ctx, k, change.ID, change.UID); err != nil {
+		if err := a.c.remove(ctx, k, change.ID, on); err != nil {
 			return outcome{}, err
 		}
+		on = condition{version: neverWritten}
 	}
-	if change.Adopt {
-		if err := a.c.takeOver(ctx, k, change.ID); err != nil {
-			return outcome{}, err
-		}
-	}
-	applied, err := a.c.applyStaged(ctx, k, change)
+	applied, err := a.applyStaged(ctx, k, change, on)
 	if err != nil {
 		return outcome{}, explain(change.ID, err)
 	}
@@ -105,10 +111,10 @@ func (a *applier) write(ctx context.Context, change plan.Change) (outcome, error
 
 // applyStaged waits out the moment between a CRD that says it is established
 // and an API server that serves it.
-func (c *Cluster) applyStaged(ctx context.Context, k kind, change plan.Change) (*manifest.Object, error) {
+func (a *applier) applyStaged(ctx context.Context, k kind, change plan.Change, on condition) (*manifest.Object, error) {
 	pause := firstPause
 	for {
-		applied, err := c.apply(ctx, k, change.Object, false)
+		applied, err := a.c.claim(ctx, a.w.plan(), k, change.Object, on)
 		notYet := change.Staged && apierrors.IsNotFound(err) && pause < longestPause
 		if !notYet || sleep(ctx, pause) != nil {
 			return applied, err
@@ -118,6 +124,10 @@ func (c *Cluster) applyStaged(ctx context.Context, k kind, change plan.Change) (
 }
 
 func explain(id manifest.ID, err error) error {
+	var known *fault.Error
+	if errors.As(err, &known) {
+		return err
+	}
 	if immutable(err) {
 		return fault.Terminal("apply", id.String(), errors.Join(
 			errors.New("a field changed that cannot be changed in place; rename the object, or allow its replacement with "+plan.AnnotationReplace+": allow"),
@@ -128,14 +138,14 @@ func explain(id manifest.ID, err error) error {
 
 // remove deletes an object and waits until it is gone, so that its name is
 // free again.
-func (c *Cluster) remove(ctx context.Context, k kind, id manifest.ID, uid string) error {
-	if uid == "" {
+func (c *Cluster) remove(ctx context.Context, k kind, id manifest.ID, on condition) error {
+	if on.uid == "" {
 		return nil
 	}
-	if _, err := c.delete(ctx, k, id, uid); err != nil {
+	if _, err := c.delete(ctx, k, id, on); err != nil {
 		return err
 	}
-	gone, err := c.waitGone(ctx, k, id, uid)
+	gone, err := c.waitGone(ctx, k, id, on.uid)
 	if err != nil {
 		return err
 	}
@@ -145,12 +155,16 @@ func (c *Cluster) remove(ctx context.Context, k kind, id manifest.ID, uid string
 	return nil
 }
 
-// delete asks for the deletion of exactly the object with the UID. foreign
-// says that another has its name by now; that one is left alone.
-func (c *Cluster) delete(ctx context.Context, k kind, id manifest.ID, uid string) (foreign bool, err error) {
-	want := types.UID(uid)
+// delete asks for the deletion of exactly the object with the UID, as long as
+// the condition is met. foreign says that another has its name by now; that one
+// is left alone.
+func (c *Cluster) delete(ctx context.Context, k kind, id manifest.ID, on condition) (foreign bool, err error) {
+	want := types.UID(on.uid)
 	background := metav1.DeletePropagationBackground
 	options := metav1.DeleteOptions{Preconditions: &metav1.Preconditions{UID: &want}, PropagationPolicy: &background}
+	if on.version != "" {
+		options.Preconditions.ResourceVersion = &on.version
+	}
 	var conflict bool
 	err = c.retry(ctx, func(ctx context.Context) error {
 		err := c.at(k, id).Delete(ctx, id.Name, options)
@@ -165,7 +179,7 @@ func (c *Cluster) delete(ctx context.Context, k kind, id manifest.ID, uid string
 		if err != nil {
 			return false, err
 		}
-		if now != nil && string(now.GetUID()) == uid {
+		if now != nil && string(now.GetUID()) == on.uid {
 			return false, fault.Retryable("delete", id.String(), errors.New("the server reports a conflict"))
 		}
 		return now != nil, nil
@@ -180,28 +194,23 @@ func (c *Cluster) delete(ctx context.Context, k kind, id manifest.ID, uid string
 // (kubernetes#99003), so they are taken over when an object is adopted.
 var clientSide = sets.New("kubectl-client-side-apply", "kubectl-create", "kubectl")
 
-func (c *Cluster) takeOver(ctx context.Context, k kind, id manifest.ID) error {
-	live, err := c.get(ctx, k, id)
-	if err != nil || live == nil {
-		return err
-	}
+// takeOver makes ours what they own of an object that was read. changed says
+// that it is not the object that was read any more.
+func (c *Cluster) takeOver(ctx context.Context, k kind, live *manifest.Object) (now *manifest.Object, changed bool, err error) {
+	id := manifest.IDOf(live)
 	patch, err := csaupgrade.UpgradeManagedFieldsPatch(live, clientSide, c.options.FieldManager)
 	if err != nil {
-		return fault.Terminal("adopt", id.String(), errors.New("its managed fields cannot be read"))
+		return nil, false, fault.Terminal("adopt", id.String(), errors.New("its managed fields cannot be read"))
 	}
 	if patch == nil {
-		return nil
+		return live, false, nil
 	}
-	changed := false
-	err = c.retry(ctx, func(ctx context.Context) error {
-		_, err := c.at(k, id).Patch(ctx, id.Name, types.JSONPatchType, patch, metav1.PatchOptions{FieldManager: c.options.FieldManager})
+	err = c.retry(ctx, func(ctx context.Context) (err error) {
+		now, err = c.at(k, id).Patch(ctx, id.Name, types.JSONPatchType, patch, metav1.PatchOptions{FieldManager: c.options.FieldManager})
 		if changed = apierrors.IsConflict(err); changed {
 			return nil
 		}
 		return err
 	})
-	if changed {
-		return fault.Retryable("adopt", id.String(), errors.New("it was changed meanwhile; the next plan sees it anew"))
-	}
-	return failed("adopt", id, err)
+	return now, changed, failed("adopt", id, err)
 }

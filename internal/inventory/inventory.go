@@ -65,6 +65,17 @@ func (i Inventory) Merge(entries []Entry) Inventory {
 	return Inventory{entries: merged}
 }
 
+// Carry adds the entries of an inventory that this one takes over. What this
+// one knows of an object itself is newer, and stays.
+func (i Inventory) Carry(former Inventory) Inventory {
+	carried := maps.Clone(former.entries)
+	if carried == nil {
+		return i
+	}
+	maps.Copy(carried, i.entries)
+	return Inventory{entries: carried}
+}
+
 // Drop forgets the objects whose deletion is confirmed, or which turned out to
 // be somebody else's.
 func (i Inventory) Drop(ids ...manifest.ID) Inventory {

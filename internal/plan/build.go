@@ -75,7 +75,7 @@ func (b *builder) add(o *manifest.Object) {
 	seen := b.Seen[id]
 	if seen.Live != nil {
 		if other := b.Owner.Other(seen.Live); other != "" {
-			b.taken = append(b.taken, Culprit{ID: id, Text: "belongs to " + other})
+			b.taken = append(b.taken, BelongsTo(id, other))
 		}
 	}
 	if stage == manifest.StageRollback || b.SkipHooks && isHookStage(stage) {
@@ -83,7 +83,7 @@ func (b *builder) add(o *manifest.Object) {
 	}
 	c := Change{ID: id, Stage: stage, Object: seen.Send}
 	if seen.Live != nil {
-		c.UID = string(seen.Live.GetUID())
+		c.UID, c.Gained = string(seen.Live.GetUID()), !b.Owner.Marked(seen.Live)
 	}
 	if seen.Send == nil {
 		c.Object = o
@@ -100,7 +100,7 @@ func isHookStage(stage manifest.Stage) bool {
 func (b *builder) decide(c Change, seen Seen) Change {
 	leaving := seen.Live == nil || seen.Live.GetDeletionTimestamp() != nil
 	switch {
-	case leaving && ranAndLeft(c.Object, b.owned[c.ID]):
+	case leaving && b.Owner.ranAndLeft(c.Object, b.owned[c.ID]):
 		c.Action, c.Reason = Unchanged, ReasonCompleted
 	case seen.Live == nil:
 		c.Action = Create
@@ -136,6 +136,9 @@ func (b *builder) compare(c Change, seen Seen) Change {
 		return c
 	}
 	c.Fields = fields
+	if b.Owner.TakesOver(seen.Live) {
+		c.Reason = ReasonTakenOver
+	}
 	if managed(seen.Live, b.Manager) == nil {
 		c.Reason, c.Adopt = ReasonAdopted, true
 	}
@@ -228,8 +231,7 @@ func (b *builder) refusal() *Refusal {
 			Text: "the release holds objects that the environment may not touch"}
 	}
 	if len(b.taken) > 0 {
-		return &Refusal{Reason: promotion.ConflictingOwner, Objects: b.taken,
-			Text: "the release holds objects of other owners; rename them here, or remove them there first"}
+		return Taken(b.Owner, b.taken)
 	}
 	return nil
 }

@@ -70,13 +70,26 @@ func Applied(sent *manifest.Object) string {
 
 // ranAndLeft reports whether a Job that is not there has run with this very
 // content: a Job with a time to live goes by itself, and running its migration
-// again at every pass would be worse than not having it.
-func ranAndLeft(sent *manifest.Object, owned Owned) bool {
-	if !IsJob(sent) || owned.Applied == "" || owned.Applied != Applied(sent) {
+// again at every pass would be worse than not having it. It does not run again
+// either because its environment has another name now.
+func (w Owner) ranAndLeft(sent *manifest.Object, owned Owned) bool {
+	if !IsJob(sent) || owned.Applied == "" || owned.Applied != Applied(sent) && !w.ranBefore(sent, owned.Applied) {
 		return false
 	}
 	_, leaves, err := unstructured.NestedFieldNoCopy(sent.Object, "spec", "ttlSecondsAfterFinished")
 	return IsHook(sent) || leaves && err == nil
+}
+
+// ranBefore reports whether an environment that is taken over applied a Job
+// with this content. The digest is over its marks too.
+func (w Owner) ranBefore(sent *manifest.Object, applied string) bool {
+	for _, f := range w.Formerly {
+		its := sent.DeepCopy()
+		if err := (Owner{Environment: f.Environment, SetID: f.SetID}).Mark(its); err == nil && Applied(its) == applied {
+			return true
+		}
+	}
+	return false
 }
 
 // Replaceable reports whether an object may be deleted and created again.

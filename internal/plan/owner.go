@@ -24,6 +24,14 @@ type Owner struct {
 	SetID       string // value of the part-of label
 	Namespace   string // the one namespace it may touch, unless Allow says more
 	Allow       []promotion.Allowance
+	Formerly    []Former // environments whose objects it takes over
+}
+
+// Former is an environment that another takes over in the same target, as its
+// marks tell it.
+type Former struct {
+	Environment string
+	SetID       string
 }
 
 // Mark writes the owner's marks on an object that is about to be sent.
@@ -50,6 +58,40 @@ func (w Owner) Marked(live *manifest.Object) bool {
 	return live.GetLabels()[LabelPartOf] == w.SetID
 }
 
+// TakesOver reports whether an object is not the owner's yet, and carries the
+// marks of an environment that the owner takes over. Where both marks are there
+// both count: the same name in another target is another environment.
+func (w Owner) TakesOver(live *manifest.Object) bool {
+	environment, named := live.GetAnnotations()[AnnotationEnvironment]
+	set, labelled := live.GetLabels()[LabelPartOf]
+	if !named && !labelled || w.Marked(live) {
+		return false
+	}
+	for _, f := range w.Formerly {
+		if (!named || environment == f.Environment) && (!labelled || set == f.SetID) {
+			return true
+		}
+	}
+	return false
+}
+
+// Owns reports whether an object is the owner's, under its own marks or under
+// those of an environment that it takes over.
+func (w Owner) Owns(live *manifest.Object) bool { return w.Marked(live) || w.TakesOver(live) }
+
+// named reports whether an environment is the owner, or one that it takes over.
+func (w Owner) named(environment string) bool {
+	if environment == w.Environment {
+		return true
+	}
+	for _, f := range w.Formerly {
+		if environment == f.Environment {
+			return true
+		}
+	}
+	return false
+}
+
 // otherTools leave these on what they own.
 var otherTools = []struct {
 	tool, label, annotation string
@@ -63,9 +105,9 @@ var otherTools = []struct {
 }
 
 // Other names who else an object on the cluster belongs to, or is "" when it
-// is the owner's own or nobody's and may be adopted.
+// is the owner's, or nobody's and may be adopted.
 func (w Owner) Other(live *manifest.Object) string {
-	if w.Marked(live) {
+	if w.Owns(live) {
 		return ""
 	}
 	if environment := live.GetAnnotations()[AnnotationEnvironment]; environment != "" {

@@ -28,6 +28,7 @@ const (
 // Why a change is what it is, where the action alone does not say it.
 const (
 	ReasonAdopted         = "Adopted"         // was there without an owner
+	ReasonTakenOver       = "TakenOver"       // belonged to an environment that this one takes over
 	ReasonCompleted       = "Completed"       // a Job that has run with this very content
 	ReasonHookFailed      = "HookFailed"      // a hook that failed before runs again
 	ReasonImmutable       = "Immutable"       // fields changed that cannot be updated in place
@@ -59,6 +60,10 @@ type Change struct {
 	// Adopt says that the object was last written by a client-side apply,
 	// whose leftover fields have to be taken over first.
 	Adopt bool
+	// Gained says that the object on the cluster does not carry the owner's marks
+	// yet: it is nobody's, or it is taken over. It is written only if nobody else
+	// gets it first.
+	Gained bool
 	// Object is what is sent, Secrets' values included. It is for the cluster
 	// only: it is never marshalled, and printing a Change does not show it.
 	Object *manifest.Object `json:"-"`

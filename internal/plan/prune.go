@@ -72,7 +72,7 @@ func fate(w Owner, g Guards, entry Owned, live *manifest.Object) Change {
 	if !sameObject(w, entry, live) {
 		return decide(Forget, ReasonForeign)
 	}
-	if w.outside(entry.ID) != "" && !w.Marked(live) {
+	if w.outside(entry.ID) != "" && !w.Owns(live) {
 		return decide(Keep, ReasonForeign) // whoever wrote the entry, it was not this owner
 	}
 	if reason := protected(g, live); reason != "" {
@@ -84,12 +84,12 @@ func fate(w Owner, g Guards, entry Owned, live *manifest.Object) Change {
 // sameObject reports whether what is on the cluster is what we applied, and
 // not something that took its name since.
 func sameObject(w Owner, entry Owned, live *manifest.Object) bool {
-	if environment, found := live.GetAnnotations()[AnnotationEnvironment]; found && environment != w.Environment {
+	if environment, found := live.GetAnnotations()[AnnotationEnvironment]; found && !w.named(environment) {
 		return false
 	}
 	if entry.UID == "" {
 		// Written down before it was applied, and never confirmed.
-		return w.Marked(live)
+		return w.Owns(live)
 	}
 	return entry.UID == string(live.GetUID())
 }

@@ -17,12 +17,27 @@ type Refusal struct {
 	Reason  promotion.Reason // EmptyRender, MassDeletion, ConflictingOwner or ApplyRejected
 	Text    string           // what is wrong, and what would be right
 	Objects []Culprit        // which objects it is about, in plan order
+	// Touched says that something of the release was applied before: another
+	// owner was faster with an object that nobody had when the plan was made. The
+	// next plan is refused for it before anything is touched.
+	Touched bool
+}
+
+// Taken is the refusal of a release that holds other owners' objects.
+func Taken(w Owner, objects []Culprit) *Refusal {
+	return &Refusal{Reason: promotion.ConflictingOwner, Objects: objects,
+		Text: "the release of " + w.Environment + " holds objects of other owners; rename them here, or remove them there first"}
 }
 
 // Culprit is an object with what is wrong about it.
 type Culprit struct {
 	ID   manifest.ID
 	Text string
+}
+
+// BelongsTo is an object of another owner.
+func BelongsTo(id manifest.ID, other string) Culprit {
+	return Culprit{ID: id, Text: "belongs to " + other}
 }
 
 func (r *Refusal) Error() string { return r.Text + list(r.Objects) }
