@@ -132,3 +132,55 @@ func TestOrderOrCycle(t *testing.T) {
 		}
 	})
 }
+
+// A former name is taken over by one environment, and only once its file is gone.
+func TestFormerNamesAreTakenOverOnce(t *testing.T) {
+	t.Parallel()
+	formerly := func(name, list string) string {
+		return strings.Replace(valid, "NAME", name, 1) + "  formerly: [" + list + "]\n"
+	}
+	const novamind = "environments/novamind/"
+	for _, test := range []struct {
+		name  string
+		files map[string]string
+		want  map[string]string
+	}{
+		{"a rename", map[string]string{"novamind/live.yaml": formerly("live", "novamind/production, nova/production")}, nil},
+		{"a chain", map[string]string{"novamind/live.yaml": formerly("live", "novamind/a"), "novamind/next.yaml": formerly("next", "novamind/b")}, nil},
+		{"still there", map[string]string{"novamind/live.yaml": formerly("live", "crohns/production"), "crohns/production.yaml": ""},
+			map[string]string{"novamind/live": novamind + "live.yaml:8:14: spec.formerly[0]: crohns/production still has a file; " +
+				"remove environments/crohns/production.yaml, or this entry"}},
+		{"still there, though invalid", map[string]string{"novamind/live.yaml": formerly("live", "novamind/old"), "novamind/old.yaml": "no"},
+			map[string]string{"novamind/live": novamind + "live.yaml:8:14: spec.formerly[0]: novamind/old still has a file; " +
+				"remove environments/novamind/old.yaml, or this entry", "novamind/old": novamind + "old.yaml"}},
+		{"two claims", map[string]string{"novamind/a.yaml": formerly("a", "novamind/old"), "crohns/b.yaml": formerly("b", "crohns/x, novamind/old")},
+			map[string]string{"novamind/a": novamind + "a.yaml:8:14: spec.formerly[0]: crohns/b takes over novamind/old as well; remove one",
+				"crohns/b": "environments/crohns/b.yaml:8:24: spec.formerly[1]: novamind/a takes over novamind/old as well; remove one"}},
+		{"each other's", map[string]string{"novamind/a.yaml": formerly("a", "novamind/b"), "novamind/b.yaml": formerly("b", "novamind/a")},
+			map[string]string{"novamind/a": novamind + "a.yaml:8:14: spec.formerly[0]: novamind/b still has a file",
+				"novamind/b": novamind + "b.yaml:8:14: spec.formerly[0]: novamind/a still has a file"}},
+	} {
+		test.files["novamind/other.yaml"] = strings.Replace(valid, "NAME", "other", 1)
+		set, err := Load(tree(test.files))
+		if err != nil || len(set.Faults) != len(test.want) || len(set.Environments) != len(test.files)-len(test.want) {
+			t.Errorf("%s: got %v, %v", test.name, set, err)
+		}
+		for text, want := range test.want {
+			id, _ := ParseID(text)
+			if f := set.Faults[id]; f.Reason != InvalidEnvironment || !strings.HasPrefix(fmt.Sprint(f.Err), want) {
+				t.Errorf("%s: %s has %s: %v, want %s", test.name, id, f.Reason, f.Err, want)
+			}
+		}
+	}
+}
+
+// Who comes after an environment that is stopped so waits, as for any other.
+func TestDisputedUpstreamLeavesDownstreamValid(t *testing.T) {
+	t.Parallel()
+	files := pipelineOf("novamind", "old: ; production: live")
+	files["novamind/live.yaml"] = strings.Replace(valid, "NAME", "live", 1) + "  formerly: [novamind/old]\n"
+	set, err := Load(tree(files))
+	if err != nil || len(set.Faults) != 1 || fmt.Sprint(set.Order("novamind")) != "[novamind/old novamind/production]" {
+		t.Errorf("got %v, %v", set, err)
+	}
+}

@@ -25,6 +25,9 @@ const (
 	farAhead = 1 << 62
 )
 
+// periodAt may give a part of the period, which serves as well. Past the listed
+// changes of a zone, Go ends each year after 365 days: on the last day of a leap
+// year that lies in the past.
 func periodAt(zone *time.Location, at int64) period {
 	if zone == time.UTC {
 		return period{start: longAgo, end: farAhead}
@@ -34,10 +37,13 @@ func periodAt(zone *time.Location, at int64) period {
 	p := period{start: longAgo, end: farAhead, offset: int64(offset)}
 	start, end := t.ZoneBounds()
 	if !start.IsZero() {
-		p.start = start.Unix()
+		p.start = min(start.Unix(), at)
 	}
 	if !end.IsZero() {
 		p.end = end.Unix()
+	}
+	if p.end <= at {
+		p.end = (floorDiv(at, secondsPerDay) + 1) * secondsPerDay
 	}
 	return p
 }
@@ -61,8 +67,9 @@ func furthest(zone *time.Location, at int64) int64 {
 	p := periodAt(zone, at)
 	wall := at + p.offset
 	for p.start > at-maxShift {
-		p = periodAt(zone, p.start-1)
-		wall = max(wall, p.end-1+p.offset)
+		before := p.start - 1
+		p = periodAt(zone, before)
+		wall = max(wall, before+p.offset)
 	}
 	return wall
 }
