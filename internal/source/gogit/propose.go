@@ -75,9 +75,12 @@ type promoting struct {
 }
 
 func (p *promoting) run(ctx context.Context) (ProposeResult, error) {
+	accepted := false
 	for attempt := range revertAttempts + 1 {
-		if err := pause(ctx, attempt); err != nil {
-			return ProposeResult{}, err
+		if !accepted {
+			if err := pause(ctx, attempt); err != nil {
+				return ProposeResult{}, err
+			}
 		}
 		// What a push came to is seen here, in the refs, however it ended.
 		if err := p.see(ctx); err != nil {
@@ -90,7 +93,7 @@ func (p *promoting) run(ctx context.Context) (ProposeResult, error) {
 		if attempt == revertAttempts {
 			break
 		}
-		if err := p.push(ctx); err != nil {
+		if accepted, err = p.push(ctx); err != nil {
 			return ProposeResult{}, err
 		}
 	}
@@ -160,7 +163,7 @@ func (p *promoting) rejected() ProposeResult {
 
 // push tries once. What it did not learn, the next look at the refs tells; an
 // error is the caller's cancellation.
-func (p *promoting) push(ctx context.Context) error {
+func (p *promoting) push(ctx context.Context) (accepted bool, err error) {
 	p.pushes.Add(1)
 	said, begun, err := p.say(ctx)
 	var denied *problem
@@ -178,7 +181,7 @@ func (p *promoting) push(ctx context.Context) error {
 		// If that fails, the next look fetches it.
 		_ = p.plan.made.save()
 	}
-	return ctx.Err()
+	return said.accepted, ctx.Err()
 }
 
 // say is not begun if somebody was faster.

@@ -1,0 +1,244 @@
+package gogit
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/go-git/go-git/v5/plumbing"
+	"github.com/go-git/go-git/v5/plumbing/object"
+	"pgregory.net/rapid"
+
+	"chaperone.dev/chaperone/internal/source"
+)
+
+// made is one commit of a history that a test makes.
+type made struct {
+	parents []int
+	email   string
+	minute  int
+}
+
+// history writes commits into a repository of its own.
+func history(t interface{ Fatal(...any) }, dir string, limits Limits, all []made) (*objects, []source.Revision) {
+	storage := openStorage(dir)
+	o, err := newObjects(limits)
+	if err = errors.Join(err, storage.Init()); err != nil {
+		t.Fatal(err)
+	}
+	o.use(storage)
+	revisions := make([]source.Revision, len(all))
+	for i, m := range all {
+		when := time.Unix(1_700_000_000, 0).UTC().Add(time.Duration(m.minute) * time.Minute)
+		who := object.Signature{Name: "A", Email: m.email, When: when}
+		c := object.Commit{Author: who, Committer: who, Message: fmt.Sprint(i), TreeHash: plumbing.NewHash(strings.Repeat("0", 39) + "1")}
+		for _, parent := range m.parents {
+			c.ParentHashes = append(c.ParentHashes, plumbing.NewHash(string(revisions[parent])))
+		}
+		encoded := &plumbing.MemoryObject{}
+		if err := c.Encode(encoded); err != nil {
+			t.Fatal(err)
+		}
+		hash, err := storage.SetEncodedObject(encoded)
+		if err != nil {
+			t.Fatal(err)
+		}
+		revisions[i] = revisionOf(hash)
+	}
+	return o, revisions
+}
+
+// below is what each commit can be reached from, the slow and simple way.
+func below(all []made, from int) []bool {
+	found := make([]bool, len(all))
+	for stack := []int{from}; len(stack) > 0; {
+		i := stack[len(stack)-1]
+		stack = stack[:len(stack)-1]
+		if !found[i] {
+			found[i] = true
+			stack = append(stack, all[i].parents...)
+		}
+	}
+	return found
+}
+
+// drawHistory draws a graph with merges and several roots, whose clocks run
+// backwards if they may.
+func drawHistory(t *rapid.T, honest bool) []made {
+	all := make([]made, rapid.IntRange(2, 24).Draw(t, "commits"))
+	for i := range all {
+		all[i] = made{email: fmt.Sprintf("%d@example.org", i), minute: i}
+		if !honest {
+			all[i].minute = rapid.IntRange(0, 24).Draw(t, "minute")
+		}
+		for range min(i, rapid.IntRange(0, 3).Draw(t, "parents")) {
+			parent := rapid.IntRange(max(0, i-6), i-1).Draw(t, "parent")
+			if !slices.Contains(all[i].parents, parent) {
+				all[i].parents = append(all[i].parents, parent)
+			}
+		}
+	}
+	return all
+}
+
+// TestAncestryOfAnyHistory: Contains is exact whatever the clocks say. Authors
+// are exact while clocks are honest, and never too few.
+func TestAncestryOfAnyHistory(t *testing.T) {
+	t.Parallel()
+	dir, n := t.TempDir(), 0
+	rapid.Check(t, func(t *rapid.T) {
+		honest := rapid.Bool().Draw(t, "honest")
+		all := drawHistory(t, honest)
+		n++
+		o, revisions := history(t, filepath.Join(dir, fmt.Sprint(n)), Limits{}, all)
+		defer o.use(nil)
+		left, right := rapid.IntRange(0, len(all)-1).Draw(t, "left"), rapid.IntRange(0, len(all)-1).Draw(t, "right")
+		ofLeft, ofRight := below(all, left), below(all, right)
+		for i := range all {
+			if got, err := o.contains(t.Context(), revisions[i], revisions[right]); err != nil || got != ofRight[i] {
+				t.Fatalf("commit %d below %d: %v, %v", i, right, got, err)
+			}
+		}
+		people, err := o.Authors(t.Context(), revisions[left], revisions[right], len(all))
+		if err != nil {
+			t.Fatal(err)
+		}
+		for i := range all {
+			want := ofRight[i] && !ofLeft[i]
+			got := slices.ContainsFunc(people, func(p source.Person) bool { return p.Email == all[i].email })
+			if want && !got || got && !want && (honest || !ofRight[i]) {
+				t.Fatalf("author of commit %d in %d..%d: %v, want %v", i, left, right, got, want)
+			}
+		}
+	})
+}
+
+// straight is a history without merges, each commit by one of a few people.
+func straight(n int) []made {
+	all := make([]made, n)
+	for i := range all {
+		all[i] = made{email: fmt.Sprintf("%d@example.org", i%3), minute: i}
+		if i > 0 {
+			all[i].parents = []int{i - 1}
+		}
+	}
+	return all
+}
+
+func TestAuthors(t *testing.T) {
+	t.Parallel()
+	all := straight(6)
+	all[4].email, all[5].email = "1@EXAMPLE.ORG", "" // who is 1, and somebody without an address
+	o, r := history(t, t.TempDir(), Limits{}, all)
+	unknown := source.Revision(strings.Repeat("1", 40))
+	for _, test := range []struct {
+		name        string
+		after, upTo source.Revision
+		max         int
+		want        string
+		err         error
+	}{
+		{"all, the newest first", r[0], r[5], 5, " 1@EXAMPLE.ORG 0@example.org 2@example.org", nil},
+		{"one commit", r[1], r[2], 1, "2@example.org", nil},
+		{"without after", "", r[2], 1, "2@example.org", nil},
+		{"none", r[2], r[2], 1, "", nil},
+		{"backwards, as a rollback", r[5], r[2], 1, "", nil},
+		{"too many", r[0], r[5], 4, "", source.ErrTooFar},
+		{"unknown after", unknown, r[5], 10, "", source.ErrUnknownRevision},
+		{"unknown upTo", r[0], unknown, 10, "", source.ErrUnknownRevision},
+		{"no upTo", r[0], "", 10, "", source.ErrUnknownRevision},
+	} {
+		people, err := o.Authors(t.Context(), test.after, test.upTo, test.max)
+		var emails []string
+		for _, p := range people {
+			emails = append(emails, p.Email)
+		}
+		if got := strings.Join(emails, " "); got != test.want || !errors.Is(err, test.err) {
+			t.Errorf("%s: %q, %v; want %q, %v", test.name, got, err, test.want, test.err)
+		}
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if _, err := o.Authors(ctx, r[0], r[5], 10); !errors.Is(err, context.Canceled) {
+		t.Errorf("cancelled: %v", err)
+	}
+}
+
+// TestAncestryNearTheHeadIsCheap: what lies below both costs nothing, and a
+// question asked again costs nothing at all.
+func TestAncestryNearTheHeadIsCheap(t *testing.T) {
+	t.Parallel()
+	const commits = 400
+	all := append(straight(commits), made{parents: []int{commits - 3}, minute: commits}) // and one beside the line
+	o, r := history(t, t.TempDir(), Limits{History: 8}, all)
+	head, beside := r[commits-1], r[commits]
+	for revision, want := range map[source.Revision]bool{head: true, r[commits-4]: true, beside: false} {
+		if got, err := o.contains(t.Context(), revision, head); err != nil || got != want {
+			t.Errorf("contains = %v, %v; want %v", got, err, want)
+		}
+	}
+	if people, err := o.Authors(t.Context(), r[commits-4], head, 3); err != nil || len(people) != 3 {
+		t.Errorf("Authors = %v, %v", people, err)
+	}
+	for range 2 {
+		if _, err := o.contains(t.Context(), r[0], head); !errors.Is(err, source.ErrTooFar) {
+			t.Errorf("past the limit: %v", err)
+		}
+	}
+	if _, err := o.Authors(t.Context(), r[0], head, commits); !errors.Is(err, source.ErrTooFar) {
+		t.Errorf("past the limit: %v", err)
+	}
+	o.use(nil) // nothing can be read any more
+	o.commits.Purge()
+	if got, err := o.contains(t.Context(), beside, head); got || err != nil {
+		t.Errorf("asked again: %v, %v", got, err)
+	}
+	if _, err := o.contains(t.Context(), beside, r[3]); err == nil {
+		t.Error("another head was answered from memory")
+	}
+}
+
+// TestWithFileWritesTreesAsGitDoes: a directory sorts as if its name ended in a
+// slash, and a mode that nobody writes any more is kept.
+func TestWithFileWritesTreesAsGitDoes(t *testing.T) {
+	t.Parallel()
+	o, _ := history(t, t.TempDir(), Limits{}, nil)
+	w := newWorkspace(o)
+	entry := func(b *bytes.Buffer, mode, name string, hash plumbing.Hash) {
+		fmt.Fprintf(b, "%s %s\x00%s", mode, name, hash[:])
+	}
+	blob, fresh := w.add(plumbing.BlobObject, []byte("1")), plumbing.ComputeHash(plumbing.BlobObject, []byte("2"))
+	tree := func(leaf, sub plumbing.Hash) []byte {
+		var b bytes.Buffer
+		entry(&b, "100664", "a", leaf)
+		entry(&b, "100644", "e-x", blob)
+		entry(&b, "100644", "e.txt", blob)
+		entry(&b, "40000", "e", sub)
+		entry(&b, "120000", "e0", blob)
+		return b.Bytes()
+	}
+	var before, after bytes.Buffer
+	entry(&before, "100755", "x", blob)
+	entry(&after, "100755", "x", fresh)
+	root := w.add(plumbing.TreeObject, tree(blob, w.add(plumbing.TreeObject, before.Bytes())))
+	for file, want := range map[string][]byte{
+		"a":   tree(fresh, plumbing.ComputeHash(plumbing.TreeObject, before.Bytes())),
+		"e/x": tree(blob, plumbing.ComputeHash(plumbing.TreeObject, after.Bytes())),
+	} {
+		got, err := w.withFile(root, file, []byte("2"))
+		if err != nil || !bytes.Equal(w.made[got].content, want) {
+			t.Errorf("%s: %q, %v; want %q", file, w.made[got].content, err, want)
+		}
+	}
+	for _, file := range []string{"b", "e/y"} {
+		if _, err := w.withFile(root, file, nil); err == nil {
+			t.Errorf("%s was written", file)
+		}
+	}
+}
