@@ -76,3 +76,30 @@ func (r *repository) Revert(ctx context.Context, guilty source.Revision, note so
 	result.Outcome, result.Reason = known.outcome, known.reason
 	return result, nil
 }
+
+// Propose implements controller.Source.
+func (r *repository) Propose(ctx context.Context, id promotion.ID, file string, note source.PromoteNote) (controller.ProposeResult, error) {
+	done, err := r.Repository.Propose(ctx, gogit.ProposeRequest{Environment: id.String(), File: file, To: note.To, Note: note})
+	return proposed(done), err
+}
+
+// Withdraw implements controller.Source.
+func (r *repository) Withdraw(ctx context.Context, id promotion.ID) (controller.ProposeResult, error) {
+	done, err := r.Repository.Withdraw(ctx, id.String())
+	return proposed(done), err
+}
+
+// proposed says what a promotion branch's outcome means: is it there, was there
+// nothing to do, or does somebody stand in the way?
+func proposed(done gogit.ProposeResult) controller.ProposeResult {
+	result := controller.ProposeResult{Outcome: reconcile.OutcomeRejected, Commit: done.Commit, Detail: done.Detail}
+	switch done.Outcome {
+	case gogit.Proposed, gogit.Current, gogit.Withdrawn:
+		result.Outcome = reconcile.OutcomeDone
+	case gogit.Obsolete, gogit.Absent:
+		result.Outcome = reconcile.OutcomeAlready
+	case gogit.Foreign:
+		result.Detail = "branch " + done.Branch + " holds other people's commits, which are never overwritten; " + done.Detail
+	}
+	return result
+}
