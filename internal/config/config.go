@@ -22,7 +22,10 @@ type Config struct {
 	Author         Author
 	Verify         Verify
 	Workers        int // environments worked on at the same time
-	Log            Log
+	// Groups are the people of each group that `approval.from` in an environment
+	// file may name, by the e-mail addresses in their commits.
+	Groups map[string][]string
+	Log    Log
 }
 
 // Source is the repository to follow.

@@ -30,7 +30,7 @@ func TestDefaultsAreComplete(t *testing.T) {
 		Policies: Policies{Directory: DefaultPolicies}, Namespace: "chaperone-system", Listen: ":8080", LeaderElection: true,
 		Author: Author{Name: "Chaperone", Email: "chaperone@localhost"}, Workers: 4, Log: Log{Level: "info", Format: "auto"},
 	}
-	if err != nil || got != want {
+	if err != nil || !reflect.DeepEqual(got, want) {
 		t.Errorf("got  %+v, %v\nwant %+v", got, err, want)
 	}
 }
@@ -41,7 +41,7 @@ func TestEveryFieldHasASetting(t *testing.T) {
 		"  timeout: 9s", "  cacheDir: /c", "  tokenFile: /t", "  username: oauth2", "  sshKeyFile: /k", "  knownHostsFile: /h",
 		"policies: {directory: /p}", "namespace: ops", "listen: 127.0.0.1:0", "kubeconfig: /kc", "context: ctx", "leaderElection: false",
 		"author: {name: A Robot, email: robot@example.org}", "verify: {proxy: 'http://u:"+canary+"@proxy:3128'}", "workers: 7",
-		"log: {level: debug, format: json}")
+		"groups: {release-managers: [alex@example.org]}", "log: {level: debug, format: json}")
 	c, err := Load(Input{File: "chaperone.yaml", Content: file})
 	if err != nil {
 		t.Fatal(err)
@@ -179,7 +179,7 @@ func TestFaultsNameTheirPlaceAndTheFix(t *testing.T) {
 		{"token in clear", environ("CHAPERONE_SOURCE_URL=http://example.org/x.git", "CHAPERONE_SOURCE_TOKEN_FILE=/t"), "source.tokenFile: the token would travel unencrypted"},
 	} {
 		c, err := Load(test.in)
-		if err == nil || !strings.HasPrefix(err.Error(), test.want) || c != (Config{}) {
+		if err == nil || !strings.HasPrefix(err.Error(), test.want) || !reflect.DeepEqual(c, Config{}) {
 			t.Errorf("%s:\n got %v\nwant %s", test.name, err, test.want)
 		}
 		if err != nil && strings.Contains(err.Error(), canary) {

@@ -89,6 +89,10 @@ func readFile(c *Config, file string, content []byte) error {
 		if objects[group] == nil {
 			objects[group] = objects[""].Object(group)
 		}
+		if s.tree != nil {
+			s.tree(c, objects[group].Object(name))
+			continue
+		}
 		v := objects[group].Value(name)
 		if text, written := v.Scalar(); written {
 			if err := s.read(c, text); err != nil {

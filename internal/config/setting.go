@@ -19,7 +19,8 @@ type Setting struct {
 	Default string // as it would be written; "" is none
 
 	read  func(*Config, string) error
-	write func(Config) string // for comparing only: it reveals secrets
+	tree  func(*Config, *strictyaml.Object) // in the configuration file it is a mapping; nil: one value
+	write func(Config) string               // for comparing only: it reveals secrets
 }
 
 // Flag is the name without dashes before it: source.pollInterval is
@@ -82,6 +83,8 @@ func Settings() []Setting {
 			checkGiven, checkPerson),
 		secret("verify.proxy", "proxy of the HTTP checks, http://host:port", "", func(c *Config) *Secret { return &c.Verify.Proxy }, checkProxy),
 		integer("workers", "environments worked on at the same time", "4", 1, 64, func(c *Config) *int { return &c.Workers }),
+		groups("groups", "people who may approve, by group: {release-managers: [alex@example.org]}",
+			func(c *Config) *map[string][]string { return &c.Groups }),
 		text("log.level", "debug, info, warn or error", "info", func(c *Config) *string { return &c.Log.Level }, oneOf("debug", "info", "warn", "error")),
 		text("log.format", "auto, json or text", "auto", func(c *Config) *string { return &c.Log.Format }, oneOf("auto", "json", "text")),
 	}

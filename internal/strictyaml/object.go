@@ -75,6 +75,10 @@ func (o *Object) Present() bool { return o.present }
 // Path is the object's place in the file, such as "spec.verify".
 func (o *Object) Path() string { return o.value.path }
 
+// Names are the fields that were written, in their order, for a mapping whose
+// names are the writer's own.
+func (o *Object) Names() []string { return slices.Clone(o.names) }
+
 // Problem reports the object as a whole.
 func (o *Object) Problem(format string, args ...any) { o.value.Problem(format, args...) }
 
