@@ -48,11 +48,15 @@ type Promotion struct {
 	Approval Approval       `json:"approval"`
 }
 
-// Window is a time that recurs.
+// Window is a time that recurs by Cron, or lies between two dates; Duration is
+// how long it lasts, of either.
 type Window struct {
+	Name     string `json:"name"`
 	Cron     string `json:"cron"`
 	Duration string `json:"duration"`
 	TimeZone string `json:"timeZone"`
+	From     string `json:"from"` // RFC 3339; "" with Cron
+	To       string `json:"to"`
 }
 
 // Approval is who must agree.
@@ -178,7 +182,12 @@ func environmentOf(env promotion.Environment) Environment {
 func windowsOf(windows []promotion.Window) []Window {
 	out := make([]Window, 0, len(windows))
 	for _, w := range windows {
-		out = append(out, Window{Cron: w.Cron, Duration: w.Duration.String(), TimeZone: w.TimeZone})
+		window := Window{Name: w.Name, Cron: w.Cron, Duration: w.Duration.String(), TimeZone: w.TimeZone}
+		if w.Cron == "" {
+			window.From, window.To = w.From.UTC().Format(time.RFC3339), w.To.UTC().Format(time.RFC3339)
+			window.Duration = w.To.Sub(w.From).String()
+		}
+		out = append(out, window)
 	}
 	return out
 }

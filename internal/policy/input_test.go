@@ -30,9 +30,11 @@ func TestDocumentHasEveryField(t *testing.T) {
 	t.Parallel()
 	env := promotion.Environment{
 		ID: promotion.ID{Pipeline: "novamind", Name: "production"}, Data: promotion.DataPHI,
-		After:     []promotion.ID{{Pipeline: "novamind", Name: "staging"}},
-		Promotion: promotion.Promotion{Mode: promotion.ModePullRequest, Soak: 30 * time.Minute},
-		Access:    []string{"operations"},
+		After: []promotion.ID{{Pipeline: "novamind", Name: "staging"}},
+		Promotion: promotion.Promotion{Mode: promotion.ModePullRequest, Soak: 30 * time.Minute,
+			Windows: []promotion.Window{{Name: "nights", Cron: "0 22 * * *", Duration: 6 * time.Hour, TimeZone: "Europe/Berlin"}},
+			Freezes: []promotion.Window{{TimeZone: "UTC", From: time.Date(2026, 12, 20, 0, 0, 0, 0, time.UTC), To: time.Date(2027, 1, 2, 0, 0, 0, 0, time.UTC)}}},
+		Access: []string{"operations"},
 		Governance: promotion.Governance{
 			Owner: "platform@example.org", RTO: 4 * time.Hour, AuditRetention: 2190 * 24 * time.Hour,
 		},
@@ -51,8 +53,10 @@ func TestDocumentHasEveryField(t *testing.T) {
 	want := `{"environment":{"access":["operations"],"after":["novamind/staging"],"data":"phi",` +
 		`"governance":{"audit":{"retention":"52560h0m0s","sink":""},"deidentification":null,"owner":"platform@example.org",` +
 		`"recovery":{"rpo":"0s","rto":"4h0m0s"}},"id":"novamind/production","name":"production","pipeline":"novamind",` +
-		`"promotion":{"approval":{"from":[],"notAuthor":false,"required":0},"freezes":[],"mode":"pull-request","schedule":"",` +
-		`"soak":"30m0s","timeZone":"","windows":[]},"target":{"allow":[],"kubeconfig":"","namespace":"","serviceAccount":""}},` +
+		`"promotion":{"approval":{"from":[],"notAuthor":false,"required":0},` +
+		`"freezes":[{"cron":"","duration":"312h0m0s","from":"2026-12-20T00:00:00Z","name":"","timeZone":"UTC","to":"2027-01-02T00:00:00Z"}],` +
+		`"mode":"pull-request","schedule":"","soak":"30m0s","timeZone":"",` +
+		`"windows":[{"cron":"0 22 * * *","duration":"6h0m0s","from":"","name":"nights","timeZone":"Europe/Berlin","to":""}]},"target":{"allow":[],"kubeconfig":"","namespace":"","serviceAccount":""}},` +
 		`"images":[],"now":"2026-05-20T12:00:00Z",` +
 		`"objects":[{"apiVersion":"v1","data":{"key":"1"},"kind":"ConfigMap","metadata":{"name":"a"}}],` +
 		`"release":{"author":{"email":"kim@example.org","name":"Kim","when":"2026-05-01T06:00:00Z"},"changed":[],` +
