@@ -19,7 +19,9 @@ import (
 type recorder struct {
 	store  Store
 	warn   func(error) // of each try that failed
-	mu     sync.Mutex  // held during a write, however long that takes
+	// turn is held during a write, however long that takes. It is a channel so
+	// that waiting for it is visible to tests in which time is not real.
+	turn   chan struct{}
 	record state.Record
 
 	shownMu sync.Mutex
@@ -38,7 +40,7 @@ func (c *Controller) newRecorder(record state.Record) *recorder {
 	warn := func(err error) {
 		c.Log.Warn("store record; trying again", "environment", record.ID.String(), "reason", promotion.ClusterUnavailable, "err", err)
 	}
-	return &recorder{store: c.Store, warn: warn, record: record}
+	return &recorder{store: c.Store, warn: warn, record: record, turn: make(chan struct{}, 1)}
 }
 
 // show takes a status along with the next write. It does not block, and
@@ -69,8 +71,8 @@ func (r *recorder) stored(s *shown) {
 // flush stores the status that waits, unless another write took it along. It
 // reports whether another writer was met who changed the journal.
 func (r *recorder) flush(ctx context.Context) (rival bool, err error) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
+	r.turn <- struct{}{}
+	defer func() { <-r.turn }()
 	before := r.record.Journal
 	for r.waiting() != nil && err == nil {
 		err = r.write(ctx, nil, func(*state.Record) {})
@@ -83,8 +85,8 @@ func (r *recorder) flush(ctx context.Context) (rival bool, err error) {
 // and returns state.ErrConflict: that is the fence. A label that somebody put
 // on the object, or another replica's status, is no reason to begin again.
 func (r *recorder) save(ctx context.Context, base reconcile.Journal, change func(*state.Record)) error {
-	r.mu.Lock()
-	defer r.mu.Unlock()
+	r.turn <- struct{}{}
+	defer func() { <-r.turn }()
 	return r.write(ctx, &base, change)
 }
 
@@ -153,8 +155,8 @@ func (r *recorder) reload(ctx context.Context) error {
 
 // renew reads the record again, trying while the store cannot be reached.
 func (r *recorder) renew(ctx context.Context) (state.Record, error) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
+	r.turn <- struct{}{}
+	defer func() { <-r.turn }()
 	const pause = time.Second
 	for {
 		err := r.reload(ctx)
@@ -170,7 +172,7 @@ func (r *recorder) renew(ctx context.Context) (state.Record, error) {
 }
 
 func (r *recorder) latest() state.Record {
-	r.mu.Lock()
-	defer r.mu.Unlock()
+	r.turn <- struct{}{}
+	defer func() { <-r.turn }()
 	return r.record
 }
