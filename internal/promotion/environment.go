@@ -1,8 +1,9 @@
-// Package promotion holds the environments of a source, as their files say,
-// and the order in which a change passes through them. It guarantees that an
-// Environment in a Set is valid, its defaults filled in, and that the pipelines
-// it belongs to are directed graphs without cycles; a file that is not, stops
-// that environment (or that pipeline) and no other.
+// Package promotion holds the environments of a source, as their files say, the
+// order in which a change passes through them, and the times at which it may. It
+// guarantees that an Environment in a Set is valid, its defaults filled in, and
+// that the pipelines it belongs to are directed graphs without cycles; a file
+// that is not, stops that environment (or that pipeline) and no other. A Calendar
+// answers for a time that it is given and reads no clock.
 package promotion
 
 import (

@@ -296,6 +296,26 @@ func TestSampleEnvironmentsAreValid(t *testing.T) {
 	}
 }
 
+// So is what the documentation shows.
+func TestDocumentedEnvironmentsAreValid(t *testing.T) {
+	t.Parallel()
+	page, err := os.ReadFile("../../environments/README.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	examples := strings.Split(string(page), "```yaml\n")[1:]
+	if len(examples) != 2 {
+		t.Errorf("found %d examples", len(examples))
+	}
+	for i, example := range examples {
+		content, _, _ := strings.Cut(example, "```")
+		set, err := Load(tree(map[string]string{"novamind/production.yaml": content, "novamind/staging.yaml": ""}))
+		if err != nil || len(set.Faults) != 0 || len(set.Environments) != 2 {
+			t.Errorf("example %d: %v, %v", i, err, set.Faults)
+		}
+	}
+}
+
 func FuzzDecode(f *testing.F) {
 	f.Add([]byte(complete))
 	f.Add([]byte(strings.Replace(valid, "NAME", "production", 1)))
