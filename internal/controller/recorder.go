@@ -17,8 +17,8 @@ import (
 // recorder writes one environment's record: one write at a time, each on top
 // of the last that succeeded, and each with the newest status that there is.
 type recorder struct {
-	store  Store
-	warn   func(error) // of each try that failed
+	store Store
+	warn  func(error) // of each try that failed
 	// turn is held during a write, however long that takes. It is a channel so
 	// that waiting for it is visible to tests in which time is not real.
 	turn   chan struct{}
