@@ -40,8 +40,11 @@ func TestPitfall39_ScheduleMeetsDaylightSaving(t *testing.T) {
 		{"29 February around a year without", "", "0 0 29 2 *", "2100-06-01T00:00:00Z", "2096-02-29T00:00:00Z", "2104-02-29T00:00:00Z"},
 		{"the last of the month", "Europe/Berlin", "0 0 31 * *", "2026-11-22T00:00:00Z", "2026-10-30T23:00:00Z", "2026-12-30T23:00:00Z"},
 		{"year's end", "Asia/Tokyo", "0 0 1 1 *", "2026-12-31T14:59:59.999999999Z", "2025-12-31T15:00:00Z", "2026-12-31T15:00:00Z"},
-		// Go's own bounds of a time zone are wrong on the last day of a leap year: they end before it.
+		// Go's own bounds of a time zone are wrong on the last day of a leap year: they end before it. A database may list
+		// changes until 2037, and only later ones are computed.
 		{"the last day of a leap year", "Europe/Berlin", "0 6 * * *", "2028-12-31T12:00:00Z", "2028-12-31T05:00:00Z", "2029-01-01T05:00:00Z"},
+		{"the last day of a leap year after 2037", "Europe/Berlin", "0 6 * * *", "2040-12-31T12:00:00Z", "2040-12-31T05:00:00Z", "2041-01-01T05:00:00Z"},
+		{"the first day after a leap year after 2037", "America/New_York", "0 20 * * *", "2041-01-01T00:59:59Z", "2040-12-31T01:00:00Z", "2041-01-01T01:00:00Z"},
 		{"the first day after a leap year", "America/New_York", "0 20 * * *", "2029-01-01T00:59:59Z", "2028-12-31T01:00:00Z", "2029-01-01T01:00:00Z"},
 		// Both days given: either will do, as cron has always had it.
 		{"the 13th, and Fridays", "", "0 6 13 * FRI", "2026-11-13T05:00:00Z", "2026-11-06T06:00:00Z", "2026-11-13T06:00:00Z"},
