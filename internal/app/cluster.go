@@ -143,7 +143,7 @@ func refused(err error) error {
 	switch {
 	case err == nil:
 		return nil
-	case errors.As(err, &refusal):
+	case errors.As(err, &refusal) && !refusal.Touched:
 		return &controller.Refusal{Reason: refusal.Reason, Err: err}
 	case errors.As(err, &rejected) && !rejected.Touched:
 		return &controller.Refusal{Reason: promotion.ApplyRejected, Err: err}
