@@ -3,13 +3,11 @@ package gogit
 import (
 	"context"
 	"fmt"
-	"slices"
 	"time"
 
 	"github.com/go-git/go-git/v5/plumbing"
 
 	"chaperone.dev/chaperone/internal/fault"
-	"chaperone.dev/chaperone/internal/source"
 )
 
 // LocalRevert is a revert by hand.
@@ -84,89 +82,4 @@ func (l *Local) headCommit(branch string) (commit, error) {
 		return commit{}, err
 	}
 	return l.commit(revision)
-}
-
-// RevertedOne is what became of one commit among several.
-type RevertedOne struct {
-	Guilty source.Revision
-	RevertResult
-}
-
-// RevertAll takes several commits back, the newest of them given first, with
-// one commit each: what a rollback of a branch is. request.Guilty plays no
-// part. It does all or nothing: where one of them cannot be taken back, its
-// result is the only one, and nothing was written. A revert of the daemon's
-// together with what it took back cancel each other out, and cost no commit.
-// Where only the push is refused, the last result says so.
-func (l *Local) RevertAll(ctx context.Context, request LocalRevert, guilty []source.Revision) ([]RevertedOne, error) {
-	object := fmt.Sprintf("%d commits on %s", len(guilty), request.Branch)
-	ref, err := branchRef(request.Branch)
-	if err != nil {
-		return nil, fault.Terminal("revert", object, err)
-	}
-	results, err := l.revertAllOn(ctx, request, ref, guilty)
-	if err != nil {
-		return nil, fault.Terminal("revert", object, err)
-	}
-	if len(results) == len(guilty) && len(guilty) > 0 && settled(results[len(results)-1].Outcome) {
-		err = l.pushReverts(ctx, request, ref, &results[len(results)-1].RevertResult)
-	}
-	return results, fault.Retryable("push", object, err)
-}
-
-// settled: nothing of the commit is left.
-func settled(o Outcome) bool { return o == Reverted || o == AlreadyReverted || o == NothingToRevert }
-
-func (l *Local) revertAllOn(ctx context.Context, request LocalRevert, ref plumbing.ReferenceName, guilty []source.Revision) ([]RevertedOne, error) {
-	start, err := l.headCommit(request.Branch)
-	if err != nil {
-		return nil, err
-	}
-	by := newSigner(l.author(request.Author), request.Now)
-	var results []RevertedOne
-	var last *plan
-	head := start
-	for _, g := range guilty {
-		request.Guilty = g
-		p, result, err := l.planRevert(ctx, request.RevertRequest, head, by, false)
-		switch {
-		case err != nil:
-			return nil, fmt.Errorf("%s: %w", g.Short(), err)
-		case p != nil:
-			// On no branch yet, for the next revert to be made on.
-			if err := p.made.save(); err != nil {
-				return nil, err
-			}
-			if head, err = l.commitAt(p.commit); err != nil {
-				return nil, err
-			}
-			last = p
-			result.Outcome, result.Commit, result.Head = Reverted, head.Revision, head.Revision
-		case result.Outcome == RefusedRevertOfRevert && l.cancels(g, guilty):
-			result.Outcome, result.Detail = NothingToRevert, "what it took back is taken back as well"
-		case !settled(result.Outcome):
-			return []RevertedOne{{g, result}}, nil
-		}
-		results = append(results, RevertedOne{g, result})
-	}
-	if last == nil {
-		return results, nil
-	}
-	inTheWay, err := l.advance(ref, start.hash, last, by, "revert")
-	if len(inTheWay) > 0 {
-		return []RevertedOne{{guilty[len(guilty)-1], RevertResult{
-			Outcome: Uncommitted, Head: start.Revision, Conflicts: inTheWay, Detail: inTheWayText,
-		}}}, nil
-	}
-	return results, err
-}
-
-// cancels reports whether the commit takes back another one of the list.
-func (l *Local) cancels(revert source.Revision, guilty []source.Revision) bool {
-	c, err := l.commit(revert)
-	if err != nil {
-		return false
-	}
-	original, found := l.revertedBy(c)
-	return found && slices.Contains(guilty, original)
 }

@@ -231,11 +231,18 @@ func (o *objects) planRevert(ctx context.Context, request RevertRequest, head co
 		return nil, result, nil
 	}
 	if original, isRevert := o.revertedBy(guilty); isRevert {
-		result.Outcome = RefusedRevertOfRevert
-		result.Detail = fmt.Sprintf("%s takes %s back; a person has to decide", guilty.Revision.Short(), original.Short())
-		return nil, result, nil
+		refused := refusedRevert(guilty, original)
+		refused.Head = head.Revision
+		return nil, refused, nil
 	}
 	return o.mergeRevert(request, guilty, head, by)
+}
+
+func refusedRevert(guilty commit, original source.Revision) RevertResult {
+	return RevertResult{
+		Outcome: RefusedRevertOfRevert,
+		Detail:  fmt.Sprintf("%s takes %s back; a person has to decide", guilty.Revision.Short(), original.Short()),
+	}
 }
 
 func (o *objects) mergeRevert(request RevertRequest, guilty, head commit, by signer) (*plan, RevertResult, error) {
