@@ -198,3 +198,31 @@ func TestParentDescribesTheSet(t *testing.T) {
 		t.Errorf("read back namespaces %v", spaces)
 	}
 }
+
+// What is taken over is added, and tells nothing new of what is known.
+func TestCarry(t *testing.T) {
+	t.Parallel()
+	rapid.Check(t, func(t *rapid.T) {
+		own := New(rapid.SliceOf(anyEntry()).Draw(t, "own")...)
+		former := New(rapid.SliceOf(anyEntry()).Draw(t, "former")...)
+		before, its := own.Entries(), former.Entries()
+		carried := own.Carry(former)
+		for _, e := range before {
+			if now, _ := carried.Get(e.ID); now != e {
+				t.Fatalf("%s became %+v, was %+v", e.ID, now, e)
+			}
+		}
+		for _, e := range its {
+			now, found := carried.Get(e.ID)
+			if _, known := own.Get(e.ID); !found || !known && now != e {
+				t.Fatalf("%s is carried as %+v, want %+v", e.ID, now, e)
+			}
+		}
+		if !slices.Equal(own.Entries(), before) || !slices.Equal(former.Entries(), its) {
+			t.Fatal("carrying changed what was carried")
+		}
+		if again := carried.Carry(former); !again.Equal(carried) {
+			t.Fatal("carrying twice is more than once")
+		}
+	})
+}
