@@ -244,7 +244,7 @@ func (v *evaluation) irreversible(ctx context.Context, set manifest.Set, digest 
 	if v.lastGood.Digest == "" || v.lastGood.Digest == digest {
 		return nil, nil
 	}
-	before, err := v.c.Store.Bundle(ctx, v.file.ID, v.lastGood.Digest)
+	before, err := v.lastGoodSet(ctx)
 	if errors.Is(err, state.ErrNoBundle) {
 		return []string{fmt.Sprintf("what %s was is not stored any more, so nobody can tell what would be lost", v.lastGood.Revision.Short())}, nil
 	}
@@ -252,6 +252,18 @@ func (v *evaluation) irreversible(ctx context.Context, set manifest.Set, digest 
 		return nil, fmt.Errorf("read last good: %w", err)
 	}
 	return plan.Irreversible(before, set), nil
+}
+
+// lastGoodSet is what was verified last: rendered again, which costs next to
+// nothing, or as it was stored where that gives something else by now.
+func (v *evaluation) lastGoodSet(ctx context.Context) (manifest.Set, error) {
+	if snapshot, err := v.c.Source.Snapshot(v.lastGood.Revision); err == nil {
+		set, digest, err := v.render(ctx, snapshot, v.file.Path)
+		if err == nil && reconcile.Digest(digest) == v.lastGood.Digest {
+			return set, nil
+		}
+	}
+	return v.c.Store.Bundle(ctx, v.file.ID, v.lastGood.Digest)
 }
 
 func (v *evaluation) render(ctx context.Context, snapshot source.Snapshot, path string) (manifest.Set, manifest.Digest, error) {

@@ -146,6 +146,9 @@ func (r *recorder) reload(ctx context.Context) error {
 		r.record.Version = "" // deleted by somebody: it is written anew
 		return nil
 	}
+	if err == nil {
+		err = latest.Unreadable
+	}
 	if err != nil {
 		return err
 	}

@@ -164,23 +164,22 @@ func (c *Controller) deployed(ctx context.Context) []source.Revision {
 }
 
 // markRewritten marks the environments whose last good is gone from the branch.
-// One that is not known yet counts as gone, for the moment until it is.
+// One of which that is not known yet counts as gone, until the next look tells.
 func (c *Controller) markRewritten() {
+	c.world.Environments = slices.Clone(c.world.Environments)
 	for i := range c.world.Environments {
 		e := &c.world.Environments[i]
 		good := e.Journal.LastGood.Revision
 		contained, known := c.ancestry[good]
 		contained = contained || good == "" || slices.Contains(c.world.History, good)
-		if e.Rewritten != !contained && !contained {
-			e.Rewritten = true
-			if !known {
-				c.Poll()
-				continue
-			}
+		switch {
+		case !contained && !known && c.polled:
+			c.Poll()
+		case !contained && !e.Rewritten:
 			c.environment(e.ID).notes[promotion.HistoryRewritten] = fmt.Sprintf(
 				"%s, which this environment verified last, is no longer in the history of %s", good.Short(), c.world.Head.Short())
 		}
-		e.Rewritten = !contained
+		e.Rewritten = !contained && c.polled
 	}
 }
 
@@ -196,6 +195,8 @@ func (c *Controller) sourceSeen(seen look) {
 	if c.world.Head != seen.head {
 		c.Log.Info("new head", "revision", seen.head, "environments", len(seen.set.IDs()))
 	}
+	// Rewritten, or far ahead: who agreed to what is to be read anew.
+	other := c.polled && !slices.Contains(seen.history, c.world.Head)
 	c.polled = true
 	c.world.Head, c.world.History = seen.head, seen.history
 	known := map[promotion.ID]reconcile.Environment{}
@@ -205,7 +206,7 @@ func (c *Controller) sourceSeen(seen look) {
 	changed := c.changedPipelines(seen.set)
 	var environments []reconcile.Environment
 	for _, id := range seen.set.IDs() {
-		environments = append(environments, c.environmentSeen(id, known[id], seen.set, changed[id.Pipeline]))
+		environments = append(environments, c.environmentSeen(id, known[id], seen.set, other || changed[id.Pipeline]))
 		delete(known, id)
 	}
 	for _, gone := range known {
@@ -254,8 +255,10 @@ func (c *Controller) environmentSeen(id promotion.ID, known reconcile.Environmen
 		known.Candidates = nil
 		e.generation++ // an evaluation under way is of the file before
 	}
+	if known.Spec.File == "" || !reflect.DeepEqual(e.file, file) {
+		known.Spec = c.specOf(file) // not for nothing: calendars take their time
+	}
 	e.file = file
-	known.Spec = c.specOf(file)
 	return known
 }
 
@@ -279,9 +282,9 @@ func withoutUnknown(candidates []reconcile.Candidate) []reconcile.Candidate {
 func (c *Controller) specOf(file promotion.Environment) reconcile.Spec {
 	calendar, err := promotion.CalendarOf(file.Promotion)
 	if err != nil {
-		// A file that was valid when it was stored, read by a daemon that knows
-		// better: nothing may start.
-		calendar = promotion.Calendar{}
+		// A file that was valid when it was stored, read by a daemon that does not
+		// understand it (its time zones, say): nothing may start.
+		calendar = closed
 		c.Log.Error("read calendar", "environment", file.ID.String(), "revision", file.Revision, "reason", promotion.InvalidEnvironment, "err", err)
 	}
 	return reconcile.Spec{
@@ -291,6 +294,17 @@ func (c *Controller) specOf(file promotion.Environment) reconcile.Spec {
 		MaxReverts: file.MaxRevertsPerDay, OnFailure: file.OnFailure, Drift: file.Drift,
 	}
 }
+
+// closed is a calendar that is frozen for as long as anybody will look.
+var closed = func() promotion.Calendar {
+	calendar, err := promotion.CalendarOf(promotion.Promotion{Freezes: []promotion.Window{
+		{Name: "calendar unreadable", From: time.Unix(0, 0).UTC(), To: time.Date(2199, 1, 1, 0, 0, 0, 0, time.UTC)},
+	}})
+	if err != nil {
+		panic(err)
+	}
+	return calendar
+}()
 
 // fingerprint changes with anything that an environment's file says.
 func fingerprint(file promotion.Environment) string {
