@@ -142,7 +142,8 @@ when verification fails restores the cluster and reverts the guilty commit.
 	root.CompletionOptions.DisableDefaultCmd = true
 	root.AddCommand(
 		newRun(c), newDemo(c), newRender(c), newCheck(c), newDiff(c), newStatus(c), newWhy(c), newHistory(c),
-		newRevert(c), newVersion(c), newCompletion(c),
+		newPromote(c), newRollback(c), newRetry(c), newPause(c), newResume(c), newRevert(c),
+		newVersion(c), newCompletion(c),
 	)
 	for _, flags := range []string{".LocalFlags.FlagUsages", ".InheritedFlags.FlagUsages"} {
 		root.SetUsageTemplate(strings.ReplaceAll(root.UsageTemplate(), flags+" ", fmt.Sprintf("%sWrapped %d ", flags, tableWidth)))

@@ -44,15 +44,29 @@ func completeEnvironments(atMost int) cobra.CompletionFunc {
 		if atMost > 0 && len(args) >= atMost {
 			return nil, cobra.ShellCompDirectiveNoFileComp
 		}
-		repo := "."
-		if flag := cmd.Flags().Lookup("repo"); flag != nil && !remote(flag.Value.String()) {
-			repo = flag.Value.String()
-		}
-		names := slices.DeleteFunc(environmentNames(repo), func(name string) bool {
+		names := slices.DeleteFunc(environmentNames(repoOf(cmd)), func(name string) bool {
 			return slices.Contains(args, name) || !strings.HasPrefix(name, begun)
 		})
 		return names, cobra.ShellCompDirectiveNoFileComp
 	}
+}
+
+func repoOf(cmd *cobra.Command) string {
+	if flag := cmd.Flags().Lookup("repo"); flag != nil && !remote(flag.Value.String()) {
+		return flag.Value.String()
+	}
+	return "."
+}
+
+// completePipelines offers the pipelines of the same repository.
+func completePipelines(cmd *cobra.Command, _ []string, begun string) ([]string, cobra.ShellCompDirective) {
+	var names []string
+	for _, environment := range environmentNames(repoOf(cmd)) {
+		if pipeline, _, _ := strings.Cut(environment, "/"); strings.HasPrefix(pipeline, begun) && !slices.Contains(names, pipeline) {
+			names = append(names, pipeline)
+		}
+	}
+	return names, cobra.ShellCompDirectiveNoFileComp
 }
 
 // environmentNames says nothing of what is wrong: nobody would see it.

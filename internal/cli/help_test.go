@@ -12,7 +12,8 @@ import (
 // table, and is the same wherever it is asked for.
 func TestHelp(t *testing.T) {
 	t.Parallel()
-	names := []string{"", "run", "demo", "render", "check", "diff", "status", "why", "history", "revert", "version", "completion"}
+	names := []string{"", "run", "demo", "render", "check", "diff", "status", "why", "history", "promote", "rollback", "retry", "pause",
+		"resume", "revert", "version", "completion"}
 	for _, name := range names {
 		t.Run("chaperone "+name, func(t *testing.T) {
 			t.Parallel()

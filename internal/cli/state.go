@@ -63,13 +63,18 @@ func (f *clusterFlags) ask(ctx context.Context, question func(context.Context) e
 	return err
 }
 
-// asked is what the daemon has stored.
-func (f *clusterFlags) asked(ctx context.Context, c *command, question func(context.Context, *state.Store) error) error {
+// store is where the daemon keeps what it knows; no request is made yet.
+func (f *clusterFlags) store(c *command) (*state.Store, error) {
 	config, err := f.connect(c)
 	if err != nil {
-		return err
+		return nil, err
 	}
-	store, err := state.New(config, f.namespace, time.Now)
+	return state.New(config, f.namespace, time.Now)
+}
+
+// asked is what the daemon has stored.
+func (f *clusterFlags) asked(ctx context.Context, c *command, question func(context.Context, *state.Store) error) error {
+	store, err := f.store(c)
 	if err != nil {
 		return err
 	}
@@ -80,16 +85,22 @@ func (f *clusterFlags) asked(ctx context.Context, c *command, question func(cont
 	return err
 }
 
-// records reads every environment that the daemon knows, or those named.
-func (f *clusterFlags) records(ctx context.Context, c *command, names []string) (records []state.Record, err error) {
-	ids, err := parseIDs(names)
-	if err != nil {
-		return nil, err
-	}
+// everything is every record.
+func (f *clusterFlags) everything(ctx context.Context, c *command) (records []state.Record, err error) {
 	err = f.asked(ctx, c, func(ctx context.Context, store *state.Store) error {
 		records, err = store.Load(ctx)
 		return notAsked(err)
 	})
+	return records, err
+}
+
+// records reads every environment that the daemon knows, or those named.
+func (f *clusterFlags) records(ctx context.Context, c *command, names []string) ([]state.Record, error) {
+	ids, err := parseIDs(names)
+	if err != nil {
+		return nil, err
+	}
+	records, err := f.everything(ctx, c)
 	if err != nil {
 		return nil, err
 	}

@@ -1,103 +1,98 @@
 package cli
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"time"
 
 	"github.com/spf13/cobra"
 
-	"chaperone.dev/chaperone/internal/promotion"
 	"chaperone.dev/chaperone/internal/reconcile"
 	"chaperone.dev/chaperone/internal/state"
 )
 
-// explanation is what `why -o json` prints.
-type explanation struct {
-	statusLine
-	Explanation string             `json:"explanation"`
-	Evidence    string             `json:"evidence,omitempty"`
-	Unblock     string             `json:"unblock,omitempty"`
-	LastRevert  *reconcile.Revert  `json:"lastRevert,omitempty"`
-	Attempt     *reconcile.Attempt `json:"attempt,omitempty"`
-}
-
 func newWhy(c *command) *cobra.Command {
-	var flags clusterFlags
+	var flags traceFlags
 	var output format
 	cmd := &cobra.Command{
-		Use: "why ENV", Short: "Say what holds an environment, the evidence, and who can unblock it",
-		Long: `Why says for one environment what it runs, what it should run, what stands
-between the two since when, what was measured, and who can change that. It
-answers no (exit code 1) when the environment is not Ready.
+		Use: "why [ENV…]", Short: "Say what holds an environment, or where a commit is on its way",
+		Long: `Why says for each environment (all of them by default) what it runs, what it
+should run, which gate stands between the two, the evidence, since when, until
+when if it passes by itself, and who can change that; and what people asked for:
+a pause, a retry, a break-glass override. It answers no (exit code 1) when one of
+them is not Ready.
+
+With --revision it says where a commit is on its way to production, environment
+by environment: here since when, on its way, waiting for what, taken back by which
+commit, or of no effect there. Arguments are then environments or pipelines. It
+answers no (exit code 1) when the commit is not everywhere where it should be.
+What depends on the history and on what a commit changes comes from the clone in
+--repo; without one, it says what the daemon's records tell.
+
+With one environment named, -o json and yaml print it alone, else a list.
 ` + exitHelp,
-		Example: "  chaperone why novamind/production\n  chaperone why novamind/production -o json",
-		Args:    exactly(1, "one environment, such as novamind/production"), ValidArgsFunction: completeEnvironments(1),
+		Example: `  chaperone why
+  chaperone why novamind/production -o json
+  chaperone why --revision 3c9e21f7
+  chaperone why --revision HEAD~2 --repo ~/platform novamind`,
+		ValidArgsFunction: completeEnvironments(0),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			records, err := flags.records(cmd.Context(), c, args)
+			flags.explicit = cmd.Flags().Changed("repo") || cmd.Flags().Changed("branch")
+			if flags.revision != "" {
+				return flags.trace(cmd.Context(), c, output, args)
+			}
+			if flags.explicit {
+				return errors.New("why: --repo and --branch are for --revision; want it, too, or neither of them")
+			}
+			if _, err := parseIDs(args); err != nil {
+				return err
+			}
+			all, err := flags.everything(cmd.Context(), c)
 			if err != nil {
 				return err
 			}
-			e := explain(records[0])
-			if err := c.print(output, e, func(w io.Writer) { c.whyTable(w, e) }); err != nil || e.Phase == reconcile.PhaseReady {
-				return err
-			}
-			return no()
+			return c.why(output, all, args, &flags.clusterFlags)
 		},
 	}
 	flags.add(cmd, 30*time.Second)
+	cmd.Flags().StringVar(&flags.revision, "revision", "", "commit to look for, in place of what holds an environment")
+	cmd.Flags().StringVar(&flags.repo, "repo", ".", "with --revision: directory of a clone")
+	cmd.Flags().StringVar(&flags.branch, "branch", "", "with --revision: the branch that the daemon follows; default the one checked out")
 	outputFlag(cmd, &output)
 	return cmd
 }
 
-func explain(r state.Record) explanation {
-	e := explanation{statusLine: statusOf(r), Explanation: r.Status.Reason.Explain(), Unblock: r.Status.Reason.Unblock()}
-	if r.Status.Phase != reconcile.PhaseReady {
-		e.Evidence = r.Evidence
+// why explains the environments named.
+func (c *command) why(output format, all []state.Record, names []string, flags *clusterFlags) error {
+	ids, err := parseIDs(names)
+	if err != nil {
+		return err
 	}
-	if r.Journal.LastRevert.Guilty != "" {
-		e.LastRevert = &r.Journal.LastRevert
+	records, err := flags.chosen(all, ids)
+	if err != nil {
+		return err
 	}
-	if r.Journal.Attempt.Stage != reconcile.StageNone {
-		e.Attempt = &r.Journal.Attempt
+	explanations := make([]explanation, 0, len(records))
+	ready := len(records) > 0
+	for _, r := range records {
+		e := explain(r, all, time.Now())
+		explanations = append(explanations, e)
+		ready = ready && e.Phase == reconcile.PhaseReady
 	}
-	return e
-}
-
-func (c *command) whyTable(w io.Writer, e explanation) {
-	fmt.Fprintf(w, "%s: %s (%s) for %s\n", e.Environment,
-		c.painted(phaseColour(e.Phase), orDash(string(e.Phase))), orDash(e.Reason), ago(e.Since, time.Now()))
-	t := table{indent: 2}
-	say := func(what, text string) {
-		if text != "" {
-			t.add(what, text)
+	err = c.print(output, oneOrAll(names, explanations), func(w io.Writer) {
+		if len(records) == 0 {
+			c.statusTable(w, nil, flags.namespace)
 		}
+		for i, e := range explanations {
+			if i > 0 {
+				fmt.Fprintln(w)
+			}
+			c.whyTable(w, e)
+		}
+	})
+	if err != nil || ready {
+		return err
 	}
-	say("now", e.Message)
-	if e.Explanation != e.Message {
-		say("meaning", e.Explanation)
-	}
-	say("evidence", e.Evidence)
-	say("running", string(e.Running.Revision))
-	if e.Wanted.Revision != e.Running.Revision {
-		say("wanted", string(e.Wanted.Revision))
-	}
-	if e.LastGood.Revision != e.Running.Revision {
-		say("last good", string(e.LastGood.Revision))
-	}
-	if e.LastRevert != nil {
-		say("last revert", tookBack(*e.LastRevert))
-	}
-	if e.Reason != string(promotion.UpToDate) {
-		say("unblock", e.Unblock)
-	}
-	t.write(w)
-}
-
-// tookBack has no commit where the change had been taken back already.
-func tookBack(r reconcile.Revert) string {
-	if r.Commit == "" {
-		return string(r.Guilty) + " had been taken back already"
-	}
-	return fmt.Sprintf("%s took back %s", r.Commit, r.Guilty)
+	return no()
 }
