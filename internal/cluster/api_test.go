@@ -50,6 +50,13 @@ spec: {group: %[1]s, version: v1, groupPriorityMinimum: 100, versionPriority: 10
 		t.Errorf("prune with a part of the API out of sight: %+v, want nothing deleted", result)
 	}
 	f.exists("ConfigMap", "drop", true)
+	// Nor is a former name forgotten on it.
+	n := f.renamed("store", "live")
+	n.release(keep)
+	n.prune(keep)
+	if n.inventoryOf(f.owner.Environment) == nil {
+		t.Error("the former inventory is gone though a part of the API is out of sight")
+	}
 	// An object of the broken group is an error that passes, not an unknown kind.
 	_, err := f.c.Plan(t.Context(), f.owner, f.set(fmt.Sprintf("apiVersion: %s/v1\nkind: Thing\nmetadata: {name: a}", group)))
 	if err == nil || !strings.Contains(err.Error(), "API service of group "+group) {
@@ -61,8 +68,11 @@ spec: {group: %[1]s, version: v1, groupPriorityMinimum: 100, versionPriority: 10
 	waitFor(t, "discovery to be whole", func() bool {
 		return f.c.kinds.refresh(t.Context()) == nil && !f.c.kinds.partial()
 	})
-	f.prune(keep)
+	n.prune(keep)
 	f.exists("ConfigMap", "drop", false)
+	if n.inventoryOf(f.owner.Environment) != nil {
+		t.Error("the former inventory is still there")
+	}
 }
 
 func waitFor(t *testing.T, what string, done func() bool) {

@@ -62,7 +62,7 @@ func (a *applier) condition(ctx context.Context, k kind, change plan.Change) (co
 		case err != nil:
 			return met, err
 		case live == nil || string(live.GetUID()) != change.UID:
-			return met, meanwhile(change.ID)
+			return met, meanwhile("apply", change.ID)
 		case a.w.plan().Other(live) != "":
 			return met, taken(a.w.plan(), change.ID, live)
 		}
@@ -80,14 +80,14 @@ func (a *applier) condition(ctx context.Context, k kind, change plan.Change) (co
 		}
 		return met, nil
 	}
-	return met, meanwhile(change.ID)
+	return met, meanwhile("apply", change.ID)
 }
 
 // looksAgain bounds how often an object is looked at that changes all the time.
 const looksAgain = 4
 
-func meanwhile(id manifest.ID) error {
-	return fault.Retryable("apply", id.String(), errors.New("it was changed meanwhile; the next plan sees it anew"))
+func meanwhile(op string, id manifest.ID) error {
+	return fault.Retryable(op, id.String(), errors.New("it was changed meanwhile; the next attempt sees it anew"))
 }
 
 func taken(w plan.Owner, id manifest.ID, live *manifest.Object) error {
@@ -125,13 +125,13 @@ func (c condition) anew(w plan.Owner, id manifest.ID, live *manifest.Object) (co
 	case live == nil && create:
 		return c, nil // a conflict about something else, such as a quota
 	case live == nil:
-		return c, meanwhile(id)
+		return c, meanwhile("apply", id)
 	case w.Other(live) != "":
 		return c, taken(w, id, live)
 	case create && w.Marked(live) && live.GetDeletionTimestamp() == nil:
 		return condition{uid: string(live.GetUID())}, nil
 	case create || string(live.GetUID()) != c.uid:
-		return c, meanwhile(id)
+		return c, meanwhile("apply", id)
 	case c.version != "":
 		return condition{uid: c.uid, version: live.GetResourceVersion()}, nil
 	}

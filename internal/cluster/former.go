@@ -142,7 +142,7 @@ func (c *Cluster) mark(ctx context.Context, w plan.Owner, k kind, live *manifest
 	})
 	switch {
 	case refused:
-		return meanwhile(id)
+		return meanwhile("mark", id)
 	case apierrors.IsNotFound(err):
 		return nil
 	}
@@ -184,7 +184,7 @@ func (c *Cluster) deleteInventory(ctx context.Context, f former) error {
 	})
 	id := inventoryID(f.Owner, f.inventoryName())
 	if changed {
-		return meanwhile(id)
+		return meanwhile("delete inventory", id)
 	}
 	return failed("delete inventory", id, err)
 }

@@ -183,3 +183,33 @@ func TestNamespaceComesWithTheRelease(t *testing.T) {
 		t.Errorf("second plan: %v, want nothing to do", p.Changes)
 	}
 }
+
+// A migration that ran under the former name does not run again under the new
+// one: neither one that is there, nor one that has left.
+func TestPitfall09_RenameRunsNoHookAgain(t *testing.T) {
+	t.Parallel()
+	f := newFixture(t)
+	set := f.set(hook("migrate", "pre-deploy", "registry.local/migrate:1"), hook("seed", "pre-deploy", "registry.local/seed:1"), configMap("settings", "a", "b"))
+	f.release(set)
+	if err := f.c.dynamic.Resource(gvrs["Job"]).Namespace(f.owner.Namespace).Delete(t.Context(), "seed", deleteNow); err != nil {
+		t.Fatal(err)
+	}
+	uid := f.live("Job", "migrate").GetUID()
+	n := f.renamed("store", "live")
+	n.release(set)
+	n.prune(set)
+	n.exists("Job", "seed", false)
+	if o := n.live("Job", "migrate"); o.GetUID() != uid || !n.owner.plan().Marked(o) {
+		t.Errorf("the hook that was there has UID %s, had %s; marks %v", o.GetUID(), uid, o.GetAnnotations())
+	}
+	n.owner.Formerly = nil
+	if p := n.plan(set); !p.Quiet() {
+		t.Errorf("plan without the former name: %v, want nothing to do", p.Changes)
+	}
+	if err := n.c.dynamic.Resource(gvrs["Job"]).Namespace(f.owner.Namespace).Delete(t.Context(), "migrate", deleteNow); err != nil {
+		t.Fatal(err)
+	}
+	if p := n.plan(set); !p.Quiet() {
+		t.Errorf("plan after the other is gone too: %v, want nothing to do", p.Changes)
+	}
+}

@@ -82,10 +82,15 @@ func (p *pruner) finish(ctx context.Context, w Owner, owned holdings) error {
 		_, err := p.c.saveInventory(ctx, w, owned.own, p.left(owned.Inventory))
 		p.errs = append(p.errs, err)
 	}
-	if err := errors.Join(p.errs...); err != nil || len(p.result.Pending) > 0 || w.Restoring {
+	if err := errors.Join(p.errs...); err != nil || !p.settled() || w.Restoring {
 		return err // a restore leaves hooks alone, under the marks that they have
 	}
 	return p.c.endFormers(ctx, w, owned)
+}
+
+// settled reports whether every object was seen, and is either kept or gone.
+func (p *pruner) settled() bool {
+	return len(p.result.Pending) == 0 && !slices.ContainsFunc(p.result.Kept, func(one Left) bool { return one.Reason == plan.ReasonPartialRead })
 }
 
 // pruner is one prune under way.
