@@ -1,0 +1,328 @@
+package sim
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"chaperone.dev/chaperone/internal/controller"
+	"chaperone.dev/chaperone/internal/fault"
+	"chaperone.dev/chaperone/internal/manifest"
+	"chaperone.dev/chaperone/internal/promotion"
+	"chaperone.dev/chaperone/internal/reconcile"
+)
+
+// live is one object on a cluster.
+type live struct {
+	owner   promotion.ID
+	text    string // as the daemon applied it
+	byHand  string // what somebody made of it; "" is nothing
+	ran     int    // how often a hook ran
+	stays   bool   // a finalizer keeps it
+	leaving bool
+}
+
+// clusters are all clusters, by the name of their kubeconfig.
+type clusters struct {
+	objects  map[string]map[manifest.ID]*live
+	down     map[string]bool           // API servers, by kubeconfig
+	outage   map[promotion.ID]bool     // everything fails its checks there
+	asked    map[promotion.ID]mark     // what checks come to there: markErrs or markNoData
+	slow     map[promotion.ID]duration // how long objects take to be ready there
+	watchers map[promotion.ID]map[chan struct{}]bool
+	counts   map[effectKey]int
+}
+
+type duration = time.Duration
+
+// effectKey is what scenarios count.
+type effectKey struct {
+	environment promotion.ID
+	kind        reconcile.ActionKind
+}
+
+func newClusters() *clusters {
+	return &clusters{
+		objects: map[string]map[manifest.ID]*live{}, down: map[string]bool{}, outage: map[promotion.ID]bool{},
+		asked: map[promotion.ID]mark{}, slow: map[promotion.ID]duration{},
+		watchers: map[promotion.ID]map[chan struct{}]bool{}, counts: map[effectKey]int{},
+	}
+}
+
+func (c *clusters) on(kubeconfig string) map[manifest.ID]*live {
+	if c.objects[kubeconfig] == nil {
+		c.objects[kubeconfig] = map[manifest.ID]*live{}
+	}
+	return c.objects[kubeconfig]
+}
+
+// tell wakes those who watch an environment's objects.
+func (c *clusters) tell(environment promotion.ID) {
+	for changed := range c.watchers[environment] {
+		select {
+		case changed <- struct{}{}:
+		default:
+		}
+	}
+}
+
+// clusterPort is every cluster as one life sees it.
+type clusterPort struct{ *life }
+
+func (p clusterPort) reach(env promotion.Environment) error {
+	if p.s.clusters.down[env.Target.Kubeconfig] {
+		return fault.Retryable("connect", "cluster "+env.Target.Kubeconfig, errors.New("connection refused"))
+	}
+	return nil
+}
+
+// Apply implements controller.Cluster.
+func (p clusterPort) Apply(ctx context.Context, env promotion.Environment, set manifest.Set) error {
+	made := knownSet(set)
+	if err := p.try(ctx, "Cluster.Apply", env, made, false); err != nil {
+		return err
+	}
+	return p.write(ctx, env, made, false)
+}
+
+// try is the dry run: what it refuses was not touched.
+func (p clusterPort) try(ctx context.Context, op string, env promotion.Environment, made *rendered, restoring bool) error {
+	return p.call(ctx, op, env.ID.String(), speedCluster, func() error {
+		kind := reconcile.ActionApply
+		if restoring {
+			kind = reconcile.ActionRestore
+		}
+		p.s.checkEffect(p.life, kind, env, made)
+		if err := p.reach(env); err != nil {
+			return err
+		}
+		p.s.clusters.counts[effectKey{env.ID, kind}]++
+		if at, found := made.has(markRejected, env.ID.Name); found {
+			return refusal(promotion.ApplyRejected, fmt.Errorf("%s: dry run: refused", at))
+		}
+		objects := p.s.clusters.on(env.Target.Kubeconfig)
+		for _, o := range made.set.Objects() {
+			at, found := objects[manifest.IDOf(o)]
+			if found && at.owner != env.ID && !slices.Contains(env.Formerly, at.owner) && at.owner != (promotion.ID{}) {
+				return refusal(promotion.ConflictingOwner, fmt.Errorf("%s: belongs to %s", manifest.IDOf(o), at.owner))
+			}
+		}
+		if doomed, total := p.doomed(env, made); !restoring && len(doomed) >= 5 && float64(len(doomed)) > env.MaxDeletePart*float64(total) {
+			return refusal(promotion.MassDeletion, fmt.Errorf("%d of %d owned objects would be deleted", len(doomed), total))
+		}
+		return nil
+	})
+}
+
+func refusal(reason promotion.Reason, err error) error {
+	return &controller.Refusal{Reason: reason, Err: fault.Terminal("apply", "", err)}
+}
+
+// doomed are the objects that a prune to a set would delete, of so many.
+func (p clusterPort) doomed(env promotion.Environment, made *rendered) (doomed []manifest.ID, total int) {
+	for at, object := range p.s.clusters.on(env.Target.Kubeconfig) {
+		if object.owner != env.ID && !slices.Contains(env.Formerly, object.owner) {
+			continue
+		}
+		total++
+		if _, kept := made.texts[at]; !kept && env.Prune && !manifest.KeptUnlessAllowed(at.GroupKind()) {
+			doomed = append(doomed, at)
+		}
+	}
+	slices.SortFunc(doomed, manifest.ID.Compare)
+	return doomed, total
+}
+
+// write applies one object after the other, so that whatever goes wrong leaves
+// it half done.
+func (p clusterPort) write(ctx context.Context, env promotion.Environment, made *rendered, restoring bool) error {
+	for _, o := range made.set.Objects() {
+		stage := manifest.StageOf(o)
+		hook := stage == manifest.StagePreDeploy || stage == manifest.StagePostDeploy
+		if stage == manifest.StageRollback || restoring && hook {
+			continue
+		}
+		objectID := manifest.IDOf(o)
+		text := made.texts[objectID]
+		now, found := p.s.peek(env, objectID)
+		if found && now.text == text && now.byHand == "" && now.owner == env.ID && !now.leaving {
+			continue
+		}
+		err := p.call(ctx, "Cluster.Write", env.ID.String(), speedCluster, func() error { return p.writeOne(env, made, objectID, hook) })
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// peek is what the dry run before has seen of an object.
+func (s *Sim) peek(env promotion.Environment, at manifest.ID) (live, bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	object, found := s.clusters.on(env.Target.Kubeconfig)[at]
+	if !found {
+		return live{}, false
+	}
+	return *object, true
+}
+
+func (p clusterPort) writeOne(env promotion.Environment, made *rendered, at manifest.ID, hook bool) error {
+	if err := p.reach(env); err != nil {
+		return err
+	}
+	objects := p.s.clusters.on(env.Target.Kubeconfig)
+	object, found := objects[at]
+	switch {
+	case found && object.leaving:
+		return fault.Retryable("apply", at.String(), errors.New("is being deleted"))
+	case !found:
+		object = &live{}
+		objects[at] = object
+	}
+	if stops, is := made.has(markStops, env.ID.Name); is && stops == at {
+		return fault.Terminal("apply", at.String(), errors.New("forbidden"))
+	}
+	p.s.touched(&env.ID)
+	object.owner, object.text, object.byHand = env.ID, made.texts[at], ""
+	_, object.stays = made.has(markStays, env.ID.Name)
+	if hook {
+		object.ran++
+		if failing, is := made.has(markHookFails, env.ID.Name); is && failing == at {
+			p.s.truth(env.ID).answered(p.s, reconcile.OutcomeFailed, made.digest)
+			return refusal(promotion.VerificationFailed, fault.Terminal("hook", at.String(), errors.New("the job ended with an error")))
+		}
+	}
+	p.s.clusters.tell(env.ID)
+	return nil
+}
+
+// Prune implements controller.Cluster.
+func (p clusterPort) Prune(ctx context.Context, env promotion.Environment, set manifest.Set) error {
+	made := knownSet(set)
+	err := p.call(ctx, "Cluster.Prune", env.ID.String(), speedCluster, func() error {
+		p.s.checkEffect(p.life, reconcile.ActionPrune, env, made)
+		p.s.clusters.counts[effectKey{env.ID, reconcile.ActionPrune}]++
+		return p.reach(env)
+	})
+	if err != nil {
+		return err
+	}
+	pending, err := p.delete(ctx, env, made)
+	if err == nil && pending {
+		return fault.Retryable("prune", env.ID.String(), errors.New("still there; a finalizer may hold it"))
+	}
+	return err
+}
+
+// delete takes away what a set does not hold; pending says that not all of it
+// has gone.
+func (p clusterPort) delete(ctx context.Context, env promotion.Environment, made *rendered) (pending bool, err error) {
+	p.s.mu.Lock()
+	doomed, _ := p.doomed(env, made)
+	p.s.mu.Unlock()
+	for _, at := range doomed {
+		err := p.call(ctx, "Cluster.Delete", env.ID.String(), speedCluster, func() error {
+			if err := p.reach(env); err != nil {
+				return err
+			}
+			objects := p.s.clusters.on(env.Target.Kubeconfig)
+			object, found := objects[at]
+			switch {
+			case !found:
+				return nil
+			case object.stays:
+				object.leaving, pending = true, true
+				return nil
+			}
+			p.s.touched(&env.ID)
+			delete(objects, at)
+			p.s.clusters.tell(env.ID)
+			return nil
+		})
+		if err != nil {
+			return pending, err
+		}
+	}
+	return pending, nil
+}
+
+// Restore implements controller.Cluster.
+func (p clusterPort) Restore(ctx context.Context, env promotion.Environment, set manifest.Set) error {
+	made := knownSet(set)
+	if err := p.try(ctx, "Cluster.Restore", env, made, true); err != nil {
+		return err
+	}
+	if err := p.write(ctx, env, made, true); err != nil {
+		return err
+	}
+	_, err := p.delete(ctx, env, made)
+	return err
+}
+
+// Drift implements controller.Cluster.
+func (p clusterPort) Drift(ctx context.Context, env promotion.Environment, set manifest.Set) (differences []string, err error) {
+	made := knownSet(set)
+	err = p.call(ctx, "Cluster.Drift", env.ID.String(), speedCluster, func() error {
+		if err := p.reach(env); err != nil {
+			return err
+		}
+		differences = nil
+		objects := p.s.clusters.on(env.Target.Kubeconfig)
+		for _, o := range made.set.Objects() {
+			if manifest.StageOf(o) == manifest.StageRollback || isHook(o) {
+				continue
+			}
+			at := manifest.IDOf(o)
+			object, found := objects[at]
+			switch {
+			case !found:
+				differences = append(differences, at.String()+" is gone")
+			case object.byHand != "" || object.text != made.texts[at] || object.owner != env.ID:
+				differences = append(differences, at.String()+" was changed")
+			}
+		}
+		return nil
+	})
+	return differences, err
+}
+
+func isHook(o *manifest.Object) bool {
+	stage := manifest.StageOf(o)
+	return stage == manifest.StagePreDeploy || stage == manifest.StagePostDeploy
+}
+
+// Watch implements controller.Cluster.
+func (p clusterPort) Watch(ctx context.Context, env promotion.Environment, changed func()) error {
+	told := make(chan struct{}, 1)
+	err := p.call(ctx, "Cluster.Watch", env.ID.String(), speedCluster, func() error {
+		if err := p.reach(env); err != nil {
+			return err
+		}
+		if p.s.clusters.watchers[env.ID] == nil {
+			p.s.clusters.watchers[env.ID] = map[chan struct{}]bool{}
+		}
+		p.s.clusters.watchers[env.ID][told] = true
+		return nil
+	})
+	defer func() {
+		p.s.mu.Lock()
+		defer p.s.mu.Unlock()
+		delete(p.s.clusters.watchers[env.ID], told)
+	}()
+	for err == nil {
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-told:
+		}
+		n := p.turn("Cluster.Told", env.ID.String())
+		if err = p.travel(ctx, p.s.pace.between(time.Millisecond, 50*time.Millisecond, p.key("told", env.ID.String()), n)); err == nil {
+			p.awaitThaw("Cluster.Told", env.ID.String(), n)
+			changed()
+		}
+	}
+	return err
+}
