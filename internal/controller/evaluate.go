@@ -159,8 +159,11 @@ func noted(denial error, gate string) error {
 // can be taken back, is urgent, and who agreed to it. The text is for people:
 // what is missing.
 func (v *evaluation) weigh(ctx context.Context, c *reconcile.Candidate, commit source.Commit, set manifest.Set) (string, error) {
-	c.Urgent = v.urgent(commit)
 	c.Since = v.lastGood.Digest
+	var err error
+	if c.Urgent, err = v.urgent(ctx, commit); err != nil {
+		return "", err
+	}
 	losses, err := v.irreversible(ctx, set, c.Release.Digest)
 	if err != nil {
 		return "", err
@@ -224,9 +227,30 @@ func filled(texts ...string) []string {
 	return slices.DeleteFunc(texts, func(text string) bool { return text == "" })
 }
 
-// urgent: the commit, or the one that it merged, asks not to wait for the
-// schedule.
-func (v *evaluation) urgent(commit source.Commit) bool {
+// urgent: a commit since last good asks not to wait for the schedule, and was
+// not taken back since. Without a last good, those that are still remembered count.
+func (v *evaluation) urgent(ctx context.Context, commit source.Commit) (bool, error) {
+	commits, err := v.c.Source.FirstParents(ctx, v.lastGood.Revision, commit.Revision, maxHistory)
+	switch {
+	case errors.Is(err, source.ErrNotAncestor), errors.Is(err, source.ErrUnknownRevision):
+		commits = []source.Commit{commit} // going back, or on a history that was rewritten
+	case err != nil && !errors.Is(err, source.ErrTooFar):
+		return false, err
+	}
+	takenBack := map[source.Revision]bool{}
+	for _, c := range commits { // newest first
+		if guilty, found := c.Reverts(); found {
+			takenBack[guilty] = true
+		}
+		if !takenBack[c.Revision] && v.asksForHaste(c) {
+			return true, nil
+		}
+	}
+	return false, nil
+}
+
+// asksForHaste looks at a commit and at those that it merged.
+func (v *evaluation) asksForHaste(commit source.Commit) bool {
 	if commit.Urgent() {
 		return true
 	}

@@ -12,6 +12,7 @@ import (
 
 	"github.com/go-git/go-git/v5/plumbing"
 
+	"chaperone.dev/chaperone/internal/promotion"
 	"chaperone.dev/chaperone/internal/source"
 )
 
@@ -34,12 +35,15 @@ func (l *Local) Contains(ctx context.Context, revision, head source.Revision) (b
 	return l.contains(ctx, revision, head)
 }
 
-// Authors are those who wrote the commits that upTo brings over after, each
-// once by e-mail, those of the newest commits first; without after, of upTo
-// alone. All parents count, so that what a merge brought in has its authors
-// there. It wraps source.ErrTooFar if these are more than max commits, or too
-// many to tell. Commits whose dates run backwards may add authors of older
-// ones, and never leave one out.
+// Authors are those who wrote what the commits bring that upTo has over after,
+// each once by e-mail, those of the newest commits first; without after, of
+// upTo alone, or of what it merged. All parents count, so that what a merge
+// brought in has its authors there. Who only merged wrote nothing, unless the
+// merge holds what none of its parents has; nor did who only edited below
+// environments/, which is read at the head and never at a pin. It wraps
+// source.ErrTooFar if these are more than max commits, or too many to tell.
+// Commits whose dates run backwards may add authors of older ones, and never
+// leave one out.
 func (o *objects) Authors(ctx context.Context, after, upTo source.Revision, max int) ([]source.Person, error) {
 	fail := func(err error) ([]source.Person, error) {
 		return nil, fmt.Errorf("authors of %s since %q: %w", upTo.Short(), after.Short(), err)
@@ -47,6 +51,9 @@ func (o *objects) Authors(ctx context.Context, after, upTo source.Revision, max 
 	last, err := o.commit(upTo)
 	if err != nil {
 		return fail(err)
+	}
+	if after == "" && len(last.Parents) > 1 {
+		after = last.Parents[0]
 	}
 	commits := []commit{last}
 	if after != "" {
@@ -61,7 +68,51 @@ func (o *objects) Authors(ctx context.Context, after, upTo source.Revision, max 
 	if len(commits) > max {
 		return fail(fmt.Errorf("%d commits, of which %d are allowed: %w", len(commits), max, source.ErrTooFar))
 	}
-	return authors(commits), nil
+	var wrote []commit
+	for i, c := range commits {
+		if err := cancelled(ctx, i); err != nil {
+			return fail(err)
+		}
+		written, err := o.writes(c)
+		if err != nil {
+			return fail(err)
+		}
+		if written {
+			wrote = append(wrote, c)
+		}
+	}
+	return authors(wrote), nil
+}
+
+// writes reports whether a commit holds anything that no parent of it has,
+// outside environments/.
+func (o *objects) writes(c commit) (bool, error) {
+	if len(c.Parents) == 0 {
+		return true, nil
+	}
+	var own map[string]bool // paths that differ from every parent so far
+	for _, parent := range c.Parents {
+		paths, err := o.Changed(parent, c.Revision)
+		if err != nil {
+			return false, err
+		}
+		if len(paths) >= maxChanged {
+			return true, nil // too many to tell
+		}
+		differs := map[string]bool{}
+		for _, path := range paths {
+			if own == nil || own[path] {
+				differs[path] = true
+			}
+		}
+		own = differs
+	}
+	for path := range own {
+		if !strings.HasPrefix(path, promotion.Dir+"/") {
+			return true, nil
+		}
+	}
+	return false, nil
 }
 
 func authors(commits []commit) []source.Person {

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -12,6 +13,7 @@ import (
 	"time"
 
 	"github.com/go-git/go-git/v5/plumbing"
+	"github.com/go-git/go-git/v5/plumbing/filemode"
 	"github.com/go-git/go-git/v5/plumbing/object"
 	"pgregory.net/rapid"
 
@@ -23,6 +25,43 @@ type made struct {
 	parents []int
 	email   string
 	minute  int
+	files   map[string]string // path to content; nil is one file that no other commit has
+}
+
+// tree writes a commit's files; directories are one level deep.
+func (m made) tree(storage objectWriter, number int) (plumbing.Hash, error) {
+	files := m.files
+	if files == nil {
+		files = map[string]string{"own": fmt.Sprint(number)}
+	}
+	var top, below object.Tree
+	for _, path := range slices.Sorted(maps.Keys(files)) {
+		at, name := &top, path
+		if dir, file, found := strings.Cut(path, "/"); found {
+			if dir != "environments" {
+				return plumbing.ZeroHash, fmt.Errorf("%s: want environments/", path)
+			}
+			at, name = &below, file
+		}
+		content := plumbing.ComputeHash(plumbing.BlobObject, []byte(files[path]))
+		at.Entries = append(at.Entries, object.TreeEntry{Name: name, Mode: filemode.Regular, Hash: content})
+	}
+	write := func(t object.Tree) (plumbing.Hash, error) {
+		encoded := &plumbing.MemoryObject{}
+		if err := t.Encode(encoded); err != nil {
+			return plumbing.ZeroHash, err
+		}
+		return storage.SetEncodedObject(encoded)
+	}
+	if len(below.Entries) > 0 {
+		hash, err := write(below)
+		if err != nil {
+			return hash, err
+		}
+		top.Entries = append(top.Entries, object.TreeEntry{Name: "environments", Mode: filemode.Dir, Hash: hash})
+		slices.SortFunc(top.Entries, func(a, b object.TreeEntry) int { return strings.Compare(a.Name, b.Name) })
+	}
+	return write(top)
 }
 
 // history writes commits into a repository of its own.
@@ -37,7 +76,11 @@ func history(t interface{ Fatal(...any) }, dir string, limits Limits, all []made
 	for i, m := range all {
 		when := time.Unix(1_700_000_000, 0).UTC().Add(time.Duration(m.minute) * time.Minute)
 		who := object.Signature{Name: "A", Email: m.email, When: when}
-		c := object.Commit{Author: who, Committer: who, Message: fmt.Sprint(i), TreeHash: plumbing.NewHash(strings.Repeat("0", 39) + "1")}
+		tree, err := m.tree(storage, i)
+		if err != nil {
+			t.Fatal(err)
+		}
+		c := object.Commit{Author: who, Committer: who, Message: fmt.Sprint(i), TreeHash: tree}
 		for _, parent := range m.parents {
 			c.ParentHashes = append(c.ParentHashes, plumbing.NewHash(string(revisions[parent])))
 		}
@@ -155,11 +198,7 @@ func TestAuthors(t *testing.T) {
 		{"no upTo", r[0], "", 10, "", source.ErrUnknownRevision},
 	} {
 		people, err := o.Authors(t.Context(), test.after, test.upTo, test.max)
-		var emails []string
-		for _, p := range people {
-			emails = append(emails, p.Email)
-		}
-		if got := strings.Join(emails, " "); got != test.want || !errors.Is(err, test.err) {
+		if got := emails(people); got != test.want || !errors.Is(err, test.err) {
 			t.Errorf("%s: %q, %v; want %q, %v", test.name, got, err, test.want, test.err)
 		}
 	}
@@ -167,6 +206,78 @@ func TestAuthors(t *testing.T) {
 	cancel()
 	if _, err := o.Authors(ctx, r[0], r[5], 10); !errors.Is(err, context.Canceled) {
 		t.Errorf("cancelled: %v", err)
+	}
+}
+
+// Who merges, or moves a pin, approves; who changes what a pin renders writes.
+func TestWhoOnlyMergedWroteNothing(t *testing.T) {
+	t.Parallel()
+	const pin = "environments/staging.yaml"
+	base := map[string]string{"a": "1", "b": "1", pin: "old"}
+	with := func(path, content string) map[string]string {
+		files := maps.Clone(base)
+		files[path] = content
+		return files
+	}
+	clean := with("a", "2")
+	clean["b"] = "2"
+	evil := maps.Clone(clean)
+	evil["c"] = "slipped in"
+	for name, test := range map[string]struct {
+		merged map[string]string
+		want   string
+	}{
+		"a clean merge": {clean, "dev other"}, "a merge that adds a file": {evil, "manager dev other"},
+		"a merge that takes one side": {with("a", "2"), "dev other"},
+	} {
+		o, r := history(t, t.TempDir(), Limits{}, []made{
+			{email: "first", files: base},
+			{email: "other", minute: 1, parents: []int{0}, files: with("b", "2")},
+			{email: "dev", minute: 2, parents: []int{0}, files: with("a", "2")},
+			{email: "manager", minute: 3, parents: []int{1, 2}, files: test.merged},
+		})
+		people, err := o.Authors(t.Context(), r[0], r[3], 10)
+		if got := emails(people); got != test.want || err != nil {
+			t.Errorf("%s: %q, %v; want %q", name, got, err, test.want)
+		}
+	}
+	o, r := history(t, t.TempDir(), Limits{}, []made{
+		{email: "first", files: base},
+		{email: "dev", minute: 1, parents: []int{0}, files: with("a", "2")},
+		{email: "manager", minute: 2, parents: []int{0, 1}, files: with("a", "2")},
+		{email: "manager", minute: 3, parents: []int{2}, files: map[string]string{"a": "2", "b": "1", pin: "new"}},
+		{email: "both", minute: 4, parents: []int{3}, files: map[string]string{"a": "3", "b": "1", pin: "newer"}},
+	})
+	for _, test := range []struct {
+		after, upTo source.Revision
+		want        string
+	}{{"", r[2], "dev"}, {r[0], r[3], "dev"}, {r[2], r[3], ""}, {r[3], r[4], "both"}} {
+		people, err := o.Authors(t.Context(), test.after, test.upTo, 10)
+		if got := emails(people); got != test.want || err != nil {
+			t.Errorf("%s..%s: %q, %v; want %q", test.after.Short(), test.upTo.Short(), got, err, test.want)
+		}
+	}
+}
+
+func emails(people []source.Person) string {
+	var all []string
+	for _, p := range people {
+		all = append(all, p.Email)
+	}
+	return strings.Join(all, " ")
+}
+
+// TestAuthorsWhenClocksRunBackwards: what was looked at before it was known to be
+// common does not count.
+func TestAuthorsWhenClocksRunBackwards(t *testing.T) {
+	t.Parallel()
+	o, r := history(t, t.TempDir(), Limits{}, []made{
+		{email: "root", minute: 15}, {email: "fork", minute: 5, parents: []int{0}},
+		{email: "left", minute: 4, parents: []int{1}}, {email: "right", minute: 20, parents: []int{1}},
+	})
+	people, err := o.Authors(t.Context(), r[2], r[3], 10)
+	if err != nil || len(people) != 1 || people[0].Email != "right" {
+		t.Errorf("Authors = %v, %v", people, err)
 	}
 }
 

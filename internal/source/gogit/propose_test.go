@@ -115,6 +115,9 @@ func TestPropose(t *testing.T) {
 		}
 		// Asked again, it costs one look at the refs.
 		before := r.Counters()
+		if want := (gogit.Counters{Polls: 2, Fetches: 1, Pushes: 1}); before != want {
+			t.Errorf("counters = %+v, want %+v", before, want)
+		}
 		if again := propose(t, r, to, gogit.Current); again.Commit != first.Commit {
 			t.Errorf("again = %+v", again)
 		}
