@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"strings"
 	"time"
 
 	"chaperone.dev/chaperone/internal/promotion"
@@ -21,13 +22,20 @@ type moved struct {
 	From        source.Revision   `json:"from,omitempty"`
 	To          source.Revision   `json:"to"`
 	Override    string            `json:"override,omitempty"`
-	Reverted    []source.Revision `json:"reverted,omitempty"` // newest first, each by one commit
+	Reverted    []undone          `json:"reverted,omitempty"` // newest first, each by one commit
 	Guilty      source.Revision   `json:"guilty,omitempty"`   // the one that cannot be taken back
 	Conflicts   []string          `json:"conflicts,omitempty"`
 	Detail      string            `json:"detail,omitempty"`
 	Pushed      bool              `json:"pushed"`
 	Notes       []string          `json:"notes,omitempty"`
 	Next        []string          `json:"next,omitempty"` // what is left for people to do
+}
+
+// undone is a commit that was taken back.
+type undone struct {
+	Guilty  source.Revision `json:"guilty"`
+	By      source.Revision `json:"by"`
+	Subject string          `json:"subject"`
 }
 
 // pinFault keeps refusals as they are, and tells a server that could not be
@@ -74,7 +82,7 @@ func (b *bench) sameOverride(m *moved, note source.PromoteNote) error {
 	}
 	if _, overrides := proposed.Override(); !overrides {
 		m.Outcome, m.Next, m.Pushed = gogit.Foreign, nil, false
-		m.Detail = fmt.Sprintf("it proposes %s already, at %s, without the override; delete the branch first", m.To.Short(), m.Commit.Short())
+		m.Detail = fmt.Sprintf("%s proposes %s already, without the override (%s); delete that branch first", m.Branch, m.To.Short(), m.Commit.Short())
 	}
 	return nil
 }
@@ -91,7 +99,7 @@ func (f *pinFlags) next(b *bench, branch string, override bool) []string {
 	merge := fmt.Sprintf("open a pull request from %s into %s", branch, b.branch)
 	switch asked := b.env.Promotion.Approval; {
 	case override:
-		merge += ", and have somebody else merge it: their review makes the override count"
+		merge += ", and have somebody else merge it, with a merge commit: only that makes the override count"
 	case asked.Required > 0 || asked.NotAuthor:
 		merge += ", and have it merged by " + approvers(asked)
 	default:
@@ -138,11 +146,19 @@ func (c *command) printMoved(output format, m moved) error {
 	if err := c.print(output, m, func(w io.Writer) { m.write(w) }); err != nil {
 		return err
 	}
-	switch m.Outcome {
-	case gogit.Proposed, gogit.Current, gogit.Obsolete, gogit.Reverted, gogit.AlreadyReverted, gogit.NothingToRevert:
+	if m.fine() {
 		return nil
 	}
 	return no()
+}
+
+// fine reports whether all is now as was asked for.
+func (m moved) fine() bool {
+	switch m.Outcome {
+	case gogit.Proposed, gogit.Current, gogit.Obsolete, gogit.Reverted, gogit.AlreadyReverted, gogit.NothingToRevert:
+		return true
+	}
+	return false
 }
 
 func (m moved) write(w io.Writer) {
@@ -158,13 +174,19 @@ func (m moved) write(w io.Writer) {
 	if m.Override != "" && len(m.Next) > 0 {
 		say(0, "It overrides closed gates, and is recorded so: %s", m.Override)
 	}
-	for _, note := range m.Notes {
-		say(0, "Note: %s", note)
+	if m.fine() {
+		for _, note := range m.Notes {
+			say(0, "Note: %s", note)
+		}
 	}
 	if len(m.Next) > 0 {
 		say(0, "Next:")
 	}
 	for _, step := range m.Next {
+		if strings.HasPrefix(step, "git ") {
+			fmt.Fprintln(w, "  "+clean(step)) // to be copied as it is
+			continue
+		}
 		say(2, "%s", step)
 	}
 }
@@ -182,22 +204,26 @@ func (m moved) writeOutcome(w io.Writer, say func(indent int, format string, arg
 	case gogit.Obsolete:
 		say(0, "%s is pinned to %s already; nothing is written.", m.Environment, m.To.Short())
 	case gogit.Reverted:
-		say(0, "%s goes back to %s: %d commits on %s take back", m.Environment, m.To.Short(), len(m.Reverted), m.Branch)
-		for _, r := range m.Reverted {
-			say(2, "%s", r.Short())
+		say(0, "%s goes back to %s. Reverted on %s, newest first:", m.Environment, m.To.Short(), m.Branch)
+		t := table{indent: 2}
+		for _, u := range m.Reverted {
+			t.add(u.Guilty.Short(), u.Subject, "by "+u.By.Short())
 		}
+		t.write(w)
 	case gogit.NothingToRevert, gogit.AlreadyReverted:
 		say(0, "Nothing on %s after %s changes %s any more; nothing is written.", m.Branch, m.To.Short(), m.Environment)
 	case gogit.Conflict:
 		say(0, "%s cannot be taken back: later commits on %s changed the same. Nothing is written. Conflicting paths:", m.Guilty.Short(), m.Branch)
 		fmt.Fprint(w, indented(m.Conflicts))
 	case gogit.Uncommitted:
-		say(0, "Uncommitted changes are in the way; nothing is written. Commit or stash them first:")
-		if fmt.Fprint(w, indented(m.Conflicts)); len(m.Conflicts) == 0 {
-			say(2, "%s", m.Detail)
+		if len(m.Conflicts) == 0 {
+			say(0, "Nothing is written: %s.", m.Detail)
+			return
 		}
+		say(0, "Uncommitted changes are in the way; nothing is written. Commit or stash them first:")
+		fmt.Fprint(w, indented(m.Conflicts))
 	case gogit.Foreign:
-		say(0, "%s is not touched: %s", m.Branch, m.Detail)
+		say(0, "Nothing is written: %s.", m.Detail)
 	case gogit.RefusedRevertOfRevert:
 		say(0, "%s is itself a revert by Chaperone; nothing is written. To bring its change back, use git revert together with a fix.", m.Guilty.Short())
 	default:

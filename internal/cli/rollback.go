@@ -217,11 +217,15 @@ func (f *rollbackFlags) revert(ctx context.Context, b *bench, g goal, evidence s
 		return m, err
 	}
 	for _, r := range results {
-		if r.Commit != "" && r.Outcome == gogit.Reverted {
-			m.Reverted, m.Outcome, m.Commit = append(m.Reverted, r.Guilty), gogit.Reverted, r.Commit
-		}
 		switch r.Outcome {
-		case gogit.Reverted, gogit.AlreadyReverted, gogit.NothingToRevert:
+		case gogit.Reverted:
+			commit, err := b.Commit(r.Guilty)
+			if err != nil {
+				return m, err
+			}
+			m.Reverted = append(m.Reverted, undone{r.Guilty, r.Commit, commit.Subject()})
+			m.Outcome, m.Commit = gogit.Reverted, r.Commit
+		case gogit.AlreadyReverted, gogit.NothingToRevert:
 		default:
 			m.Outcome, m.Guilty, m.Conflicts, m.Detail = r.Outcome, r.Guilty, r.Conflicts, r.Detail
 		}

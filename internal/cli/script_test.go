@@ -56,6 +56,7 @@ func TestScripts(t *testing.T) {
 		Setup:               func(env *testscript.Env) error { return setUp(t, env) },
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"exits": exits, "sample": sample, "fits": fits, "masked": masked, "kubeconfig": kubeconfig, "gitserver": serveGit(t),
+			"revision": revision,
 		},
 	})
 }
@@ -145,6 +146,15 @@ func masked(ts *testscript.TestScript, neg bool, args []string) {
 		ts.Fatalf("usage: masked FILE")
 	}
 	ts.Check(os.WriteFile(ts.MkAbs(args[0]), []byte(variable.ReplaceAllString(ts.ReadFile("stdout"), "X")), 0o600))
+}
+
+// revision puts a commit's full hash into the environment.
+func revision(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 2 {
+		ts.Fatalf("usage: revision VARIABLE COMMIT")
+	}
+	ts.Check(ts.Exec("git", "rev-parse", "--verify", args[1]+"^{commit}"))
+	ts.Setenv(args[0], strings.TrimSpace(ts.ReadFile("stdout")))
 }
 
 // kubeconfig writes one for a server's address.
