@@ -59,6 +59,7 @@ func TestRefused(t *testing.T) {
 	}{
 		{"nothing", nil, ""},
 		{"a guard", fault.Terminal("", "", &plan.Refusal{Reason: promotion.MassDeletion}), promotion.MassDeletion},
+		{"another owner was faster in the middle", fault.Retryable("", "", &plan.Refusal{Reason: promotion.ConflictingOwner, Touched: true}), ""},
 		{"the server, before anything", fault.Terminal("", "", &plan.Rejected{}), promotion.ApplyRejected},
 		{"a hook's verdict", hook, promotion.VerificationFailed},
 		{"a hook that could not be asked", fault.Retryable("hook", "Job/demo/migrate", errors.New("no answer")), ""},
