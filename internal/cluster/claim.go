@@ -18,7 +18,8 @@ import (
 // cluster is its second revision. An apply that carries it creates the object
 // or is refused with a conflict; without it an apply takes what is there by
 // then, as all environments apply with force and under one field manager. The
-// server does not store it, and does not record it as a managed field.
+// server does not store it, and does not record it as a managed field. (Until
+// Kubernetes 1.22 it refused to create Services that way, kubernetes#106745.)
 const neverWritten = "1"
 
 // condition is what must be so of an object on the cluster for it to be
