@@ -81,6 +81,9 @@ func (in *installation) save(r state.Record, after ...promotion.ID) {
 	in.Helper()
 	r.Status.Environment = r.ID
 	r.Environment = promotion.Environment{ID: r.ID, After: after, Target: promotion.Target{Namespace: "shop"}}
+	if there, err := in.store.Get(in.Context(), r.ID); err == nil {
+		r.Version = there.Version
+	}
 	if _, err := in.store.Save(in.Context(), r); err != nil {
 		in.Fatal(err)
 	}

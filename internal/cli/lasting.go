@@ -62,7 +62,7 @@ func onTheClock(t time.Time, layout, wall, text string) (time.Time, error) {
 	if _, change := t.ZoneBounds(); !change.IsZero() {
 		_, before := t.Zone()
 		_, after := change.Zone()
-		if second := t.Add(time.Duration(before-after) * time.Second); second.After(t) && second.Format(layout) == wall {
+		if second := t.Add(time.Duration(before-after) * time.Second); second.After(t) && second.Format(time.DateTime) == t.Format(time.DateTime) {
 			t = second
 		}
 	}
