@@ -83,7 +83,7 @@ func (d drift) run(ctx context.Context) {
 func (d drift) lastGood(ctx context.Context) (manifest.Set, error) {
 	const first, longest = 2 * time.Second, time.Minute
 	for pause := first; ; pause = min(2*pause, longest) {
-		set, err := d.c.Store.Bundle(ctx, d.file.ID, d.digest)
+		set, err := d.c.bundle(ctx, d.file, d.digest)
 		if err == nil {
 			return set, nil
 		}

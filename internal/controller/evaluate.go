@@ -287,7 +287,7 @@ func (v *evaluation) lastGoodSet(ctx context.Context) (manifest.Set, error) {
 			return set, nil
 		}
 	}
-	return v.c.Store.Bundle(ctx, v.file.ID, v.lastGood.Digest)
+	return v.c.bundle(ctx, v.file, v.lastGood.Digest)
 }
 
 func (v *evaluation) render(ctx context.Context, snapshot source.Snapshot, path string) (manifest.Set, manifest.Digest, error) {

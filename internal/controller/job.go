@@ -282,7 +282,7 @@ func (j *job) render(ctx context.Context) (manifest.Set, error) {
 		}
 		err = renderErr
 	}
-	stored, bundleErr := j.c.Store.Bundle(ctx, j.action.Environment, release.Digest)
+	stored, bundleErr := j.c.bundle(ctx, j.file, release.Digest)
 	if bundleErr == nil {
 		return stored, nil
 	}
@@ -290,7 +290,7 @@ func (j *job) render(ctx context.Context) (manifest.Set, error) {
 }
 
 func (j *job) apply(ctx context.Context) ended {
-	set, err := j.c.Store.Bundle(ctx, j.action.Environment, j.action.Release.Digest)
+	set, err := j.c.bundle(ctx, j.file, j.action.Release.Digest)
 	if err != nil {
 		// Without a stored bundle it could not be restored later: do not begin.
 		return applyEnded(fmt.Errorf("read bundle: %w", err))
@@ -321,7 +321,7 @@ func failed(outcome reconcile.Outcome, reason promotion.Reason, err error) ended
 }
 
 func (j *job) verify(ctx context.Context) ended {
-	set, err := j.c.Store.Bundle(ctx, j.action.Environment, j.action.Release.Digest)
+	set, err := j.c.bundle(ctx, j.file, j.action.Release.Digest)
 	if err != nil {
 		return failed(reconcile.OutcomeError, promotion.VerificationError, fmt.Errorf("read bundle: %w", err))
 	}
@@ -354,7 +354,7 @@ func (j *job) verify(ctx context.Context) ended {
 func (j *job) proving() bool { return j.journal().Attempt.Stage == reconcile.StageProving }
 
 func (j *job) prune(ctx context.Context) ended {
-	set, err := j.c.Store.Bundle(ctx, j.action.Environment, j.action.Release.Digest)
+	set, err := j.c.bundle(ctx, j.file, j.action.Release.Digest)
 	if err == nil {
 		err = j.c.Cluster.Prune(ctx, j.file, set)
 	}
@@ -374,7 +374,7 @@ func (j *job) prune(ctx context.Context) ended {
 // withLastGood applies the stored bundle of last good. Git is not needed.
 func (j *job) withLastGood(ctx context.Context, terminal promotion.Reason,
 	do func(context.Context, promotion.Environment, manifest.Set) error) ended {
-	set, err := j.c.Store.Bundle(ctx, j.action.Environment, j.journal().LastGood.Digest)
+	set, err := j.c.bundle(ctx, j.file, j.journal().LastGood.Digest)
 	if err != nil {
 		return failed(reconcile.OutcomeFailed, terminal, fmt.Errorf("read last good: %w", err))
 	}

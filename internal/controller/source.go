@@ -255,6 +255,7 @@ func (c *Controller) environmentSeen(id promotion.ID, known reconcile.Environmen
 		known.Candidates = nil
 		e.generation++ // an evaluation under way is of the file before
 	}
+	known.Journal = c.inherit(known, e, file)
 	if known.Spec.File == "" || !reflect.DeepEqual(e.file, file) {
 		known.Spec = c.specOf(file) // not for nothing: calendars take their time
 	}
