@@ -30,7 +30,7 @@ func (d *driver) inPlace() error {
 		if err := s.atLastGood(file, j, known); err != nil {
 			return err
 		}
-		if made, clear := s.unhindered(file, j, head); clear {
+		if made, clear := s.unhindered(file, j, head); clear && known.status.Reason != promotion.TargetMoved {
 			if known.status.Reason != promotion.UpToDate && known.status.Reason != promotion.Drifted {
 				return unexpected("%s could run the newest commit, and is %s %s: %s", env, known.status.Phase, known.status.Reason, known.message)
 			}
@@ -51,9 +51,9 @@ func (s *Sim) atLastGood(file promotion.Environment, j reconcile.Journal, known 
 	if j.Attempt.Stage != reconcile.StageNone || j.LastGood.Digest == "" || j.Running.Digest != j.LastGood.Digest {
 		return nil
 	}
-	tampered := s.truth(env).tampered && (file.Drift == promotion.DriftReport || known.status.Reason != promotion.UpToDate)
+	tampered := (s.truth(env).tampered || s.doubled) && (file.Drift == promotion.DriftReport || known.status.Reason != promotion.UpToDate)
 	made := s.byDigest[manifest.Digest(j.LastGood.Digest)]
-	if made == nil || tampered || !file.Prune || s.everStays(env) {
+	if made == nil || tampered || s.truth(env).kept || s.everStays(env) {
 		return nil
 	}
 	if err := s.runs(env, made); err != nil {
@@ -99,6 +99,11 @@ func (s *Sim) unhindered(file promotion.Environment, j reconcile.Journal, head *
 	held := j.Hold.Reason != "" && j.Hold.Digest == digest
 	if paused || held || rewritten || slices.Contains(j.Quarantine, digest) || s.everStays(env) || s.wouldDelete(file, made) {
 		return nil, false
+	}
+	for at := range made.texts {
+		if object, found := s.clusters.on(file.Target.Kubeconfig)[at]; found && object.owner != env {
+			return nil, false
+		}
 	}
 	for _, before := range file.After {
 		upstream, valid := s.file(before)

@@ -140,7 +140,7 @@ func (g *generator) pause() {
 	case g.often(0.6):
 		g.line("wait %dm", 1+g.rand.IntN(15))
 	case g.often(0.7):
-		g.line("wait until quiet")
+		g.line("wait until quiet, at most 20m")
 	}
 }
 

@@ -24,14 +24,15 @@ type truth struct {
 	verified map[manifest.Digest]bool          // passed its checks, ever
 	passed   time.Duration                     // when anything passed last
 	failed   map[manifest.Digest]time.Duration // when it failed last
-	unjustly map[manifest.Digest]bool          // failed though nothing is wrong with it
+	unjustly time.Duration                     // when something failed last that nothing is wrong with
 	applied  manifest.Digest                   // last, or begun to be
 	proven   manifest.Digest                   // passed since it was applied last
 	tampered bool                              // somebody changed objects by hand
+	kept     bool                              // its file said not to prune
 }
 
 func newTruth() *truth {
-	return &truth{verified: map[manifest.Digest]bool{}, failed: map[manifest.Digest]time.Duration{}, unjustly: map[manifest.Digest]bool{}}
+	return &truth{verified: map[manifest.Digest]bool{}, failed: map[manifest.Digest]time.Duration{}}
 }
 
 // answered notes the answer of a verification.
@@ -129,6 +130,7 @@ func (s *Sim) checkWiring(l *life, w reconcile.World, a reconcile.Action) {
 // checkEffect looks at what is about to happen on a cluster.
 func (s *Sim) checkEffect(l *life, kind reconcile.ActionKind, env promotion.Environment, made *rendered) {
 	t := s.truth(env.ID)
+	t.kept = t.kept || !env.Prune
 	switch kind {
 	case reconcile.ActionApply:
 		s.checkApply(l, env, made)
@@ -287,7 +289,7 @@ func (s *Sim) checkBlame(l *life, env promotion.ID, guilty, revert *commit) {
 		s.violated(l, "4: %q was reverted for %s, where its release never failed", guilty.Subject(), env)
 	case t.passed < failedAt && !s.doubled:
 		s.violated(l, "4: %q was reverted for %s before last good was seen to pass", guilty.Subject(), env)
-	case !s.guilty(env, guilty) && !t.unjustly[digest]:
+	case !s.guilty(env, guilty) && (t.unjustly == 0 || t.unjustly < failedAt):
 		s.violated(l, "5: %q was reverted for %s, and is not guilty", guilty.Subject(), env)
 	}
 }
@@ -316,8 +318,8 @@ func (s *Sim) guilty(env promotion.ID, c *commit) bool {
 // runsAt is what an environment is to run as of a commit: at its pin, where it
 // has one.
 func (s *Sim) runsAt(env promotion.ID, c *commit) *rendered {
-	file, found := s.environments(c.Revision).Environments[env]
-	if !found {
+	file, found, err := promotion.LoadFile(c.snapshot, env)
+	if !found || err != nil {
 		return nil
 	}
 	if file.Pinned() {
@@ -336,15 +338,28 @@ func (s *Sim) runsAt(env promotion.ID, c *commit) *rendered {
 func (s *Sim) checkProposed(l *life, env promotion.ID, c *commit) {
 	to, found := c.Promotes()
 	file, valid := s.file(env)
-	if !found || !valid || s.git.commits[to] == nil {
+	if !found || s.git.commits[to] == nil {
 		s.violated(l, "%s: proposed nothing that can be promoted", env)
 		return
+	}
+	if !valid {
+		return // since a moment ago
 	}
 	if paths := changedPaths(s.git.parentFiles(c), c.files); len(paths) != 1 || paths[0] != file.File {
 		s.violated(l, "%s: the promotion changes %v", env, paths)
 	}
-	if !s.passedBefore(s.git.commits[to], file) {
+	proposed, err := s.at(s.git.commits[to], file)
+	if err != nil {
+		s.violated(l, "%s: proposed what does not render: %v", env, err)
+		return
+	}
+	if !s.passedBefore(s.git.commits[to], file) && !s.truth(env).verified[proposed.digest] {
 		s.violated(l, "2: %s: proposed what its upstream environments never passed", env)
+	}
+	if pinned := s.git.commits[file.Revision]; pinned != nil {
+		if now, err := s.at(pinned, file); err == nil && now.digest == proposed.digest {
+			s.violated(l, "%s: proposed what it is pinned to already", env)
+		}
 	}
 }
 

@@ -2,8 +2,11 @@ package sim
 
 import (
 	"fmt"
+	"maps"
 	"os"
+	"slices"
 	"strconv"
+	"strings"
 	"testing"
 	"time"
 )
@@ -24,6 +27,7 @@ func number(t testing.TB, name string, otherwise uint64) uint64 {
 func TestSimulate(t *testing.T) {
 	first, count := number(t, "SEED", 1), number(t, "N", 200)
 	began := time.Now()
+	seen := map[string]int{}
 	failures := map[string]int{}
 	for seed := first; seed < first+count; seed++ {
 		sc, err := Random(seed)
@@ -35,15 +39,38 @@ func TestSimulate(t *testing.T) {
 			fmt.Println("seed", seed)
 		}
 		o := Play(t, sc, seed)
-		if d := time.Since(start); d > 500*time.Millisecond {
+		if d := time.Since(start); d > 1500*time.Millisecond {
 			fmt.Println("slow", seed, d, o.Calls)
 		}
+		for _, e := range o.trace {
+			switch e.what {
+			case "status":
+				a, _, _ := strings.Cut(e.note, ":")
+				seen[a]++
+			case "decided":
+				w := strings.Fields(e.note)
+				seen["act "+w[0]+" "+w[len(w)-1]]++
+			}
+		}
+		for _, m := range o.mishaps {
+			seen["mishap "+string(m.kind)]++
+		}
 		if o.Failed() {
-			failures[o.Why()]++
-			if len(failures) < 40 {
+			k := kindOf(o)
+			failures[k]++
+			if failures[k] < 4 {
 				fmt.Println("seed", seed, o.Why())
+			}
+			if failures[k] == 1 {
+				small, out := Shrink(t, sc, seed)
+				fmt.Println(small)
+				fmt.Println(out.Why())
+				fmt.Println(out.Tail(30))
 			}
 		}
 	}
-	fmt.Println(len(failures), time.Since(began)/time.Duration(count))
+	for _, k := range slices.Sorted(maps.Keys(seen)) {
+		fmt.Println("  ", k, seen[k])
+	}
+	fmt.Println(failures, time.Since(began)/time.Duration(count))
 }

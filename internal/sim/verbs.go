@@ -393,6 +393,12 @@ func timeVerbs() []verb {
 	return []verb{
 		{pattern: "wait SPAN", do: func(d *driver, a args) error { return d.wait(a.spans[0]) }},
 		{pattern: "wait until quiet", do: func(d *driver, a args) error { return d.quiet(longest) }},
+		{pattern: "wait until quiet, at most SPAN", do: func(d *driver, a args) error {
+			if err := d.quiet(a.spans[0]); err != nil && !errors.As(err, new(failedExpectation)) {
+				return err
+			}
+			return nil
+		}},
 		{pattern: "wait until ENV is REASON", do: func(d *driver, a args) error {
 			return d.until(a.envs[0], promotion.Reason(a.words[0]), 2*time.Hour)
 		}},
