@@ -15,20 +15,20 @@ import (
 
 // moved is what `promote -o json` and `rollback -o json` print.
 type moved struct {
-	Outcome     gogit.Outcome     `json:"outcome"`
-	Environment string            `json:"environment"`
-	Branch      string            `json:"branch,omitempty"`
-	Commit      source.Revision   `json:"commit,omitempty"` // the newest that was written
-	From        source.Revision   `json:"from,omitempty"`
-	To          source.Revision   `json:"to"`
-	Override    string            `json:"override,omitempty"`
-	Reverted    []undone          `json:"reverted,omitempty"` // newest first, each by one commit
-	Guilty      source.Revision   `json:"guilty,omitempty"`   // the one that cannot be taken back
-	Conflicts   []string          `json:"conflicts,omitempty"`
-	Detail      string            `json:"detail,omitempty"`
-	Pushed      bool              `json:"pushed"`
-	Notes       []string          `json:"notes,omitempty"`
-	Next        []string          `json:"next,omitempty"` // what is left for people to do
+	Outcome     gogit.Outcome   `json:"outcome"`
+	Environment string          `json:"environment"`
+	Branch      string          `json:"branch,omitempty"`
+	Commit      source.Revision `json:"commit,omitempty"` // the newest that was written
+	From        source.Revision `json:"from,omitempty"`
+	To          source.Revision `json:"to"`
+	Override    string          `json:"override,omitempty"`
+	Reverted    []undone        `json:"reverted,omitempty"` // newest first, each by one commit
+	Guilty      source.Revision `json:"guilty,omitempty"`   // the one that cannot be taken back
+	Conflicts   []string        `json:"conflicts,omitempty"`
+	Detail      string          `json:"detail,omitempty"`
+	Pushed      bool            `json:"pushed"`
+	Notes       []string        `json:"notes,omitempty"`
+	Next        []string        `json:"next,omitempty"` // what is left for people to do
 }
 
 // undone is a commit that was taken back.
