@@ -12,6 +12,7 @@ import (
 	"chaperone.dev/chaperone/internal/manifest"
 	"chaperone.dev/chaperone/internal/promotion"
 	"chaperone.dev/chaperone/internal/reconcile"
+	"chaperone.dev/chaperone/internal/source"
 )
 
 // live is one object on a cluster.
@@ -41,6 +42,19 @@ type duration = time.Duration
 type effectKey struct {
 	environment promotion.ID
 	kind        reconcile.ActionKind
+}
+
+// countPush counts a push of the daemon for the environment that it names.
+func (c *clusters) countPush(branch string, pushed *commit) {
+	kind := reconcile.ActionPropose
+	if branch == mainBranch {
+		kind = reconcile.ActionRevert
+	}
+	for _, name := range pushed.Trailer(source.TrailerEnvironment) {
+		if env, err := promotion.ParseID(name); err == nil {
+			c.counts[effectKey{env, kind}]++
+		}
+	}
 }
 
 func newClusters() *clusters {

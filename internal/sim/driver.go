@@ -37,7 +37,9 @@ func unexpected(format string, args ...any) error {
 
 // play runs every step, and ends at the first that goes wrong.
 func (d *driver) play(sc *Scenario) error {
-	for _, step := range sc.Steps {
+	atEnd := d.silent
+	for i, step := range sc.Steps {
+		d.silent = atEnd && i < sc.ending()
 		err := step.do(d)
 		if expected := new(failedExpectation); d.lenient && err != nil && !errors.As(err, expected) {
 			continue

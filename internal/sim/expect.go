@@ -242,6 +242,22 @@ func expectGit() []verb {
 			}
 			return nil
 		}),
+		expecting("the promotion of ENV to tell TEXT", func(d *driver, a args) error {
+			tip := d.s.git.commits[d.s.git.refs[source.PromotionBranch(a.envs[0].String())]]
+			if tip == nil {
+				return unexpected("there is no promotion")
+			}
+			if words := strings.Join(strings.Fields(tip.Message), " "); !strings.Contains(words, a.texts[0]) {
+				return unexpected("it says: %s", tip.Message)
+			}
+			return nil
+		}),
+		expecting("the file of ENV to hold TEXT", func(d *driver, a args) error {
+			if text := d.headFiles()[environmentFile(a.envs[0])]; !strings.Contains(text, a.texts[0]) {
+				return unexpected("it holds:\n%s", text)
+			}
+			return nil
+		}),
 		expecting("no promotion of ENV", func(d *driver, a args) error {
 			if subject, found := proposed(d, a.envs[0]); found {
 				return unexpected("it proposes %q", subject)
@@ -267,6 +283,7 @@ func expectCounts() []verb {
 	}{
 		{"applies", reconcile.ActionApply}, {"verifications", reconcile.ActionVerify},
 		{"restores", reconcile.ActionRestore}, {"prunes", reconcile.ActionPrune},
+		{"reverts", reconcile.ActionRevert}, {"proposals", reconcile.ActionPropose}, {"withdrawals", reconcile.ActionWithdraw},
 	} {
 		noun, kind := counts.noun, counts.kind
 		all = append(all,

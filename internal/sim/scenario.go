@@ -43,6 +43,16 @@ func (s *Scenario) String() string {
 	return b.String()
 }
 
+// ending is the first step after the last thing that happens: from there on
+// there are only expectations.
+func (s *Scenario) ending() int {
+	end := len(s.Steps)
+	for end > 0 && strings.HasPrefix(s.Steps[end-1].Text, "expect ") {
+		end--
+	}
+	return end
+}
+
 func (s *Step) String() string {
 	return strings.Join(append([]string{s.Text}, s.Block...), "\n") + "\n"
 }

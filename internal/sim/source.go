@@ -337,6 +337,7 @@ func (p sourcePort) pushed(branch string, c *commit) {
 	g := p.s.git
 	g.move(branch, c.Revision)
 	g.daemon = append(g.daemon, pushed{branch, c.Revision})
+	p.s.clusters.countPush(branch, c)
 	p.s.touched(nil)
 	if branch == mainBranch {
 		p.mirror().known[c.Revision], p.mirror().head = true, c.Revision

@@ -99,6 +99,7 @@ func (p sourcePort) pushProposal(ctx context.Context, env promotion.ID, branch s
 			return nil
 		case made == nil:
 			g.move(branch, "")
+			p.s.clusters.counts[effectKey{env, reconcile.ActionWithdraw}]++
 			p.s.touched(nil)
 			p.s.note(p.life, "delete branch", branch, "")
 			return nil

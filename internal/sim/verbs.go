@@ -39,6 +39,10 @@ func committing(pattern string, f func(*driver, args, edit) error) verb {
 	}}
 }
 
+// crashesEverywhere is the line of a scenario that is to end as it does wherever
+// the daemon is killed.
+const crashesEverywhere = "crash at every call"
+
 // beginningVerbs say what there is before anything happens.
 func beginningVerbs() []verb {
 	environment := func(pattern string) verb {
@@ -77,6 +81,7 @@ func beginningVerbs() []verb {
 		}},
 		{pattern: "clock TIME", do: func(d *driver, a args) error { return early(d, func() { d.s.begins = a.times[0] }) }},
 		{pattern: "poll every SPAN", do: func(d *driver, a args) error { return early(d, func() { d.s.poll = a.spans[0] }) }},
+		{pattern: crashesEverywhere, do: func(*driver, args) error { return nil }}, // CrashEverywhere plays it
 		{pattern: "what cannot be done is left out", do: func(d *driver, _ args) error { d.lenient = true; return nil }},
 		{pattern: "webhooks", do: func(d *driver, a args) error { return early(d, func() { d.s.webhooks = true }) }},
 		{pattern: "group WORD WHO", do: func(d *driver, a args) error {
