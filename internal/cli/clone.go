@@ -31,6 +31,9 @@ type clone struct {
 	renderer *render.Renderer
 }
 
+// errNoClone adds nothing to what is said.
+var errNoClone = errors.New("")
+
 // openClone opens the repository in dir. Without a branch it takes the one
 // that is checked out.
 func openClone(ctx context.Context, dir, branch string) (*clone, error) {
@@ -39,7 +42,7 @@ func openClone(ctx context.Context, dir, branch string) (*clone, error) {
 	}
 	local, err := gogit.OpenLocal(dir, gogit.Limits{})
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("%w%w", errNoClone, err)
 	}
 	r := &clone{Local: local, branch: branch, renderer: render.New(render.DefaultLimits())}
 	if err := r.read(ctx); err != nil {

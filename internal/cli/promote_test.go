@@ -30,7 +30,7 @@ func (r *shopRepo) verified(id promotion.ID, commits ...source.Revision) reconci
 }
 
 func ready(id promotion.ID, j reconcile.Journal) state.Record {
-	return state.Record{ID: id, Since: time.Now(), Message: "runs what is wanted", Journal: j,
+	return state.Record{ID: id, Since: time.Now().Add(-5 * time.Minute), Message: "runs what is wanted", Journal: j,
 		Status: reconcile.Status{Phase: reconcile.PhaseReady, Reason: promotion.UpToDate, Wanted: j.LastGood}}
 }
 

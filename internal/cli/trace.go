@@ -12,7 +12,6 @@ import (
 	"chaperone.dev/chaperone/internal/promotion"
 	"chaperone.dev/chaperone/internal/reconcile"
 	"chaperone.dev/chaperone/internal/source"
-	"chaperone.dev/chaperone/internal/source/gogit"
 	"chaperone.dev/chaperone/internal/state"
 )
 
@@ -99,20 +98,16 @@ func (f *traceFlags) trace(ctx context.Context, c *command, output format, names
 
 // open reads the clone, where there is one: without, the records alone answer.
 func (f *traceFlags) open(ctx context.Context, c *command) (*tracer, error) {
-	if !f.explicit {
-		probe, err := gogit.OpenLocal(f.repo, gogit.Limits{})
-		if err != nil {
-			return &tracer{}, nil
-		}
-		probe.Close()
-	}
 	c.progress("reading the clone")
 	defer c.progress("")
 	repository, err := openClone(ctx, f.repo, f.branch)
-	if err != nil {
-		return nil, err
+	switch {
+	case err == nil:
+		return &tracer{clone: repository}, nil
+	case !f.explicit && (errors.Is(err, errNoClone) || errors.Is(err, promotion.ErrNoEnvironments)):
+		return &tracer{}, nil // some other directory: nobody said that this is a clone
 	}
-	return &tracer{clone: repository}, nil
+	return nil, err
 }
 
 // tracer looks where one commit is.
@@ -131,13 +126,22 @@ func (t *tracer) close() {
 	}
 }
 
-func (t *tracer) find(ctx context.Context, name string) error {
+func (t *tracer) find(ctx context.Context, name string) (err error) {
 	if t.clone == nil {
-		revision, err := recorded(t.records, name)
-		t.commit.Revision = revision
+		if t.commit.Revision, err = source.ParseRevision(name); err != nil {
+			t.commit.Revision, err = recorded(t.records, name)
+		}
 		return err
 	}
 	revision, err := resolve(t.Local, name)
+	if errors.Is(err, source.ErrUnknownRevision) {
+		// It may be the clone that is behind, or of something else altogether.
+		if known, missing := recorded(t.records, name); missing == nil {
+			t.close()
+			t.clone, t.commit.Revision = nil, known
+			return nil
+		}
+	}
 	if err != nil {
 		return err
 	}
@@ -152,9 +156,6 @@ func (t *tracer) find(ctx context.Context, name string) error {
 
 // recorded finds a commit that the records name.
 func recorded(records []state.Record, name string) (source.Revision, error) {
-	if revision, err := source.ParseRevision(name); err == nil {
-		return revision, nil
-	}
 	var found []source.Revision
 	for _, r := range records {
 		for _, revision := range mentioned(r) {
@@ -265,7 +266,7 @@ func (c *command) journeyTable(w io.Writer, j journey, clone bool) {
 		fmt.Fprintln(w, line)
 	}
 	if !clone {
-		fmt.Fprintln(w, "(from the daemon's records alone, as this is no clone: --repo names one)")
+		fmt.Fprintln(w, "(from the daemon's records alone, as this is no clone that has it: --repo names one)")
 	}
 	t := table{header: []string{"ENVIRONMENT", "STATE", "SINCE", "WHAT"}, paint: func(column int, text string) string {
 		if column != 1 {
