@@ -198,6 +198,9 @@ func (p sourcePort) Authors(ctx context.Context, after, upTo source.Revision, ma
 		if err != nil {
 			return err
 		}
+		if after == "" && len(last.Parents) > 1 {
+			after = last.Parents[0]
+		}
 		brought := []*commit{last}
 		if after != "" {
 			if _, err := p.find(after); err != nil {
@@ -211,13 +214,28 @@ func (p sourcePort) Authors(ctx context.Context, after, upTo source.Revision, ma
 		people = nil
 		for _, c := range brought {
 			known := func(other source.Person) bool { return strings.EqualFold(other.Email, c.Author.Email) }
-			if !slices.ContainsFunc(people, known) {
+			if p.s.git.writes(c) && !slices.ContainsFunc(people, known) {
 				people = append(people, c.Author)
 			}
 		}
 		return nil
 	})
 	return people, err
+}
+
+// writes reports whether a commit holds anything that no parent of it has,
+// outside environments/: who only merges, or moves a pin, wrote nothing.
+func (g *server) writes(c *commit) bool {
+	if len(c.Parents) == 0 {
+		return true
+	}
+	return slices.ContainsFunc(changedPaths(g.parentFiles(c), c.files), func(path string) bool {
+		return !strings.HasPrefix(path, promotion.Dir+"/") && !slices.ContainsFunc(c.Parents[1:], func(parent source.Revision) bool {
+			theirs, had := g.commits[parent].files[path]
+			ours, has := c.files[path]
+			return theirs == ours && had == has
+		})
+	})
 }
 
 // beyond is what one commit has and another has not, newest first.
