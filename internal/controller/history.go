@@ -15,7 +15,7 @@ func (j *job) recordRelease(ctx context.Context, after reconcile.Journal, end en
 	phase, over := releasePhase(j.action.Kind, end.result, after)
 	if j.proving() {
 		// It was last good that was verified; the release is the one that failed.
-		phase, over = state.ReleaseRestored, after.Hold.Reason != ""
+		phase, over = state.ReleaseRestored, after.Hold.Reason != "" || attempt.Probe
 	}
 	if phase == "" || attempt.Release.Digest == "" || j.rejectedAgain(end.result) {
 		return
@@ -26,6 +26,8 @@ func (j *job) recordRelease(ctx context.Context, after reconcile.Journal, end en
 		Started: attempt.Started, Guilty: attempt.Guilty, Revert: end.result.Commit,
 	}
 	switch {
+	case j.proving() && end.result.Outcome != reconcile.OutcomeFailed:
+		release.Evidence = j.evidence // of the failure, not of last good
 	case end.note != "":
 		release.Evidence = end.note
 	case attempt.Failure == promotion.VerificationFailed:

@@ -168,6 +168,9 @@ func (c *Controller) proposal(world reconcile.Environment) string {
 		return text
 	case p.Revision != "":
 		return fmt.Sprintf("%s is verified upstream; its promotion branch is being pushed", p.Revision.Short())
+	case world.Journal.LastGood.Revision != "":
+		return fmt.Sprintf("a newer release is verified upstream; its promotion branch is being pushed (it runs %s)",
+			world.Journal.LastGood.Revision.Short())
 	}
 	return promotion.WaitingForPromotion.Explain()
 }
