@@ -4,6 +4,7 @@ import (
 	"slices"
 
 	"chaperone.dev/chaperone/internal/promotion"
+	"chaperone.dev/chaperone/internal/source"
 )
 
 // bisecting: several commits may be guilty. The middle one of those that can be
@@ -17,7 +18,7 @@ func (v *verdict) bisecting() {
 	}
 	for _, i := range fromTheMiddle(len(search.Suspects) - 1) {
 		suspect := search.Suspects[i]
-		if slices.Contains(search.Untested, suspect.Digest) {
+		if suspect.Mixed || slices.Contains(search.Untested, suspect.Digest) {
 			continue
 		}
 		candidate, known := v.e.evaluated(suspect.Revision, v.w)
@@ -47,11 +48,9 @@ func (v *verdict) lookFor(suspect Suspect) {
 	v.d.Actions = slices.DeleteFunc(v.d.Actions, func(a Action) bool {
 		return a.Kind == ActionEvaluate && a.Environment == v.e.ID
 	})
-	if v.e.EvaluateAt.After(v.w.Now) && v.e.EvaluateAt.Sub(v.w.Now) <= longestWait {
-		v.again = sooner(v.again, v.e.EvaluateAt)
-		return
+	if !v.postponed(v.e.EvaluateAt) {
+		v.look(suspect.Revision)
 	}
-	v.look(suspect.Revision)
 }
 
 // fromTheMiddle are the numbers below n, the middle first, then outwards.
@@ -104,20 +103,67 @@ func (s *Search) narrow(j *Journal) {
 	}
 }
 
+// suspect goes on from the commits that may be guilty.
+func (j *Journal) suspect(suspects []Suspect) {
+	failed := j.Attempt.Release
+	j.Search, j.Retry = Search{}, Retry{}
+	switch {
+	case len(suspects) == 0:
+		j.hold(promotion.NoSuspect, failed.Digest)
+	case len(suspects) > 1 && on(guardBisect):
+		j.Search = Search{Failed: failed, Started: j.Attempt.Started, Suspects: suspects, Failing: []Digest{failed.Digest}}
+		j.search()
+	default:
+		j.blame(suspects[len(suspects)-1].Revision)
+	}
+}
+
+// notTakenBack leaves out a commit that was taken back before what failed, and
+// the commit that did it. What was pushed between the two still holds it, and
+// would fail for it when deployed.
+func (j *Journal) notTakenBack(suspects []Suspect) []Suspect {
+	at := func(r source.Revision) int {
+		return slices.IndexFunc(suspects, func(s Suspect) bool { return s.Revision == r })
+	}
+	guilty, back := at(j.LastRevert.Guilty), at(j.LastRevert.Commit)
+	if guilty < 0 || back < guilty {
+		return suspects
+	}
+	var left []Suspect
+	for i, s := range suspects {
+		s.Mixed = s.Mixed || guilty < i && i < back
+		if i != guilty && i != back {
+			left = append(left, s)
+		}
+	}
+	return left
+}
+
 // search goes on with what is left of the suspects.
 func (j *Journal) search() {
 	search := j.Search
 	search.narrow(j)
 	j.Attempt = Attempt{
 		Release: search.Failed, Stage: StageBisecting, Failure: promotion.VerificationFailed,
-		Started: j.Attempt.Started, Proven: true,
+		Started: search.Started, Proven: true,
 	}
 	j.Search, j.Retry, j.Hold = search, Retry{}, Hold{}
 	switch len(search.Suspects) {
 	case 0:
 		j.hold(promotion.NoSuspect, search.Failed.Digest)
 	case 1:
-		j.Attempt.Stage, j.Attempt.Guilty = StageReverting, search.Suspects[0].Revision
 		j.Search = Search{}
+		j.blame(search.Suspects[0].Revision)
 	}
+}
+
+// blame has one commit taken back. One that was taken back already is on its
+// way: what failed was deployed before that arrived.
+func (j *Journal) blame(guilty source.Revision) {
+	if last := &j.LastRevert; guilty == last.Guilty && last.Commit != "" {
+		last.Digest = j.Attempt.Release.Digest
+		j.Attempt, j.Retry, j.Hold = Attempt{}, Retry{}, Hold{}
+		return
+	}
+	j.Attempt.Stage, j.Attempt.Guilty = StageReverting, guilty
 }

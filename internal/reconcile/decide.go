@@ -152,19 +152,28 @@ func (v *verdict) is(phase Phase, reason promotion.Reason) {
 // must be able to preempt a verification.
 func (v *verdict) evaluate() {
 	next := v.c.evaluate
+	if next != "" && !v.c.pending && v.postponed(v.e.AskAt) {
+		next = ""
+	}
 	if next == "" {
 		next = v.p.evaluate
 	}
 	switch {
-	case next == "":
-		if v.c.wanted != nil {
-			v.again = v.c.wanted.Until
-		}
-	case v.e.EvaluateAt.After(v.w.Now) && v.e.EvaluateAt.Sub(v.w.Now) <= longestWait:
-		v.again = v.e.EvaluateAt
-	default:
+	case next != "" && !v.postponed(v.e.EvaluateAt):
 		v.look(next)
+	case next == "" && v.c.wanted != nil:
+		v.again = sooner(v.again, v.c.wanted.Until)
 	}
+}
+
+// postponed reports whether a time is to come, and looks again then. One that
+// is further off than any was set by a clock that ran ahead.
+func (v *verdict) postponed(until time.Time) bool {
+	if !until.After(v.w.Now) || until.Sub(v.w.Now) > longestWait {
+		return false
+	}
+	v.again = sooner(v.again, until)
+	return true
 }
 
 // look evaluates a revision unless another is being evaluated.
@@ -349,12 +358,24 @@ func (v *verdict) wait() {
 	}
 }
 
+// revertWait is how long a revert may take to be seen on the branch.
+const revertWait = 10 * time.Minute
+
 // revertComes reports whether what is wanted was taken back by a commit that
 // is not on our line yet. One that is there already was overtaken: somebody
-// brought the failed content back, and nothing is on its way.
+// brought the failed content back, and nothing is on its way. Nor is it when it
+// should have been seen long ago: somebody rewrote the branch without it.
 func (v *verdict) revertComes() bool {
 	last := &v.e.Journal.LastRevert
-	return last.Commit != "" && last.Digest == v.c.wantedRelease().Digest && !slices.Contains(v.w.History, last.Commit)
+	if last.Commit == "" || last.Digest != v.c.wantedRelease().Digest || slices.Contains(v.w.History, last.Commit) {
+		return false
+	}
+	over := last.At.Add(revertWait)
+	if last.At.After(v.w.Now) || !over.After(v.w.Now) {
+		return false
+	}
+	v.again = sooner(v.again, over)
+	return true
 }
 
 // preempted reports whether a release other than the attempt's may be applied.

@@ -82,7 +82,7 @@ func TestDecide(t *testing.T) {
 		{"the newest that may run is applied", world("c3", running("dev", "c1", "d1").with(denied, allow("c2", "d2"))),
 			ActionApply, "c2", PhaseProgressing, promotion.Applying},
 		{"an error of the policies is not an allow", world("c3", running("dev", "c1", "d1").with(broken, allow("c2", "d1")).
-			edit(func(e *Environment) { e.EvaluateAt = noon.Add(time.Minute) })),
+			edit(func(e *Environment) { e.AskAt = noon.Add(time.Minute) })),
 			ActionNone, "", PhaseWaiting, promotion.PolicyError},
 		{"a verdict of other policies counts for nothing", func() World {
 			w := world("c3", running("dev", "c1", "d1").with(allow("c3", "d3")))
@@ -115,13 +115,13 @@ func TestDecide(t *testing.T) {
 		{"a crash while applying, and a newer one whose rules err: it is finished", world("c3", running("dev", "c1", "d1").with(broken, allow("c2", "d2")).
 			edit(func(e *Environment) {
 				e.Journal.Attempt = Attempt{Release: allow("c2", "d2").Release, Stage: StageApplying, Tries: 1}
-				e.EvaluateAt = noon.Add(time.Minute)
+				e.AskAt = noon.Add(time.Minute)
 			})), ActionApply, "c2", PhaseProgressing, promotion.Applying},
 		{"a crash while applying, and its own rules err now: it is taken back", world("c3", running("dev", "c1", "d1").with(broken).
 			edit(func(e *Environment) {
 				e.Journal.Attempt = Attempt{Release: broken.Release, Stage: StageApplying, Tries: 1}
 				e.Spec.Pinned, e.Spec.Pin = true, "c3"
-				e.EvaluateAt = noon.Add(time.Minute)
+				e.AskAt = noon.Add(time.Minute)
 			})), ActionRestore, "c3", PhaseProgressing, promotion.Restoring},
 		{"a crash while applying, not judged anew yet: wait", world("c3", running("dev", "c1", "d1").edit(func(e *Environment) {
 			e.Journal.Attempt = Attempt{Release: allow("c3", "d3").Release, Stage: StageApplying, Tries: 1}
@@ -139,14 +139,14 @@ func TestDecide(t *testing.T) {
 		{"a correction goes on though the rules err on a newer one", world("c3", running("dev", "c1", "d1").with(broken, allow("c2", "d1")).
 			edit(func(e *Environment) {
 				e.Journal.Attempt = Attempt{Release: e.Journal.LastGood, Stage: StageCorrecting}
-				e.EvaluateAt = noon.Add(time.Minute)
+				e.AskAt = noon.Add(time.Minute)
 			})), ActionCorrect, "c1", PhaseProgressing, promotion.Drifted},
 		{"the file is gone: nothing new, whatever was decided", world("c3", running("dev", "c1", "d1").with(allow("c3", "d3")).
 			edit(func(e *Environment) { e.Fault, e.Drifted = promotion.Removed, true })),
 			ActionNone, "", PhaseHeld, promotion.Removed},
 		{"taken back: its revert is on its way", world("c3", running("dev", "c1", "d1").with(allow("c3", "d3")).
 			edit(func(e *Environment) {
-				e.Journal.Quarantine, e.Journal.LastRevert = []Digest{"d3"}, Revert{Guilty: "c3", Commit: "c4", Digest: "d3"}
+				e.Journal.Quarantine, e.Journal.LastRevert = []Digest{"d3"}, Revert{Guilty: "c3", Commit: "c4", Digest: "d3", At: noon}
 			})), ActionNone, "", PhaseProgressing, promotion.Reverted},
 		{"taken back, and brought back as it was: quarantined", world("c3", running("dev", "c1", "d1").with(allow("c3", "d3")).
 			edit(func(e *Environment) {

@@ -182,7 +182,7 @@ func choose(w *World, e *Environment) choice {
 		if i == 0 {
 			c.wanted = candidate
 		}
-		if candidate.Verdict == VerdictError {
+		if candidate.Verdict == VerdictError && c.evaluate == "" {
 			c.evaluate = revision // a rule that could not be asked may answer later
 		}
 		c.current = lastGood.Digest != "" && candidate.Release.Digest == lastGood.Digest

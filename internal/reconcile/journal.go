@@ -71,12 +71,16 @@ type Attempt struct {
 type Suspect struct {
 	Revision source.Revision `json:"revision"`
 	Digest   Digest          `json:"digest"`
+	// Mixed: it holds a commit that was taken back later, so that deploying it
+	// tells nothing.
+	Mixed bool `json:"mixed,omitempty"`
 }
 
 // Search is the hunt for the guilty commit: the oldest suspect comes after last
 // good, the newest is known to fail, and what lies between is deployed.
 type Search struct {
 	Failed   Release   `json:"failed,omitzero"`    // the release that failed first
+	Started  time.Time `json:"started,omitzero"`   // when it was
 	Suspects []Suspect `json:"suspects,omitempty"` // oldest first
 	Failing  []Digest  `json:"failing,omitempty"`  // probes that failed verification
 	Untested []Digest  `json:"untested,omitempty"` // could not be deployed
@@ -116,4 +120,5 @@ type Revert struct {
 	Guilty source.Revision `json:"guilty,omitempty"`
 	Commit source.Revision `json:"commit,omitempty"` // the revert; "" when it had been taken back already
 	Digest Digest          `json:"digest,omitempty"` // what failed
+	At     time.Time       `json:"at,omitzero"`
 }

@@ -11,17 +11,18 @@ import (
 // journal, which the caller writes down before the effect. Evaluate and Cancel
 // leave the journal alone.
 func Begin(w World, a Action) World {
-	return w.change(a.Environment, func(e *Environment) {
-		if a.Kind == ActionEvaluate {
-			e.Evaluating = a.Release.Revision
-			return
-		}
-		if a.Kind == ActionCancel {
-			return
-		}
+	return w.change(a.Environment, func(e *Environment) { e.start(a, w.Now) })
+}
+
+func (e *Environment) start(a Action, now time.Time) {
+	switch a.Kind {
+	case ActionEvaluate:
+		e.Evaluating = a.Release.Revision
+	case ActionCancel:
+	default:
 		e.Busy = a.Kind
-		e.begin(a, w.Now)
-	})
+		e.begin(a, now)
+	}
 }
 
 func (e *Environment) begin(a Action, now time.Time) {
@@ -30,10 +31,7 @@ func (e *Environment) begin(a Action, now time.Time) {
 	case ActionApply:
 		e.beginApply(a, now)
 	case ActionRestore:
-		if j.Attempt.Stage != StageRestoring {
-			j.Attempt = Attempt{Release: a.Release, Stage: StageRestoring, Started: now}
-			j.Hold = Hold{}
-		}
+		j.beginRestore(a, now)
 	case ActionCorrect:
 		j.Attempt = Attempt{Release: a.Release, Stage: StageCorrecting, Started: now}
 	case ActionPropose:
@@ -66,17 +64,34 @@ func (e *Environment) beginApply(a Action, now time.Time) {
 	}
 }
 
+// beginRestore takes back what was begun. A probe that was stopped half-way is
+// one that could not be tried; one that is restored because last good is wanted
+// again ends the search.
+func (j *Journal) beginRestore(a Action, now time.Time) {
+	if j.Attempt.Stage == StageRestoring {
+		return
+	}
+	probe := j.Attempt.Probe && j.Attempt.Stage == StageApplying
+	if !probe {
+		j.Search = Search{}
+	}
+	j.Attempt = Attempt{Release: a.Release, Stage: StageRestoring, Started: now, Probe: probe}
+	j.Hold = Hold{}
+}
+
 // Observe folds the outcome of one action in. What it cannot place (a result
 // that comes after the journal went on) changes nothing but the busy mark.
 func Observe(w World, r Result) World {
-	return w.change(r.Action.Environment, func(e *Environment) {
-		if r.Action.Kind == ActionEvaluate {
-			e.observeEvaluation(r, w)
-			return
-		}
-		e.Busy = ActionNone
-		e.observe(r, w.Now)
-	})
+	return w.change(r.Action.Environment, func(e *Environment) { e.fold(r, w.Now) })
+}
+
+func (e *Environment) fold(r Result, now time.Time) {
+	if r.Action.Kind == ActionEvaluate {
+		e.observeEvaluation(r, now)
+		return
+	}
+	e.Busy = ActionNone
+	e.observe(r, now)
 }
 
 func (e *Environment) observe(r Result, now time.Time) {
@@ -125,14 +140,14 @@ func (w World) change(id promotion.ID, f func(*Environment)) World {
 // maxCandidates bounds what is remembered of evaluations; they can be redone.
 const maxCandidates = 80
 
-func (e *Environment) observeEvaluation(r Result, w World) {
+func (e *Environment) observeEvaluation(r Result, now time.Time) {
 	e.Evaluating = ""
 	if r.Outcome != OutcomeDone {
-		e.EvaluateAt = w.Now.Add(backoff(3))
+		e.EvaluateAt = now.Add(backoff(3))
 		return
 	}
 	if r.Candidate.Verdict == VerdictError {
-		e.EvaluateAt = w.Now.Add(backoff(7))
+		e.AskAt = now.Add(backoff(7))
 	}
 	kept := []Candidate{r.Candidate}
 	for _, c := range e.Candidates {
@@ -253,11 +268,17 @@ func (j *Journal) unclear(r Result, now time.Time) {
 func (j *Journal) proved(r Result, spec Spec, now time.Time) {
 	failed := j.Attempt.Release.Digest
 	switch {
+	case r.Outcome == OutcomeFailed && j.Attempt.Probe && on(guardProven):
+		j.Quarantine = without(j.Quarantine, failed) // nobody knows what it would do
+		j.hold(promotion.RestoreFailed, j.Search.Failed.Digest)
 	case r.Outcome == OutcomeFailed && on(guardProven):
 		j.hold(promotion.RestoreFailed, failed)
 	case r.Outcome == OutcomeError, r.Outcome == OutcomeNoData:
 		j.unclear(r, now)
 	case r.Outcome == OutcomeInterrupted:
+	case j.Attempt.Probe:
+		j.Search.Failing = bounded(append([]Digest{failed}, j.Search.Failing...), maxRevisions)
+		j.search()
 	case spec.OnFailure != promotion.FailureRevert && on(guardRevertDisabled):
 		j.hold(promotion.RevertDisabled, failed)
 	default:
@@ -286,20 +307,17 @@ func (j *Journal) restored(r Result, now time.Time) {
 	case OutcomeDone:
 		j.Running, j.Retry = j.LastGood, Retry{}
 		switch {
-		case j.Attempt.Probe && j.Attempt.Failure == promotion.VerificationFailed:
-			j.Search.Failing = bounded(append([]Digest{failed}, j.Search.Failing...), maxRevisions)
-			j.search()
+		case j.Attempt.Failure == promotion.VerificationFailed:
+			j.Attempt.Stage = StageProving
 		case j.Attempt.Probe:
 			j.untested()
 		case j.Attempt.Failure == "":
 			j.Attempt = Attempt{}
-		case !slices.Contains(j.Quarantine, failed) && j.Attempt.Failure != promotion.VerificationFailed: // rejected, which may pass
+		case !slices.Contains(j.Quarantine, failed): // rejected, which may pass
 			j.retry(j.Attempt.Failure, failed, now)
 			j.Attempt = Attempt{}
-		case j.Attempt.Failure != promotion.VerificationFailed:
-			j.hold(j.Attempt.Failure, failed)
 		default:
-			j.Attempt.Stage = StageProving
+			j.hold(j.Attempt.Failure, failed)
 		}
 	case OutcomeFailed:
 		j.retry(promotion.RestoreFailed, failed, now)
@@ -327,17 +345,8 @@ func (j *Journal) blamed(r Result, now time.Time) {
 		j.retry(r.Reason, failed, now)
 	case r.Outcome == OutcomeFailed:
 		j.hold(r.Reason, failed)
-	case r.Outcome != OutcomeDone:
-	case len(r.Suspects) == 0:
-		j.hold(promotion.NoSuspect, failed)
-	case len(r.Suspects) > 1 && !on(guardBisect):
-		newest := r.Suspects[len(r.Suspects)-1]
-		j.Attempt.Stage, j.Attempt.Guilty, j.Retry = StageReverting, newest.Revision, Retry{}
-	case len(r.Suspects) > 1:
-		j.Search = Search{Failed: j.Attempt.Release, Suspects: r.Suspects, Failing: []Digest{failed}}
-		j.search()
-	default:
-		j.Attempt.Stage, j.Attempt.Guilty, j.Retry = StageReverting, r.Suspects[0].Revision, Retry{}
+	case r.Outcome == OutcomeDone:
+		j.suspect(j.notTakenBack(r.Suspects))
 	}
 }
 
@@ -346,7 +355,7 @@ func (j *Journal) reverted(r Result, now time.Time) {
 	failed := j.Attempt.Release.Digest
 	switch r.Outcome {
 	case OutcomeDone, OutcomeAlready:
-		j.LastRevert = Revert{Guilty: r.Action.Guilty, Commit: r.Commit, Digest: failed}
+		j.LastRevert = Revert{Guilty: r.Action.Guilty, Commit: r.Commit, Digest: failed, At: now}
 		if r.Outcome == OutcomeDone {
 			j.Reverts = bounded(append([]time.Time{now}, j.Reverts...), maxReverts)
 		}
@@ -388,10 +397,29 @@ func (j *Journal) retried(a Action, rewritten bool) {
 		j.Accepted = j.LastGood.Revision
 	}
 	lift := a.Release.Digest
-	j.Quarantine = slices.DeleteFunc(slices.Clone(j.Quarantine), func(d Digest) bool { return d == lift })
+	j.letGo(lift)
+	j.Quarantine = without(j.Quarantine, lift)
 	if j.Hold.Digest == lift {
 		j.Hold = Hold{}
 	}
+}
+
+// letGo ends what is being done about a failure: what failed is tried again
+// instead. A restore is finished first.
+func (j *Journal) letGo(lift Digest) {
+	a := &j.Attempt
+	if lift == "" || lift != a.Release.Digest && lift != j.Search.Failed.Digest {
+		return
+	}
+	switch a.Stage {
+	case StageRestoring:
+		a.Failure, a.Probe = "", false
+	case StageProving, StageBlaming, StageBisecting, StageReverting:
+		j.Attempt = Attempt{}
+	default:
+		a.Probe = false
+	}
+	j.Search = Search{}
 }
 
 // moved begins anew in another place. What was verified or failed in the old
@@ -419,6 +447,10 @@ func backoff(tries int) time.Duration {
 		return longestWait
 	}
 	return min(longestWait, time.Second<<max(0, tries-1))
+}
+
+func without(list []Digest, gone Digest) []Digest {
+	return slices.DeleteFunc(slices.Clone(list), func(d Digest) bool { return d == gone })
 }
 
 func bounded[T any](list []T, limit int) []T {

@@ -1,22 +1,34 @@
 package reconcile
 
 import (
-	"crypto/md5"
-	"encoding/binary"
+	"encoding/json"
 	"fmt"
+	"hash/maphash"
+	"slices"
 	"strings"
 	"time"
 )
 
 // key stands for all that decides how a world goes on. Times count only by
 // whether they have come: worlds that differ by a second go on alike.
-type key [md5.Size]byte
+type key [2]uint64
+
+var seeds = [2]maphash.Seed{maphash.MakeSeed(), maphash.MakeSeed()}
 
 type encoder struct{ b []byte }
 
-func (w *encoder) text(s string) {
-	w.b = binary.AppendUvarint(w.b, uint64(len(s)))
-	w.b = append(w.b, s...)
+// text ends with a byte that no text holds.
+func (w *encoder) text(s string)         { w.b = append(append(w.b, s...), 0) }
+func (w *encoder) digest(d Digest)       { w.text(string(d)) }
+func (w *encoder) number(n int)          { w.b = append(w.b, byte(n)) }
+func (w *encoder) release(r Release)     { w.text(string(r.Revision)); w.digest(r.Digest) }
+func (w *encoder) digests(list []Digest) { encodeAll(w, list) }
+
+func encodeAll[T ~string](w *encoder, list []T) {
+	w.number(len(list))
+	for _, s := range list {
+		w.text(string(s))
+	}
 }
 
 func (w *encoder) flags(bits ...bool) {
@@ -29,57 +41,88 @@ func (w *encoder) flags(bits ...bool) {
 	w.b = append(w.b, b)
 }
 
-func (w *encoder) release(r Release) { w.text(string(r.Revision)); w.text(string(r.Digest)) }
-
-func (w *encoder) digests(list []Digest) {
-	w.b = append(w.b, byte(len(list)))
-	for _, d := range list {
-		w.text(string(d))
-	}
-}
-
-func (o outside) key() key {
-	w := encoder{b: make([]byte, 0, 1024)}
+func (o *outside) key(buffer []byte) (key, []byte) {
+	w := encoder{b: buffer}
 	w.text(string(o.Head))
-	w.b = append(w.b, byte(o.pushed), byte(o.adversity), byte(len(o.branch)))
+	w.number(o.pushed)
+	w.number(o.adversity)
+	w.number(o.requests)
+	w.text(string(o.SourceFault))
+	w.digest(o.Policy)
+	w.number(len(o.gone))
+	w.number(len(o.branch))
 	for _, c := range o.branch {
 		w.text(string(c.guilty))
+		w.flags(c.says.override, c.says.unapproved)
 		for i := range o.Environments {
-			w.text(string(c.pins[o.Environments[i].ID.Name]))
+			if o.Environments[i].Spec.Pinned {
+				w.text(string(c.pins[o.Environments[i].ID.Name]))
+			}
 		}
 	}
-	w.text(string(o.flying.Kind))
-	w.text(o.flying.Environment.Name)
-	w.release(o.flying.Release)
-	w.flags(o.outage, o.frozenYet)
-	for i := range o.Environments {
-		w.environment(&o.Environments[i], o.Now, o.branch)
-		w.text(string(o.cluster[i]))
-		w.text(string(o.proposals[i]))
+	w.flags(o.outage, o.frozenYet, o.err != nil)
+	if o.story.timed {
+		minutes := o.Now.Sub(o.story.start) / time.Minute
+		w.number(int(minutes))
+		w.number(int(minutes >> 8))
 	}
-	return md5.Sum(w.b)
+	w.soaks(o)
+	for i := range o.Environments {
+		w.environment(&o.Environments[i], o)
+		w.truth(&o.truths[i])
+	}
+	return key{maphash.Bytes(seeds[0], w.b), maphash.Bytes(seeds[1], w.b)}, w.b
 }
 
-func (w *encoder) environment(e *Environment, now time.Time, branch []branchCommit) {
-	_, frozen := e.Spec.Calendar.Frozen(now)
-	next, open := e.Spec.Calendar.Open(now)
-	w.flags(e.Drifted, e.Rewritten, e.Moved, e.Requests.Paused, frozen, open, next.IsZero(), e.EvaluateAt.After(now))
+func (w *encoder) truth(t *truth) {
+	if t.flying != nil {
+		w.text(string(t.flying.Kind))
+		w.release(t.flying.Release)
+		w.text(string(t.flying.Guilty))
+		w.digest(t.flying.LastGood.Digest)
+	}
+	w.digest(t.cluster)
+	w.digest(t.checked)
+	w.digests(t.passed)
+	w.digests(t.failed)
+	encodeAll(w, t.reverted)
+	w.text(string(t.proposal))
+	w.number(t.probes)
+	w.number(t.suspects)
+}
+
+func (w *encoder) environment(e *Environment, o *outside) {
+	now := o.Now
+	if !e.Spec.Calendar.IsZero() {
+		_, frozen := e.Spec.Calendar.Frozen(now)
+		next, open := e.Spec.Calendar.Open(now)
+		w.flags(frozen, open, next.IsZero())
+	}
+	w.flags(e.Drifted, e.Rewritten, e.Moved, e.Requests.Paused, e.EvaluateAt.After(now), e.AskAt.After(now))
+	w.text(string(e.Fault))
 	w.text(string(e.Busy))
 	w.text(string(e.Evaluating))
 	w.text(string(e.Spec.Pin))
-	w.candidates(e, branch)
+	w.text(e.Requests.Retry)
+	w.digest(e.Requests.RetryDigest)
+	w.candidates(e, o)
 	w.journal(&e.Journal, e, now)
 }
 
 // candidates are told in the order of the branch, whenever they were judged.
-func (w *encoder) candidates(e *Environment, branch []branchCommit) {
-	w.b = append(w.b, byte(len(e.Candidates)))
-	for i := range branch {
-		for k := range e.Candidates {
-			if c := &e.Candidates[k]; c.Release.Revision == branch[i].revision {
-				w.release(c.Release)
-				w.text(string(c.Since))
-				w.b = append(w.b, byte(c.Verdict))
+func (w *encoder) candidates(e *Environment, o *outside) {
+	w.number(len(e.Candidates))
+	for _, line := range [][]*commit{o.gone, o.branch} {
+		for _, at := range line {
+			for k := range e.Candidates {
+				if c := &e.Candidates[k]; c.Release.Revision == at.revision {
+					w.release(c.Release)
+					w.digest(c.Release.Policy)
+					w.digest(c.Since)
+					w.text(string(c.Fault))
+					w.number(int(c.Verdict)<<4 | int(c.Approval))
+					w.flags(c.Override, c.Irreversible)
+				}
 			}
 		}
 	}
@@ -88,52 +131,85 @@ func (w *encoder) candidates(e *Environment, branch []branchCommit) {
 func (w *encoder) journal(j *Journal, e *Environment, now time.Time) {
 	w.release(j.Running)
 	w.release(j.LastGood)
-	w.b = append(w.b, byte(len(j.Verified)))
-	for _, v := range j.Verified {
+	w.digest(j.LastGood.Policy)
+	w.number(len(j.Verified))
+	for i := range j.Verified {
+		v := &j.Verified[i]
 		w.release(v.Release)
-		w.flags(v.At.Add(e.Spec.Soak).After(now), v.At.After(now))
+		w.flags(v.At.After(now), v.At.Sub(now) > skew)
 	}
 	a := &j.Attempt
 	w.release(a.Release)
+	w.digest(a.Release.Policy)
 	w.text(string(a.Stage))
 	w.text(string(a.Failure))
 	w.text(string(a.Guilty))
 	w.flags(a.Tries > 1, a.Irreversible, a.Override, a.Probe, a.Proven)
 	w.digests(j.Quarantine)
 	w.text(string(j.Hold.Reason))
-	w.text(string(j.Hold.Digest))
+	w.digest(j.Hold.Digest)
 	w.text(string(j.Retry.Reason))
-	w.text(string(j.Retry.Digest))
-	w.flags(j.Retry.Tries > 0, j.Retry.At.After(now))
-	w.text(string(j.LastRevert.Guilty + "," + j.LastRevert.Commit))
-	w.text(string(j.LastRevert.Digest))
+	w.digest(j.Retry.Digest)
+	w.flags(j.Retry.Tries > 0, j.Retry.At.After(now), j.Retry.At.Sub(now) > longestWait)
+	w.text(string(j.LastRevert.Guilty))
+	w.text(string(j.LastRevert.Commit))
+	w.digest(j.LastRevert.Digest)
+	w.flags(j.LastRevert.At.Add(revertWait).After(now), j.LastRevert.At.After(now))
 	w.release(j.Search.Failed)
-	w.b = append(w.b, byte(len(j.Search.Suspects)))
-	for _, s := range j.Search.Suspects {
-		w.text(string(s.Revision))
+	w.number(len(j.Search.Suspects))
+	for i := range j.Search.Suspects {
+		w.text(string(j.Search.Suspects[i].Revision))
+		w.flags(j.Search.Suspects[i].Mixed)
 	}
 	w.digests(j.Search.Failing)
 	w.digests(j.Search.Untested)
-	w.b = append(w.b, byte(e.revertsToday(now)))
-	w.text(string(j.Proposal.Revision + "," + j.Proposal.Commit))
-	w.text(string(j.Proposal.Refused) + j.Proposal.File)
+	w.number(e.revertsToday(now))
+	w.text(string(j.Proposal.Revision))
+	w.text(string(j.Proposal.Commit))
+	w.text(string(j.Proposal.Refused))
+	w.text(j.Proposal.File)
 	w.text(j.Served)
+	w.text(string(j.Accepted))
+	if last, _, scheduled := e.Spec.Calendar.Fired(now); scheduled {
+		w.flags(j.Run.At.Before(last), j.Run.At.After(now))
+		w.digest(j.Run.Digest)
+	}
+}
+
+// soaks tells for whom the time since a verification matters.
+func (w *encoder) soaks(o *outside) {
+	for i := range o.Environments {
+		down := &o.Environments[i]
+		if down.Spec.Soak == 0 {
+			continue
+		}
+		for _, id := range down.Spec.After {
+			for _, v := range o.Environments[o.number(id)].Journal.Verified {
+				w.flags(v.At.Add(down.Spec.Soak).After(o.Now))
+			}
+		}
+	}
 }
 
 // describe tells a world to people.
-func (o outside) describe() string {
+func (o *outside) describe() string {
 	var b strings.Builder
-	fmt.Fprintf(&b, "head %s, branch of %d, %d accidents left, at %s", o.Head, len(o.branch), o.adversity, o.Now.Format(time.RFC3339))
-	if o.flying.Kind != ActionNone {
-		fmt.Fprintf(&b, ", %s of %s under way in %s", o.flying.Kind, o.flying.Release.Revision, o.flying.Environment)
+	fmt.Fprintf(&b, "head %s %s, %s, %d accidents left, at %s, outage %v", o.Head, o.SourceFault, o.Policy, o.adversity,
+		o.Now.Format(time.RFC3339), o.outage)
+	for _, c := range slices.Concat(o.gone, o.branch) {
+		fmt.Fprintf(&b, "\n  %s %v pins %v reverts %q", c.revision, c.digests, c.pins, c.guilty)
 	}
-	for i, c := range o.branch {
-		fmt.Fprintf(&b, "\n  c%d %v pins %v reverts %q", i+1, c.content, c.pins, c.guilty)
-	}
-	for i, e := range o.Environments {
-		fmt.Fprintf(&b, "\n%s: cluster %q pin %q journal %+v", e.ID, o.cluster[i], e.Spec.Pin, e.Journal)
+	for i := range o.Environments {
+		e, t := &o.Environments[i], o.truths[i]
+		fmt.Fprintf(&b, "\n%s: fault %q pin %q requests %+v rewritten %v moved %v drifted %v", e.ID, e.Fault, e.Spec.Pin, e.Requests, e.Rewritten, e.Moved, e.Drifted)
+		if t.flying != nil {
+			fmt.Fprintf(&b, ", %s of %s under way", t.flying.Kind, t.flying.Release.Digest)
+			t.flying = nil
+		}
+		journal, _ := json.Marshal(e.Journal)
+		fmt.Fprintf(&b, "\n    %+v\n    %s", t, journal)
 		for _, c := range e.Candidates {
-			fmt.Fprintf(&b, "\n    %+v", c)
+			fmt.Fprintf(&b, "\n      %s %s fault %q verdict %d since %s approval %d", c.Release.Revision, c.Release.Digest, c.Fault, c.Verdict, c.Since, c.Approval)
 		}
 	}
 	return b.String()

@@ -1,312 +1,278 @@
 package reconcile
 
 import (
-	"fmt"
 	"maps"
 	"slices"
+	"strings"
 	"time"
 
 	"chaperone.dev/chaperone/internal/promotion"
 	"chaperone.dev/chaperone/internal/source"
 )
 
-// outside is what the daemon cannot see of a small world: the branch as it is,
-// what really stands on each cluster, and what people and accidents may still
-// do to it.
+// outside is a small world with what the daemon cannot see of it: the branch as
+// it is, what really stands on each cluster, and what people and accidents may
+// still do. Slices are shared between worlds, and copied before a change.
 type outside struct {
 	World
 	story     *story
-	branch    []branchCommit // oldest first
-	pushed    int            // commits of the story that are on the branch
-	adversity int            // accidents that may still happen
-	flying    Action         // an effect under way; only one is, the others are over at once
-	cluster   []Digest       // what stands on each environment's cluster; "part" is a half-done apply
-	proposals []source.Revision
-	outage    bool // every check fails, last good's as well
+	branch    []*commit // oldest first
+	gone      []*commit // pushed away by somebody who rewrote the branch
+	truths    []truth   // by number of the environment
+	pushed    int       // changes of the story that are on the branch
+	adversity int       // accidents that may still happen
+	requests  int       // retries asked for
+	outage    bool      // every check fails, last good's as well
 	frozenYet bool
 	err       error // what was found to be wrong while getting here
 }
 
-type branchCommit struct {
-	revision source.Revision
-	content  map[string]string          // environment name → content
-	pins     map[string]source.Revision // environment name → pin
-	guilty   source.Revision            // of a revert
+// truth is what is so in one environment, whatever its journal says.
+type truth struct {
+	flying   *Action  // the effect under way
+	cluster  Digest   // what stands on its cluster; "part" is a half-done apply
+	checked  Digest   // what passed since it was put there
+	passed   []Digest // what passed here and has not failed since
+	failed   []Digest // what failed here, until a person lifts it
+	reverted []source.Revision
+	proposal source.Revision
+	probes   int // since suspects were named
+	suspects int
 }
-
-// story is a pipeline and what developers push to it. Content that begins with
-// "bad" and names an environment fails verification there.
-type story struct {
-	name         string
-	environments []Environment // ordered
-	script       []map[string]string
-	adversity    int
-	accidents    []accident
-	start        time.Time
-}
-
-// accident is something that may happen at any moment, as long as there is
-// adversity left.
-type accident func(outside) []outside
 
 const part Digest = "part"
 
+// commit is one of the branch. What people write are files; an environment
+// renders to the text of those that bear its name, alone or before a dot.
+type commit struct {
+	revision source.Revision
+	files    map[string]string
+	pins     map[string]source.Revision
+	guilty   source.Revision // of a revert
+	says     change
+	digests  []Digest          // by number of the environment
+	history  []source.Revision // from here on, newest first
+}
+
+// change is what a developer pushes, and says about it.
+type change struct {
+	files  map[string]string
+	pins   map[string]source.Revision
+	urgent bool
+	// Of one that moves a pin.
+	override, unapproved bool
+}
+
+// The words of a file: what it does to the environment that runs it.
+const (
+	badWord      = "bad"      // fails verification wherever it runs; "bad-staging" only there, and so does "bad-staging2"
+	bigWord      = "big"      // cannot be taken back
+	denied1Word  = "denied1"  // by policy-1
+	denied2Word  = "denied2"  // by policy-2
+	errs1Word    = "errs1"    // under policy-1
+	firstPolicy  = "policy-1" // in force at first
+	secondPolicy = "policy-2"
+)
+
+var revisionNames = []source.Revision{"c1", "c2", "c3", "c4", "c5", "c6", "c7", "c8", "c9", "c10", "c11", "c12", "c13", "c14"}
+
+// mostCommits bounds a branch: where more come, the daemon reverts for ever.
+var mostCommits = len(revisionNames)
+
 func (s *story) open() outside {
 	return outside{
-		World:   World{Now: s.start, Policy: "policy-1", Environments: slices.Clone(s.environments)},
-		story:   s, adversity: s.adversity,
-		cluster: make([]Digest, len(s.environments)), proposals: make([]source.Revision, len(s.environments)),
+		World: World{Now: s.start, Policy: firstPolicy, Environments: slices.Clone(s.environments)},
+		story: s, adversity: s.adversity, truths: make([]truth, len(s.environments)),
 	}
 }
 
-func bad(content, environment string) bool {
-	return content == "bad-"+environment || content == "bad2-"+environment || content == "bad-everywhere"
-}
+// badIn reports whether a digest fails verification in an environment.
+func badIn(d Digest, environment string) bool { return len(faults(d, environment)) > 0 }
 
-func (o outside) clone() outside {
-	o.branch, o.cluster, o.proposals = slices.Clone(o.branch), slices.Clone(o.cluster), slices.Clone(o.proposals)
-	return o
-}
-
-func (o outside) number(id promotion.ID) int {
-	return slices.IndexFunc(o.Environments, func(e Environment) bool { return e.ID == id })
-}
-
-func (o outside) at(revision source.Revision) int {
-	return slices.IndexFunc(o.branch, func(c branchCommit) bool { return c.revision == revision })
-}
-
-func (o outside) tip() branchCommit { return o.branch[len(o.branch)-1] }
-
-func (o outside) push(content map[string]string, pins map[string]source.Revision, guilty source.Revision) outside {
-	o = o.clone()
-	revision := source.Revision(fmt.Sprintf("c%d", len(o.branch)+1))
-	o.branch = append(o.branch, branchCommit{revision, content, pins, guilty})
-	return o
-}
-
-// pushNext pushes what the story says is next; what people do not touch stays.
-func (o outside) pushNext() outside {
-	content := map[string]string{}
-	var pins map[string]source.Revision
-	if len(o.branch) > 0 {
-		maps.Copy(content, o.tip().content)
-		pins = o.tip().pins
-	}
-	maps.Copy(content, o.story.script[o.pushed])
-	next := o.push(content, pins, "")
-	next.pushed++
-	return next
-}
-
-func (o outside) poll() outside {
-	o = o.clone()
-	o.Head, o.History = o.tip().revision, nil
-	for i := len(o.branch) - 1; i >= 0; i-- {
-		o.History = append(o.History, o.branch[i].revision)
-	}
-	o.Environments = slices.Clone(o.Environments)
-	for i := range o.Environments {
-		e := &o.Environments[i]
-		if pin := o.tip().pins[e.ID.Name]; e.Spec.Pinned && pin != e.Spec.Pin {
-			e.Spec.Pin, e.Spec.File, e.Candidates = pin, string(pin), nil
-		}
-	}
-	return o
-}
-
-// end is one way in which an action ends, and the world in which it leaves what
-// is outside.
-type end struct {
-	outside outside
-	result  Result
-}
-
-// ends are the ways in which an action may end here. The first is the one in
-// which nothing goes wrong.
-func (o outside) ends(a Action) []end {
-	switch a.Kind {
-	case ActionEvaluate:
-		return []end{{o, Result{Action: a, Outcome: OutcomeDone, Candidate: o.candidate(a)}}}
-	case ActionAdvance, ActionGiveUp, ActionRetry, ActionMove:
-		return []end{{o, Result{Action: a, Outcome: OutcomeDone}}}
-	case ActionVerify:
-		return o.verify(a)
-	case ActionApply:
-		return o.apply(a)
-	case ActionRevert:
-		return o.revert(a)
-	case ActionPropose, ActionWithdraw:
-		return o.propose(a)
-	case ActionBlame:
-		return []end{
-			{o, Result{Action: a, Outcome: OutcomeDone, Suspects: o.suspects(a)}},
-			o.accident(a, Result{Outcome: OutcomeRetry, Reason: promotion.SourceUnavailable}),
-		}
-	}
-	done := o.clone()
-	if a.Kind == ActionRestore || a.Kind == ActionCorrect {
-		done.cluster[o.number(a.Environment)] = a.LastGood.Digest
-	}
-	return []end{
-		{done, Result{Action: a, Outcome: OutcomeDone}},
-		o.accident(a, Result{Outcome: OutcomeRetry, Reason: promotion.ClusterUnavailable}),
-	}
-}
-
-// accident ends an action badly, which uses adversity up.
-func (o outside) accident(a Action, r Result) end {
-	r.Action = a
-	o.adversity--
-	return end{o, r}
-}
-
-func (o outside) candidate(a Action) Candidate {
-	content := o.branch[o.at(a.Release.Revision)].content
-	e, _ := o.Find(a.Environment)
-	c := Candidate{
-		Release: Release{Revision: a.Release.Revision, Digest: Digest(content[a.Environment.Name]), Policy: o.Policy},
-		Verdict: VerdictAllow, Since: e.Journal.LastGood.Digest, Approval: ApprovalGiven,
-	}
-	for _, id := range e.Spec.After {
-		c.Upstream = append(c.Upstream, Upstream{ID: id, Digest: Digest(content[id.Name])})
-	}
-	return c
-}
-
-func (o outside) apply(a Action) []end {
-	done, half := o.clone(), o.clone()
-	i := o.number(a.Environment)
-	done.cluster[i], half.cluster[i] = a.Release.Digest, part
-	return []end{
-		{done, Result{Action: a, Outcome: OutcomeDone}},
-		o.accident(a, Result{Outcome: OutcomeRejected, Reason: promotion.ApplyRejected}),
-		half.accident(a, Result{Outcome: OutcomeFailed, Reason: promotion.ApplyFailed}),
-		half.accident(a, Result{Outcome: OutcomeRetry, Reason: promotion.ClusterUnavailable}),
-	}
-}
-
-func (o outside) verify(a Action) []end {
-	if on := o.cluster[o.number(a.Environment)]; on != a.Release.Digest && o.err == nil {
-		o.err = fmt.Errorf("%s: %s is verified while %s stands on the cluster", a.Environment, a.Release.Digest, on)
-	}
-	verdict := Result{Action: a, Outcome: OutcomeDone}
-	if bad(string(a.Release.Digest), a.Environment.Name) || o.outage {
-		verdict = Result{Action: a, Outcome: OutcomeFailed, Reason: promotion.VerificationFailed}
-	}
-	return []end{
-		{o, verdict},
-		o.accident(a, Result{Outcome: OutcomeError, Reason: promotion.VerificationError}),
-		o.accident(a, Result{Outcome: OutcomeNoData, Reason: promotion.VerificationNoData}),
-		o.accident(a, Result{Outcome: OutcomeInterrupted}),
-	}
-}
-
-// suspects are what the adapter promises: the commits that changed the
-// environment's content; of a pinned one, the commit that moved the pin.
-func (o outside) suspects(a Action) []Suspect {
-	var found []Suspect
-	e, _ := o.Find(a.Environment)
-	for i := len(o.branch) - 1; i >= 0 && e.Spec.Pinned; i-- {
-		moved := i == 0 || o.branch[i-1].pins[e.ID.Name] != o.branch[i].pins[e.ID.Name]
-		if moved && o.branch[i].pins[e.ID.Name] == a.Release.Revision {
-			return []Suspect{{o.branch[i].revision, a.Release.Digest}}
-		}
-	}
-	for i := o.at(a.LastGood.Revision) + 1; i <= o.at(a.Release.Revision); i++ {
-		if content := o.branch[i].content[e.ID.Name]; content != o.branch[i-1].content[e.ID.Name] {
-			found = append(found, Suspect{o.branch[i].revision, Digest(content)})
+// faults are the files that fail in an environment.
+func faults(d Digest, environment string) []string {
+	var found []string
+	for rest := string(d); rest != ""; {
+		file, more, _ := strings.Cut(rest, "+")
+		rest = more
+		where, is := strings.CutPrefix(file, badWord)
+		if where = strings.TrimRight(where, "0123456789"); is && (where == "" || where == "-"+environment) {
+			found = append(found, file)
 		}
 	}
 	return found
 }
 
-// revert is what the adapter promises: an earlier revert is looked for first, a
-// revert is never reverted, conflicts are found. An answer may be lost after
-// the push.
-func (o outside) revert(a Action) []end {
-	guilty := o.at(a.Guilty)
-	ended := func(r Result) []end { r.Action = a; return []end{{o, r}} }
-	if o.branch[guilty].guilty != "" {
-		return ended(Result{Outcome: OutcomeFailed, Reason: promotion.RevertOfRevert})
+func (o *outside) judge(d Digest) Verdict {
+	text := string(d)
+	switch {
+	case o.Policy == firstPolicy && strings.Contains(text, errs1Word):
+		return VerdictError
+	case o.Policy == firstPolicy && strings.Contains(text, denied1Word), o.Policy == secondPolicy && strings.Contains(text, denied2Word):
+		return VerdictDeny
 	}
-	for _, c := range o.branch {
-		if c.guilty == a.Guilty {
-			return ended(Result{Outcome: OutcomeAlready, Commit: c.revision})
-		}
-	}
-	content, pins, conflict := o.takenBack(guilty)
-	if conflict {
-		return ended(Result{Outcome: OutcomeConflict, Reason: promotion.RevertConflict})
-	}
-	if maps.Equal(content, o.tip().content) && maps.Equal(pins, o.tip().pins) {
-		return ended(Result{Outcome: OutcomeAlready})
-	}
-	pushed := o.push(content, pins, a.Guilty)
-	if wrong := o.innocent(a, guilty); wrong != nil && pushed.err == nil {
-		pushed.err = wrong
-	}
-	return []end{
-		{pushed, Result{Action: a, Outcome: OutcomeDone, Commit: pushed.tip().revision}},
-		pushed.accident(a, Result{Outcome: OutcomeRetry, Reason: promotion.SourceUnavailable}),
-		o.accident(a, Result{Outcome: OutcomeRejected, Reason: promotion.RevertRejected}),
-	}
+	return VerdictAllow
 }
 
-// takenBack merges the tip with what was before a commit.
-func (o outside) takenBack(guilty int) (content map[string]string, pins map[string]source.Revision, conflict bool) {
-	content, pins = maps.Clone(o.tip().content), maps.Clone(o.tip().pins)
-	for name, now := range content {
-		did, before := o.branch[guilty].content[name], o.branch[guilty-1].content[name]
-		switch {
-		case did == before:
-		case now == did:
-			content[name] = before
-		case now != before:
-			conflict = true
+func (o *outside) number(id promotion.ID) int {
+	for i := range o.Environments {
+		if o.Environments[i].ID.Name == id.Name {
+			return i
 		}
 	}
-	for name, now := range pins {
-		did, before := o.branch[guilty].pins[name], o.branch[guilty-1].pins[name]
-		switch {
-		case did == before:
-		case now == did:
-			pins[name] = before
-		case now != before:
-			conflict = true
-		}
-	}
-	return content, pins, conflict
+	return -1
 }
 
-// innocent says why a commit should not have been reverted: it did not bring
-// what fails.
-func (o outside) innocent(a Action, guilty int) error {
-	e, _ := o.Find(a.Environment)
-	name := e.ID.Name
-	if e.Spec.Pinned {
-		if pin := o.at(o.branch[guilty].pins[name]); pin < 0 || !bad(o.branch[pin].content[name], name) {
-			return fmt.Errorf("5: %s, which moved the pin of %s to something good, is reverted", a.Guilty, e.ID)
+// at is where a commit stands on the branch, -1 if it does not.
+func (o *outside) at(revision source.Revision) int {
+	for i := len(o.branch) - 1; i >= 0; i-- {
+		if o.branch[i].revision == revision {
+			return i
 		}
-		return nil
 	}
-	did, before := o.branch[guilty].content[name], o.branch[guilty-1].content[name]
-	if did == before || !bad(did, name) || bad(before, name) {
-		return fmt.Errorf("5: %s is reverted for %s; it made %s of %s", a.Guilty, e.ID, did, before)
+	return -1
+}
+
+// commit is one that was ever pushed.
+func (o *outside) commit(revision source.Revision) *commit {
+	if i := o.at(revision); i >= 0 {
+		return o.branch[i]
+	}
+	for _, c := range o.gone {
+		if c.revision == revision {
+			return c
+		}
 	}
 	return nil
 }
 
-func (o outside) propose(a Action) []end {
-	done := o.clone()
-	i := o.number(a.Environment)
-	r := Result{Action: a, Outcome: OutcomeDone, Commit: "proposal-" + a.Release.Revision}
-	if done.proposals[i] = a.Release.Revision; a.Kind == ActionWithdraw {
-		done.proposals[i], r.Commit = "", ""
+func (o *outside) tip() *commit { return o.branch[len(o.branch)-1] }
+
+// with is a world in which one truth may be changed.
+func (o outside) with(i int) (outside, *truth) {
+	o.truths = slices.Clone(o.truths)
+	return o, &o.truths[i]
+}
+
+// edit is a world in which one environment was changed.
+func (o outside) edit(i int, f func(*Environment)) outside {
+	o.Environments = slices.Clone(o.Environments)
+	f(&o.Environments[i])
+	return o
+}
+
+// push adds a commit: its pins and files are all there are.
+func (o outside) push(c commit) outside {
+	c.revision = revisionNames[min(len(o.branch)+len(o.gone), mostCommits-1)]
+	c.history = []source.Revision{c.revision}
+	if len(o.branch) > 0 {
+		c.history = append(c.history, o.tip().history...)
 	}
-	return []end{
-		{done, r},
-		done.accident(a, Result{Outcome: OutcomeRetry, Reason: promotion.PromotionRejected}),
-		o.accident(a, Result{Outcome: OutcomeRejected, Reason: promotion.PromotionRejected}),
+	names := slices.Sorted(maps.Keys(c.files))
+	for i := range o.Environments {
+		var files []string
+		for _, name := range names {
+			if owner, _, _ := strings.Cut(name, "."); owner == o.Environments[i].ID.Name {
+				files = append(files, c.files[name])
+			}
+		}
+		c.digests = append(c.digests, Digest(strings.Join(files, "+")))
 	}
+	o.branch = append(slices.Clip(o.branch), &c)
+	return o
+}
+
+// pushNext pushes what the story says is next; what people do not touch stays.
+func (o outside) pushNext() outside {
+	says := o.story.script[o.pushed]
+	c := commit{files: map[string]string{}, pins: map[string]source.Revision{}, says: says}
+	if len(o.branch) > 0 {
+		maps.Copy(c.files, o.tip().files)
+		maps.Copy(c.pins, o.tip().pins)
+	}
+	maps.Copy(c.files, says.files)
+	maps.Copy(c.pins, says.pins)
+	o.pushed++
+	return o.push(c)
+}
+
+// pin moves a pin. The promotion branch that proposed it is gone with that.
+func (o outside) pin(i int, to source.Revision, says change) outside {
+	if o.truths[i].proposal == to {
+		var t *truth
+		o, t = o.with(i)
+		t.proposal = ""
+	}
+	pins := maps.Clone(o.tip().pins)
+	pins[o.Environments[i].ID.Name] = to
+	return o.push(commit{files: o.tip().files, pins: pins, says: says})
+}
+
+// rewrite puts one commit with all that the branch holds in its place.
+func (o outside) rewrite() outside {
+	tip := o.tip()
+	o.gone = append(slices.Clip(o.gone), o.branch...)
+	o.branch = nil
+	return o.push(commit{files: tip.files, pins: tip.pins, says: tip.says})
+}
+
+// poll is a look at the branch that worked.
+func (o outside) poll() outside {
+	o.Head, o.History, o.SourceFault = o.tip().revision, o.tip().history, ""
+	o.Environments = slices.Clone(o.Environments)
+	for i := range o.Environments {
+		e := &o.Environments[i]
+		if e.Fault == promotion.SourceUnavailable {
+			e.Fault = ""
+		}
+		if pin := o.tip().pins[e.ID.Name]; e.Spec.Pinned && pin != e.Spec.Pin {
+			e.Spec.Pin, e.Spec.File, e.Candidates = pin, string(pin), nil
+		}
+		unknown := func(c Candidate) bool { return c.Fault == promotion.UnknownRevision }
+		if slices.ContainsFunc(e.Candidates, unknown) {
+			e.Candidates = slices.DeleteFunc(slices.Clone(e.Candidates), unknown)
+		}
+	}
+	o.markRewritten()
+	return o
+}
+
+// markRewritten follows from the history that was seen last. The environments
+// are those of a world that was just made.
+func (o *outside) markRewritten() {
+	for i := range o.Environments {
+		e := &o.Environments[i]
+		e.Rewritten = len(o.gone) > 0 && o.Head != "" && e.Journal.LastGood.Revision != "" &&
+			!slices.Contains(o.History, e.Journal.LastGood.Revision)
+	}
+}
+
+// behind reports whether a poll would bring something.
+func (o *outside) behind() bool {
+	return len(o.branch) > 0 && (o.Head != o.tip().revision || o.SourceFault != "")
+}
+
+// crash keeps what is journaled and forgets the rest. The next daemon decides
+// nothing before it has polled.
+func (o outside) crash() outside {
+	o.adversity--
+	o.truths = slices.Clone(o.truths)
+	o.Environments = slices.Clone(o.Environments)
+	for i := range o.Environments {
+		o.truths[i].flying = nil
+		e := &o.Environments[i]
+		e.Busy, e.Evaluating, e.Candidates, e.EvaluateAt, e.AskAt = ActionNone, "", nil, time.Time{}, time.Time{}
+	}
+	return o.poll()
+}
+
+// blind is a daemon that was restarted while the source cannot be read.
+func (o outside) blind() outside {
+	o = o.crash()
+	o.Head, o.History, o.SourceFault = "", nil, promotion.SourceUnavailable
+	for i := range o.Environments {
+		o.Environments[i].Fault = promotion.SourceUnavailable
+	}
+	o.markRewritten()
+	return o
 }

@@ -5,7 +5,35 @@ import (
 	"time"
 
 	"chaperone.dev/chaperone/internal/promotion"
+	"chaperone.dev/chaperone/internal/source"
 )
+
+// story is a pipeline and what developers push to it.
+type story struct {
+	name         string
+	environments []Environment // ordered
+	script       []change
+	adversity    int
+	accidents    []accident
+	start        time.Time
+	parallel     int  // effects under way at once; 0 is one
+	timed        bool // every minute counts, not only what has come
+	untestable   bool // some suspects cannot be deployed
+	// rests are the reasons, beside UpToDate, with which environments may rest
+	// when nothing goes wrong but what is pushed.
+	rests rests
+}
+
+type (
+	rests    = map[string][]promotion.Reason
+	revision = source.Revision
+)
+
+// mayRest reports whether an environment may rest so when nothing went wrong
+// but what was pushed.
+func (s *story) mayRest(name string, r promotion.Reason) bool {
+	return r == promotion.UpToDate || slices.Contains(s.rests[name], r)
+}
 
 var newYear = time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
 
@@ -21,128 +49,42 @@ func named(name string, edit func(*Spec), after ...string) Environment {
 	return e
 }
 
-func pinned(s *Spec) { s.Pinned, s.Proposes = true, true }
+func all(edits ...func(*Spec)) func(*Spec) {
+	return func(s *Spec) {
+		for _, edit := range edits {
+			edit(s)
+		}
+	}
+}
 
-// frozenTo is a calendar with one freeze of a day, an hour after the start.
-func frozen(s *Spec) {
-	calendar, err := promotion.CalendarOf(promotion.Promotion{Freezes: []promotion.Window{
-		{From: newYear.Add(time.Hour), To: newYear.Add(25 * time.Hour)},
-	}})
+func pinned(s *Spec)    { s.Pinned, s.Proposes = true, true }
+func holds(s *Spec)     { s.OnFailure = promotion.FailureHold }
+func soaks(s *Spec)     { s.Soak = 10 * time.Minute }
+func oneRevert(s *Spec) { s.MaxReverts = 1 }
+func phi(s *Spec)       { s.PHI = true }
+func approvals(s *Spec) { s.Approval = true }
+func reported(s *Spec)  { s.Drift = promotion.DriftReport }
+
+func calendarOf(p promotion.Promotion) promotion.Calendar {
+	calendar, err := promotion.CalendarOf(p)
 	if err != nil {
 		panic(err)
 	}
-	s.Calendar = calendar
+	return calendar
 }
 
-// The accidents.
-func pauses(o outside) []outside {
-	var worlds []outside
-	for i := range o.Environments {
-		if !o.Environments[i].Requests.Paused {
-			paused := o.pause(i, true)
-			paused.adversity--
-			worlds = append(worlds, paused)
-		}
-	}
-	return worlds
+// frozen has one freeze of a day, an hour after the start.
+func frozen(s *Spec) {
+	s.Calendar = calendarOf(promotion.Promotion{Freezes: []promotion.Window{{From: newYear.Add(time.Hour), To: newYear.Add(25 * time.Hour)}}})
 }
 
-func freezes(o outside) []outside {
-	if o.frozenYet {
-		return nil
-	}
-	o.frozenYet, o.Now = true, newYear.Add(time.Hour)
-	o.adversity--
-	return []outside{o}
+// windowed is open from four to five, each day; the story begins at four past
+// three.
+func windowed(s *Spec) {
+	s.Calendar = calendarOf(promotion.Promotion{Windows: []promotion.Window{{Cron: "0 4 * * *", Duration: time.Hour}}})
 }
 
-func clockForward(o outside) []outside {
-	o.Now = o.Now.Add(5 * time.Minute)
-	o.adversity--
-	return []outside{o}
-}
-
-func clockBack(o outside) []outside {
-	o.Now = o.Now.Add(-time.Hour)
-	o.adversity--
-	return []outside{o}
-}
-
-func outages(o outside) []outside {
-	if o.outage {
-		return nil
-	}
-	o.outage = true
-	o.adversity--
-	return []outside{o}
-}
-
-func drifts(o outside) []outside {
-	var worlds []outside
-	for i, e := range o.Environments {
-		if !e.Drifted && e.settled() {
-			drifted := o.clone()
-			drifted.Environments = slices.Clone(o.Environments)
-			drifted.Environments[i].Drifted = true
-			drifted.adversity--
-			worlds = append(worlds, drifted)
-		}
-	}
-	return worlds
-}
-
-// stories are the pipelines that are walked. Together they hold every mode,
-// every order of environments, and every accident.
-func stories() []*story {
-	chain := []map[string]string{
-		{"dev": "d1", "staging": "s1", "production": "p1"},
-		{"dev": "d2", "staging": "bad-staging", "production": "p2"},
-		{"staging": "s3", "production": "bad-production"},
-	}
-	return []*story{
-		{
-			name:         "three in a row",
-			environments: []Environment{named("dev", frozen), named("production", frozen, "staging"), named("staging", frozen, "dev")},
-			script:       chain, adversity: 1, start: newYear,
-			accidents: []accident{pauses, freezes, clockForward, clockBack, outages, drifts},
-		},
-		{
-			name:         "two before one",
-			environments: []Environment{named("east", nil), named("production", nil, "east", "west"), named("west", nil)},
-			script: []map[string]string{
-				{"east": "e1", "west": "w1", "production": "p1"},
-				{"east": "e2", "west": "bad-west", "production": "p2"},
-				{"west": "w3"},
-			},
-			adversity: 1, start: newYear, accidents: []accident{pauses, clockForward},
-		},
-		{
-			name:         "a pinned production",
-			environments: []Environment{named("production", func(s *Spec) { pinned(s); frozen(s) }, "staging"), named("staging", frozen)},
-			script: []map[string]string{
-				{"staging": "s1", "production": "p1"},
-				{"staging": "s2", "production": "bad-production"},
-			},
-			adversity: 1, start: newYear, accidents: []accident{pauses, freezes, outages},
-		},
-		{
-			name:         "one of four is guilty",
-			environments: []Environment{named("staging", frozen)},
-			script:       []map[string]string{{"staging": "s1"}, {"staging": "s2"}, {"staging": "bad-staging"}, {"staging": "bad2-staging"}, {"staging": "s5"}},
-			adversity:    2, start: newYear, accidents: []accident{pauses, freezes, clockForward, clockBack, outages, drifts},
-		},
-		{
-			name: "a hold, and two in a row",
-			environments: []Environment{
-				named("production", nil, "staging"),
-				named("staging", func(s *Spec) { s.OnFailure = promotion.FailureHold }),
-			},
-			script: []map[string]string{
-				{"staging": "s1", "production": "p1"},
-				{"staging": "bad-staging", "production": "p2"},
-				{"staging": "s3", "production": "bad-production"},
-			},
-			adversity: 2, start: newYear, accidents: []accident{drifts, outages},
-		},
-	}
+// scheduled starts at half past four, each day.
+func scheduled(s *Spec) {
+	s.Calendar = calendarOf(promotion.Promotion{Mode: promotion.ModeSchedule, Schedule: "30 4 * * *"})
 }

@@ -49,6 +49,7 @@ type Environment struct {
 	Busy       ActionKind      // the effect under way; none is started beside it
 	Evaluating source.Revision // the evaluation under way; it may go on beside an effect
 	EvaluateAt time.Time       // not before: the last evaluation could not be done
+	AskAt      time.Time       // a rule that could not be asked is not asked before
 	Journal    Journal
 }
 
