@@ -118,7 +118,7 @@ func expectRuns() []verb {
 			}
 			return nil
 		}),
-		expecting("objects of ENV in namespace WORD: NUMBER", func(d *driver, a args) error {
+		expecting("NUMBER objects of ENV in namespace WORD", func(d *driver, a args) error {
 			count := 0
 			for _, objects := range d.s.clusters.objects {
 				for at, object := range objects {
