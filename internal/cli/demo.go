@@ -16,7 +16,7 @@ func newDemo(c *command) *cobra.Command {
 	cmd := &cobra.Command{
 		Use: "demo", Short: "Watch two systems go from development to production, on this machine", Args: cobra.NoArgs,
 		Long: `Demo starts a Kubernetes control plane on this machine, makes a Git repository of
-the sample in --repo, runs the daemon on both, and shows in seven steps what it
+the sample in --repo, runs the daemon on both, and shows in eight steps what it
 does: promotions, a change held by a policy, releases that fail and are taken
 back, drift, pruning, and a daemon that is killed half way. Then it stays up to
 be played with until Ctrl-C. Everything it made goes when it ends.

@@ -19,27 +19,37 @@ func (s service) kustomization() string {
 	return fmt.Sprintf("base/%s/%s/kustomization.yaml", s.system, s.name)
 }
 
-// release commits another version of a service.
-func (d *demo) release(ctx context.Context, s service, other func(version) (version, error), more ...edit) (source.Revision, string, error) {
+// upgrade is the change of a service to another version.
+func (d *demo) upgrade(ctx context.Context, s service, other func(version) (version, error), more ...edit) (work, error) {
 	file, err := d.source.read(ctx, s.kustomization())
 	if err != nil {
-		return "", "", err
+		return work{}, err
 	}
 	now, err := versionIn(file)
 	if err != nil {
-		return "", "", fmt.Errorf("%s: %w", s.kustomization(), err)
+		return work{}, fmt.Errorf("%s: %w", s.kustomization(), err)
 	}
 	next, err := other(now)
 	if err != nil {
-		return "", "", fmt.Errorf("%s: %w", s.kustomization(), err)
+		return work{}, fmt.Errorf("%s: %w", s.kustomization(), err)
 	}
-	message := fmt.Sprintf("%s: run %s %s", s.system, s.name, next.tag)
-	edits := append([]edit{{s.kustomization(), func(file []byte) ([]byte, error) { return setVersion(file, next) }}}, more...)
-	commit, err := d.source.change(ctx, message, edits...)
+	return work{
+		message: fmt.Sprintf("%s: run %s %s", s.system, s.name, next.tag),
+		edits:   append([]edit{{s.kustomization(), func(file []byte) ([]byte, error) { return setVersion(file, next) }}}, more...),
+	}, nil
+}
+
+// release merges another version of a service.
+func (d *demo) release(ctx context.Context, s service, other func(version) (version, error), more ...edit) (source.Revision, string, error) {
+	w, err := d.upgrade(ctx, s, other, more...)
+	if err != nil {
+		return "", "", err
+	}
+	commit, err := d.source.change(ctx, w.message, w.edits...)
 	if err == nil {
-		d.report.say("merged %s %q", commit.Short(), message)
+		d.report.say("merged %s %q", commit.Short(), w.message)
 	}
-	return commit, message, err
+	return commit, w.message, err
 }
 
 // good is the next patch release of a service.
@@ -74,7 +84,7 @@ func (d *demo) policyViolation(ctx context.Context) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	if err := d.arrive(ctx, commit, crohns().automatic...); err != nil {
+	if err := d.arrive(ctx, commit, crohns().automatic[0]); err != nil {
 		return "", err
 	}
 	told, err := d.heldByPolicy(ctx, held[0], before)
@@ -90,8 +100,8 @@ func (d *demo) policyViolation(ctx context.Context) (string, error) {
 	if err := d.arrive(ctx, undone, followers()...); err != nil {
 		return "", err
 	}
-	return fmt.Sprintf("%s held %s (PolicyDenied): %s\nMeanwhile crohns got %s %q in %s.",
-		held[0], violation.Short(), told, commit.Short(), message, names(crohns().automatic)), nil
+	return fmt.Sprintf("%s held %s (PolicyDenied): %s\nMeanwhile %s got %s %q.",
+		held[0], violation.Short(), told, crohns().automatic[0], commit.Short(), message), nil
 }
 
 // heldByPolicy waits for the refusal and sees that what runs is what ran.
@@ -129,11 +139,6 @@ func (d *demo) neverReady(ctx context.Context) (string, error) {
 		return "", err
 	}
 	return d.takenBack(ctx, id, service{"novamind", "api"}, "never-ready", "ready")
-}
-
-// answersErrors merges a version that gets ready and answers nothing but 500.
-func (d *demo) answersErrors(ctx context.Context) (string, error) {
-	return d.takenBack(ctx, crohns().automatic[0], service{"crohns", "core"}, "errors-100", "500")
 }
 
 // takenBack merges a version that must fail in an environment, and sees that
@@ -184,23 +189,33 @@ func (d *demo) takenBack(ctx context.Context, id promotion.ID, s service, behave
 // reverted sees that exactly one commit followed the guilty one, that it says
 // to be its revert, and that the branch's files are what they were.
 func (d *demo) reverted(ctx context.Context, guilty source.Revision) (source.Revision, error) {
-	commits, err := d.source.since(ctx, guilty)
+	revert, err := d.revertAfter(ctx, guilty, guilty)
+	if err != nil {
+		return "", err
+	}
+	same, err := d.source.sameTree(ctx, string(guilty)+"^", string(revert))
+	if err == nil && !same {
+		err = fmt.Errorf("%s leaves other files than there were before %s", revert.Short(), guilty.Short())
+	}
+	return revert, err
+}
+
+// revertAfter sees that exactly one commit followed the last one, and that it
+// says to be the revert of the guilty one.
+func (d *demo) revertAfter(ctx context.Context, last, guilty source.Revision) (source.Revision, error) {
+	commits, err := d.source.since(ctx, last)
 	if err != nil {
 		return "", err
 	}
 	if len(commits) != 1 {
-		return "", fmt.Errorf("%d commits follow %s on the branch; want its revert alone", len(commits), guilty.Short())
+		return "", fmt.Errorf("%d commits follow %s on the branch; want the revert of %s alone", len(commits), last.Short(), guilty.Short())
 	}
 	revert := commits[0]
 	if takes, is := revert.Reverts(); !is || takes != guilty {
-		return "", fmt.Errorf("%s follows %s, and does not say in a %s trailer that it takes it back",
-			revert.Revision.Short(), guilty.Short(), source.TrailerReverts)
+		return "", fmt.Errorf("%s follows %s, and does not say in a %s trailer that it takes %s back",
+			revert.Revision.Short(), last.Short(), source.TrailerReverts, guilty.Short())
 	}
-	same, err := d.source.sameTree(ctx, string(guilty)+"^", string(revert.Revision))
-	if err == nil && !same {
-		err = fmt.Errorf("%s leaves other files than there were before %s", revert.Revision.Short(), guilty.Short())
-	}
-	return revert.Revision, err
+	return revert.Revision, nil
 }
 
 // restored sees that the cluster runs what it ran, and that nobody downstream
@@ -213,11 +228,16 @@ func (d *demo) restored(ctx context.Context, id promotion.ID, s service, ran str
 	if runs != ran {
 		return fmt.Errorf("%s runs %s; want what it ran before, %s", id, runs, ran)
 	}
+	return d.undisturbed(ctx, before, append(followers(), scheduled()))
+}
+
+// undisturbed sees that environments run what they ran.
+func (d *demo) undisturbed(ctx context.Context, before records, ids []promotion.ID) error {
 	after, err := d.look(ctx)
 	if err != nil {
 		return err
 	}
-	for _, id := range followers() {
+	for _, id := range ids {
 		if was, is := before[id].Journal.Running.Digest, after[id].Journal.Running.Digest; was != is {
 			return fmt.Errorf("%s ran %s and now runs %s; want the same", id, was, is)
 		}

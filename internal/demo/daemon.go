@@ -81,6 +81,7 @@ func (d *demo) configuration(address string) map[string]any {
 		"kubeconfig":     d.cluster.Kubeconfig,
 		"leaderElection": false,
 		"author":         map[string]any{"name": "Chaperone", "email": "chaperone@example.org"},
+		"groups":         map[string]any{approvers: []string{releaseManager.email}},
 		"verify":         map[string]any{"proxy": d.cluster.Proxy},
 		"log":            map[string]any{"level": "info", "format": "text"},
 	}

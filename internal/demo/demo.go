@@ -1,5 +1,5 @@
 // Package demo is the guided tour: a local control plane, a Git repository
-// with the sample's two systems, the daemon as a process of its own, and seven
+// with the sample's two systems, the daemon as a process of its own, and eight
 // steps that show what the daemon is for. It guarantees that a step is told as
 // it came out: each one asks the cluster and the repository, never what the
 // daemon was told to do; that every wait ends; and that nothing which it

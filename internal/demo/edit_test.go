@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"sigs.k8s.io/yaml"
 
 	"chaperone.dev/chaperone/internal/manifest"
 	"chaperone.dev/chaperone/internal/policy"
@@ -291,7 +292,8 @@ func TestSampleVerifyTimeout(t *testing.T) {
 }
 
 // The environments that the script names are the sample's, in its order and
-// with its modes.
+// with its modes; whoever merges in the demo may approve, and no time of the
+// day or year keeps a change away.
 func TestSampleHasTheEnvironmentsOfTheScript(t *testing.T) {
 	t.Parallel()
 	set, err := promotion.Load(os.DirFS(filepath.Join("..", "..")))
@@ -304,9 +306,42 @@ func TestSampleHasTheEnvironmentsOfTheScript(t *testing.T) {
 			t.Errorf("%s: the order is %s; want %s", s.name, list(got), list(order))
 		}
 		for i, id := range order {
-			if got, want := set.Environments[id].Pinned(), i >= len(s.automatic); got != want {
-				t.Errorf("%s: pinned %t; want %t", id, got, want)
+			file := set.Environments[id]
+			want := promotion.ModeAutomatic
+			if id == scheduled() {
+				want = promotion.ModeSchedule
+			}
+			if i >= len(s.automatic) {
+				want = promotion.ModePullRequest
+				if a := file.Promotion.Approval; a.Required != 1 || !a.NotAuthor || len(a.From) != 1 || a.From[0] != approvers {
+					t.Errorf("%s: approval %+v; want one of %s, who is not the author", id, a, approvers)
+				}
+			}
+			if file.Promotion.Mode != want || file.Pinned() != (want == promotion.ModePullRequest) {
+				t.Errorf("%s: mode %s; want %s", id, file.Promotion.Mode, want)
+			}
+			if p := file.Promotion; len(p.Windows) > 0 || p.Soak > 10*time.Second {
+				t.Errorf("%s: windows %v, soak %s; want none that the demo would have to wait for", id, p.Windows, p.Soak)
+			}
+			for _, freeze := range file.Promotion.Freezes {
+				if freeze.Cron != "" || freeze.To.After(time.Now()) {
+					t.Errorf("%s: freeze %+v; want one that is over", id, freeze)
+				}
 			}
 		}
+	}
+}
+
+func TestSampleDaemonKnowsWhoMayApprove(t *testing.T) {
+	t.Parallel()
+	content, err := os.ReadFile(filepath.Join("..", "..", "base", "chaperone", "config.yaml"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var settings struct {
+		Groups map[string][]string `json:"groups"`
+	}
+	if err := yaml.Unmarshal(content, &settings); err != nil || len(settings.Groups[approvers]) == 0 {
+		t.Errorf("groups %v, %v; want somebody in %s", settings.Groups, err, approvers)
 	}
 }

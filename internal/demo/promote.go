@@ -18,8 +18,11 @@ func (d *demo) toProduction(ctx context.Context) (string, error) {
 	if err := d.foundation(ctx); err != nil {
 		return "", err
 	}
-	group, both := errgroup.WithContext(ctx)
 	systems := []system{crohns(), novamind()}
+	if err := d.first(ctx, append(systems[0].automatic, systems[1].automatic...)); err != nil {
+		return "", err
+	}
+	group, both := errgroup.WithContext(ctx)
 	arrived := make([]string, len(systems))
 	for i, s := range systems {
 		group.Go(func() error {
@@ -63,24 +66,20 @@ func (d *demo) foundation(ctx context.Context) error {
 	return err
 }
 
-// walk brings one system from development to production.
+// walk promotes one system to production.
 func (d *demo) walk(ctx context.Context, s system) (string, error) {
-	verified, err := d.first(ctx, s.automatic)
-	if err != nil {
-		return "", err
-	}
-	passed := fmt.Sprintf("%s: %s", s.name, names(s.automatic))
+	passed := fmt.Sprintf("%s: %s follow the branch", s.name, names(s.automatic))
 	for _, id := range s.pinned {
-		commit, err := d.promote(ctx, id, verified)
+		p, err := d.promote(ctx, id)
 		if err != nil {
 			return "", err
 		}
-		if err := d.arrive(ctx, verified, id); err != nil {
+		if err := d.promoted(ctx, id, p); err != nil {
 			return "", err
 		}
-		passed += fmt.Sprintf(", %s (promoted by %s)", id.Name, commit.Short())
+		passed += fmt.Sprintf("; %s runs %s, which %s merged", id.Name, p.pin.Short(), releaseManager.name)
 	}
-	return passed + " run " + verified.Short(), nil
+	return passed, nil
 }
 
 func names(ids []promotion.ID) string {
@@ -91,49 +90,103 @@ func names(ids []promotion.ID) string {
 	return strings.Join(all, ", ")
 }
 
-// first waits until environments that follow the branch run a revision, and
-// returns which: the head may move while one waits, as the other system is
-// promoted.
-func (d *demo) first(ctx context.Context, ids []promotion.ID) (source.Revision, error) {
-	last := ids[len(ids)-1]
-	seen, err := d.until(ctx, list(ids)+" run the branch", 2*patience, ids, func(seen records) (bool, error) {
+// first waits until environments run what they follow.
+func (d *demo) first(ctx context.Context, ids []promotion.ID) error {
+	_, err := d.until(ctx, list(ids)+" run the branch", 2*patience, ids, func(seen records) (bool, error) {
 		for _, id := range ids {
 			r := seen[id]
 			if stopped(r.Status.Phase) {
 				return false, fmt.Errorf("%s is %s", id, r.Status.Phase)
 			}
-			if !rests(r, r.Journal.LastGood.Revision) || r.Journal.LastGood.Revision == "" {
+			if r.Journal.LastGood.Revision == "" || !rests(r, r.Journal.LastGood.Revision) {
 				return false, nil
 			}
 		}
 		return true, nil
 	})
-	if err != nil {
-		return "", err
-	}
-	return seen[last].Journal.LastGood.Revision, nil
+	return err
 }
 
-// promote merges what a pull request would propose: one line.
-func (d *demo) promote(ctx context.Context, id promotion.ID, to source.Revision) (source.Revision, error) {
-	message := fmt.Sprintf("Promote %s to %s\n\nThe environment before verified %s.", to.Short(), id, to)
-	commit, err := d.source.change(ctx, message, edit{
-		path:   fmt.Sprintf("environments/%s.yaml", id),
-		change: func(file []byte) ([]byte, error) { return promotion.SetRevision(file, to) },
+// proposal is what the daemon proposes: a commit on a branch of its own, which
+// moves a pin.
+type proposal struct {
+	branch      string
+	commit, pin source.Revision
+}
+
+// promote merges what the daemon proposes for an environment, as somebody who
+// did not write it.
+func (d *demo) promote(ctx context.Context, id promotion.ID) (proposal, error) {
+	_, err := d.until(ctx, fmt.Sprintf("a promotion of %s is proposed", id), patience, []promotion.ID{id}, func(seen records) (bool, error) {
+		return seen[id].Journal.Proposal.Commit != "", nil
 	})
 	if err != nil {
-		return "", fmt.Errorf("promote %s: %w", id, err)
+		return proposal{}, err
 	}
-	d.report.say("merged the promotion of %s to %s", to.Short(), id)
-	return commit, nil
+	p, err := d.source.proposed(ctx, id)
+	if err != nil {
+		return proposal{}, err
+	}
+	merge, err := d.source.merge(ctx, releaseManager, p.branch)
+	if err != nil {
+		return proposal{}, fmt.Errorf("promote %s: %w", id, err)
+	}
+	d.report.say("%s merged %s: %s", releaseManager.name, p.branch, merge.Short())
+	return p, nil
+}
+
+// promoted waits until an environment runs what was merged, and its branch is
+// gone.
+func (d *demo) promoted(ctx context.Context, id promotion.ID, p proposal) error {
+	if err := d.arrive(ctx, p.pin, id); err != nil {
+		return err
+	}
+	_, err := d.until(ctx, fmt.Sprintf("%s is withdrawn", p.branch), patience, []promotion.ID{id}, func(records) (bool, error) {
+		tip, err := d.source.git(ctx, d.source.bare, "for-each-ref", "--format=%(objectname)", "refs/heads/"+p.branch)
+		return err == nil && tip != string(p.commit), err
+	})
+	return err
+}
+
+// proposed reads the branch that proposes an environment's next pin, and sees
+// that it is one commit which changes one line.
+func (r *repository) proposed(ctx context.Context, id promotion.ID) (proposal, error) {
+	p := proposal{branch: source.PromotionBranch(id.String())}
+	var err error
+	if p.commit, err = r.resolve(ctx, r.bare, "refs/heads/"+p.branch); err != nil {
+		return p, err
+	}
+	message, err := r.git(ctx, r.bare, "log", "-1", "--format=%B", string(p.commit))
+	if err != nil {
+		return p, err
+	}
+	pin, promotes := source.Commit{Message: message}.Promotes()
+	if !promotes {
+		return p, fmt.Errorf("%s on %s has no %s trailer:\n%s", p.commit.Short(), p.branch, source.TrailerPromotes, message)
+	}
+	p.pin = pin
+	ahead, err := r.git(ctx, r.bare, "rev-list", "--count", "refs/heads/"+branch+".."+string(p.commit))
+	if err != nil {
+		return p, err
+	}
+	changed, err := r.git(ctx, r.bare, "diff", "--numstat", string(p.commit)+"^", string(p.commit))
+	if err != nil {
+		return p, err
+	}
+	file := fmt.Sprintf("environments/%s.yaml", id)
+	if lines := strings.Fields(changed); ahead != "1" || len(lines) != 3 || lines[0] != "1" || lines[2] != file {
+		return p, fmt.Errorf("%s is %s commits ahead of %s and changes %q; want one commit that adds one line to %s", p.branch, ahead, branch, changed, file)
+	}
+	return p, nil
 }
 
 // settle waits until all that follow the branch rest at its head, so that the
-// next change is the only one under way.
+// next change is the only one under way. What brings nothing new does not wait
+// for a schedule.
 func (d *demo) settle(ctx context.Context) error {
 	head, err := d.source.head(ctx)
 	if err != nil {
 		return err
 	}
-	return d.arrive(ctx, head, followers()...)
+	return d.arrive(ctx, head, append(followers(), scheduled())...)
 }

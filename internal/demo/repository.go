@@ -21,13 +21,26 @@ const (
 	gitWait = time.Minute // for one git command
 )
 
-// repository is the source, and a developer's clone of it. Git is the
-// program: a bare repository and a clone are what people have, too.
+// repository is the source, and a clone of it that people work in, one at a
+// time. Git is the program: a bare repository and a clone are what people have,
+// too.
 type repository struct {
 	bare, clone string
 	environ     []string
 	mu          sync.Mutex // one change of the clone at a time
 }
+
+// person is one of those who commit.
+type person struct{ name, email string }
+
+// approvers is the group that the sample's pinned environments ask for.
+const approvers = "release-managers"
+
+// Nobody approves what they wrote, so it takes two.
+var (
+	developer      = person{"Demo Developer", "developer@example.org"}
+	releaseManager = person{"Demo Release Manager", "release-manager@example.org"}
+)
 
 // makeSource makes the repository that the daemon follows.
 func (d *demo) makeSource(ctx context.Context) error {
@@ -37,7 +50,7 @@ func (d *demo) makeSource(ctx context.Context) error {
 	if _, err := exec.LookPath("git"); err != nil {
 		return fmt.Errorf("make the repository: %w; want git installed", err)
 	}
-	r := &repository{bare: d.place.repository(), clone: d.place.clone(), environ: developer(d.Environ)}
+	r := &repository{bare: d.place.repository(), clone: d.place.clone(), environ: steady(d.Environ)}
 	d.source = r
 	if _, err := r.git(ctx, d.place.dir, "init", "-q", "--bare", "--initial-branch="+branch, r.bare); err != nil {
 		return err
@@ -68,11 +81,15 @@ func (d *demo) commitPlatform(ctx context.Context) error {
 			return fmt.Errorf("begin with the platform: %w", err)
 		}
 	}
-	_, err := r.commit(ctx, "Give every environment a namespace and an account")
+	if err := r.commit(ctx, "Give every environment a namespace and an account"); err != nil {
+		return err
+	}
+	_, err := r.push(ctx)
 	return err
 }
 
-// commitSystems adds the environments of the two systems.
+// commitSystems adds the environments of the two systems. They begin at any
+// time of the day, so the commit does not wait for a schedule.
 func (d *demo) commitSystems(ctx context.Context) (source.Revision, error) {
 	r := d.source
 	for _, s := range []system{crohns(), novamind()} {
@@ -80,31 +97,39 @@ func (d *demo) commitSystems(ctx context.Context) (source.Revision, error) {
 			return "", fmt.Errorf("bring in %s: %w", s.name, err)
 		}
 	}
-	return r.commit(ctx, "Bring in Crohns and Novamind")
+	if err := r.commit(ctx, "Bring in Crohns and Novamind\n\n"+urgent); err != nil {
+		return "", err
+	}
+	return r.push(ctx)
 }
 
 func (r *repository) environments(s system) string {
 	return filepath.Join(r.clone, "environments", s.name)
 }
 
-// developer keeps the environment but for what steers git.
-func developer(environ []string) []string {
+// steady keeps the environment but for what steers git.
+func steady(environ []string) []string {
 	kept := without(environ, "GIT_")
-	return append(kept, "LC_ALL=C", "GIT_CONFIG_GLOBAL="+os.DevNull, "GIT_CONFIG_NOSYSTEM=1", "GIT_TERMINAL_PROMPT=0",
-		"GIT_AUTHOR_NAME=Demo Developer", "GIT_AUTHOR_EMAIL=developer@example.org",
-		"GIT_COMMITTER_NAME=Demo Developer", "GIT_COMMITTER_EMAIL=developer@example.org")
+	return append(kept, "LC_ALL=C", "GIT_CONFIG_GLOBAL="+os.DevNull, "GIT_CONFIG_NOSYSTEM=1", "GIT_TERMINAL_PROMPT=0")
 }
 
 func without(environ []string, prefix string) []string {
 	return slices.DeleteFunc(slices.Clone(environ), func(v string) bool { return strings.HasPrefix(v, prefix) })
 }
 
-// git runs it in a directory and returns what it printed, trimmed.
+// git runs it in a directory, as the developer, and returns what it printed,
+// trimmed.
 func (r *repository) git(ctx context.Context, dir string, args ...string) (string, error) {
+	return r.gitAs(ctx, developer, dir, args...)
+}
+
+func (r *repository) gitAs(ctx context.Context, who person, dir string, args ...string) (string, error) {
 	ctx, cancel := context.WithTimeout(ctx, gitWait)
 	defer cancel()
 	cmd := exec.CommandContext(ctx, "git", args...)
-	cmd.Dir, cmd.Env, cmd.WaitDelay = dir, r.environ, time.Second
+	cmd.Dir, cmd.WaitDelay = dir, time.Second
+	cmd.Env = append(slices.Clone(r.environ), "GIT_AUTHOR_NAME="+who.name, "GIT_AUTHOR_EMAIL="+who.email,
+		"GIT_COMMITTER_NAME="+who.name, "GIT_COMMITTER_EMAIL="+who.email)
 	var out, problem bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &out, &problem
 	if err := cmd.Run(); err != nil {
@@ -119,20 +144,51 @@ type edit struct {
 	change func([]byte) ([]byte, error)
 }
 
+// work is one commit to be.
+type work struct {
+	message string
+	edits   []edit
+}
+
 // change commits edits on top of the branch, as a developer who merges a pull
 // request, and returns the commit.
 func (r *repository) change(ctx context.Context, message string, edits ...edit) (source.Revision, error) {
+	commits, err := r.changes(ctx, work{message, edits})
+	if err != nil {
+		return "", err
+	}
+	return commits[0], nil
+}
+
+// changes pushes several commits at once, and returns them in their order.
+func (r *repository) changes(ctx context.Context, all ...work) ([]source.Revision, error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if err := r.update(ctx); err != nil {
-		return "", err
+		return nil, err
 	}
-	for _, e := range edits {
-		if err := e.apply(r.clone); err != nil {
-			return "", err
+	for _, w := range all {
+		for _, e := range w.edits {
+			if err := e.apply(r.clone); err != nil {
+				return nil, err
+			}
+		}
+		if err := r.commit(ctx, w.message); err != nil {
+			return nil, err
 		}
 	}
-	return r.commit(ctx, message)
+	if _, err := r.push(ctx); err != nil {
+		return nil, err
+	}
+	var commits []source.Revision
+	for i := range all {
+		commit, err := r.resolve(ctx, r.clone, fmt.Sprintf("HEAD~%d", len(all)-1-i))
+		if err != nil {
+			return nil, err
+		}
+		commits = append(commits, commit)
+	}
+	return commits, nil
 }
 
 func (e edit) apply(clone string) error {
@@ -173,20 +229,46 @@ func (r *repository) update(ctx context.Context) error {
 	return err
 }
 
-func (r *repository) commit(ctx context.Context, message string) (source.Revision, error) {
-	if _, err := r.git(ctx, r.clone, "add", "--all"); err != nil {
-		return "", err
+// merge is what the button of a pull request does: a merge commit of a branch
+// of the repository, by who presses it. What is pushed in between is merged
+// into, a few times.
+func (r *repository) merge(ctx context.Context, who person, from string) (source.Revision, error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	var last error
+	for range pushes {
+		if err := r.update(ctx); err != nil {
+			return "", err
+		}
+		if _, err := r.git(ctx, r.clone, "fetch", "-q", "origin", from); err != nil {
+			return "", err
+		}
+		if _, err := r.gitAs(ctx, who, r.clone, "merge", "-q", "--no-ff", "-m", "Merge branch "+from, "FETCH_HEAD"); err != nil {
+			return "", err
+		}
+		_, err := r.gitAs(ctx, who, r.clone, "push", "-q", "origin", branch)
+		if err == nil {
+			return r.resolve(ctx, r.clone, "HEAD")
+		}
+		last = errors.Join(last, err)
 	}
-	if _, err := r.git(ctx, r.clone, "commit", "-q", "-m", message); err != nil {
-		return "", err
-	}
-	return r.push(ctx)
+	return "", last
 }
+
+func (r *repository) commit(ctx context.Context, message string) error {
+	if _, err := r.git(ctx, r.clone, "add", "--all"); err != nil {
+		return err
+	}
+	_, err := r.git(ctx, r.clone, "commit", "-q", "-m", message)
+	return err
+}
+
+const pushes = 3 // tries, where others push as well
 
 // push tries again on top of what came in between, a few times.
 func (r *repository) push(ctx context.Context) (source.Revision, error) {
 	var last error
-	for range 3 {
+	for range pushes {
 		_, err := r.git(ctx, r.clone, "push", "-q", "origin", branch)
 		if err == nil {
 			return r.resolve(ctx, r.clone, "HEAD")

@@ -6,6 +6,7 @@ import (
 	"strings"
 	"testing"
 
+	"chaperone.dev/chaperone/internal/promotion"
 	"chaperone.dev/chaperone/internal/source"
 )
 
@@ -50,8 +51,11 @@ func TestRepositoryBeginsWithThePlatform(t *testing.T) {
 	if err != nil || len(commits) != 1 || commits[0].Revision != commit {
 		t.Errorf("got %v, %v; want %s", commits, err, commit)
 	}
-	if author, err := d.source.git(t.Context(), d.source.bare, "log", "-1", "--format=%an", "main"); err != nil || author != "Demo Developer" {
+	if author, err := d.source.git(t.Context(), d.source.bare, "log", "-1", "--format=%ae", "main"); err != nil || author != developer.email {
 		t.Errorf("author %q, %v", author, err)
+	}
+	if message, err := d.source.git(t.Context(), d.source.bare, "log", "-1", "--format=%B", "main"); err != nil || !(source.Commit{Message: message}).Urgent() {
+		t.Errorf("%q, %v; want it urgent, so that the time of the day does not matter", message, err)
 	}
 }
 
@@ -93,6 +97,106 @@ func TestChangesStandOnWhatOthersPushed(t *testing.T) {
 	}{{string(back), string(theirs), true}, {string(back), string(ours), false}} {
 		if same, err := d.source.sameTree(t.Context(), c.a, c.b); err != nil || same != c.same {
 			t.Errorf("%s and %s hold the same: %t, %v; want %t", c.a, c.b, same, err, c.same)
+		}
+	}
+}
+
+func TestSeveralChangesArePushedTogether(t *testing.T) {
+	t.Parallel()
+	d := newSource(t)
+	first, err := d.source.head(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	note := func(text string) work { return work{text, []edit{{"base/README.md", appended(text + "\n")}}} }
+	pushed, err := d.source.changes(t.Context(), note("one"), note("two"), note("three"))
+	if err != nil || len(pushed) != 3 {
+		t.Fatalf("got %v, %v", pushed, err)
+	}
+	commits, err := d.source.since(t.Context(), first)
+	if err != nil || len(commits) != 3 {
+		t.Fatalf("got %v, %v", commits, err)
+	}
+	for i, want := range []string{"one", "two", "three"} {
+		if c := commits[2-i]; c.Revision != pushed[i] || c.Subject() != want {
+			t.Errorf("commit %d is %s %q; want %s %q", i, c.Revision, c.Subject(), pushed[i], want)
+		}
+	}
+}
+
+// propose pushes a branch as the daemon does.
+func propose(t *testing.T, r *repository, id promotion.ID, message string, changes ...func([]byte) ([]byte, error)) {
+	t.Helper()
+	file := "environments/" + id.String() + ".yaml"
+	clone := filepath.Join(t.TempDir(), "daemon")
+	run := func(dir string, args ...string) {
+		t.Helper()
+		if _, err := r.gitAs(t.Context(), person{"Chaperone", "chaperone@example.org"}, dir, args...); err != nil {
+			t.Fatal(err)
+		}
+	}
+	run("", "clone", "-q", r.bare, clone)
+	for _, change := range changes {
+		apply(t, clone, edit{file, change})
+		run(clone, "commit", "-q", "-a", "-m", message)
+	}
+	run(clone, "push", "-q", "--force", "origin", "HEAD:refs/heads/"+source.PromotionBranch(id.String()))
+}
+
+func TestProposalIsMergedByAnotherPerson(t *testing.T) {
+	t.Parallel()
+	d, id := newSource(t), env("novamind", "staging")
+	pin, err := d.commitSystems(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	move := func(file []byte) ([]byte, error) { return promotion.SetRevision(file, pin) }
+	propose(t, d.source, id, source.PromoteMessage(source.PromoteNote{Environment: id.String(), To: pin}), move)
+	p, err := d.source.proposed(t.Context(), id)
+	if err != nil || p.pin != pin {
+		t.Fatalf("got %+v, %v; want a pin of %s", p, err, pin)
+	}
+	// The branch moves on, and the proposal stays where it is.
+	if _, err := d.source.change(t.Context(), "more", edit{"base/README.md", appended("more\n")}); err != nil {
+		t.Fatal(err)
+	}
+	merge, err := d.source.merge(t.Context(), releaseManager, p.branch)
+	if err != nil {
+		t.Fatal(err)
+	}
+	told, err := d.source.git(t.Context(), d.source.bare, "log", "-1", "--format=%H %P %ae", "main")
+	if lines := strings.Fields(told); err != nil || len(lines) != 4 || lines[0] != string(merge) || lines[2] != string(p.commit) || lines[3] != releaseManager.email {
+		t.Errorf("%q, %v; want a merge of %s by %s", told, err, p.commit, releaseManager.email)
+	}
+	if file, err := d.source.read(t.Context(), "environments/novamind/staging.yaml"); err != nil || !strings.Contains(string(file), "\n  revision: "+string(pin)+"\n") {
+		t.Errorf("the pin was not moved: %v\n%s", err, file)
+	}
+}
+
+func TestProposalThatDoesMoreIsTold(t *testing.T) {
+	t.Parallel()
+	d, id := newSource(t), env("novamind", "staging")
+	pin, err := d.commitSystems(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := d.source.proposed(t.Context(), id); err == nil {
+		t.Error("read a branch that is not there")
+	}
+	message := source.PromoteMessage(source.PromoteNote{Environment: id.String(), To: pin})
+	move := func(file []byte) ([]byte, error) { return promotion.SetRevision(file, pin) }
+	for name, c := range map[string]struct {
+		message string
+		changes []func([]byte) ([]byte, error)
+		want    string
+	}{
+		"a commit too many": {message, []func([]byte) ([]byte, error){appended("# one\n"), move}, "is 2 commits ahead"},
+		"a line too many":   {message, []func([]byte) ([]byte, error){appended("# one\n# two\n")}, "want one commit that adds one line"},
+		"no trailer":        {"Promote it", []func([]byte) ([]byte, error){move}, "has no Chaperone-Promotes trailer"},
+	} {
+		propose(t, d.source, id, c.message, c.changes...)
+		if _, err := d.source.proposed(t.Context(), id); err == nil || !strings.Contains(err.Error(), c.want) {
+			t.Errorf("%s: got %v; want %q", name, err, c.want)
 		}
 	}
 }

@@ -25,7 +25,7 @@ func chaperone(args ...string) command { return command{"chaperone", args} }
 func git(args ...string) command       { return command{"git", args} }
 
 // system is one of the sample's pipelines, in its order: two environments that
-// follow the branch, then two that are promoted by moving a pin.
+// follow the branch, then two that are promoted by merging the move of a pin.
 type system struct {
 	name      string
 	automatic []promotion.ID
@@ -46,8 +46,11 @@ func novamind() system {
 		[]promotion.ID{env("novamind", "staging"), env("novamind", "production")}}
 }
 
-// followers are all environments that follow the branch.
-func followers() []promotion.ID { return append(crohns().automatic, novamind().automatic...) }
+// followers are the environments that follow the branch at once.
+func followers() []promotion.ID { return append(crohns().automatic[:1], novamind().automatic...) }
+
+// scheduled is the one that follows it on a schedule.
+func scheduled() promotion.ID { return crohns().automatic[1] }
 
 // script is the tour. Its names are those of the steps in the result.
 //
@@ -59,10 +62,11 @@ func script() []scene {
 			title: "Two systems go to production",
 			story: `Crohns and Novamind, two healthcare systems, stand in one Git repository as kustomize bases and overlays. The
 platform's namespaces and accounts come first. Then the first two environments of each system follow the branch: what is merged is
-rendered, judged by the policies, applied and verified there, in order. Staging and production are pinned: a person promotes, by
-merging one line that moves the pin to a revision which the environment before has verified. Here the demo's developer merges these.`,
+rendered, judged by the policies, applied and verified there, in order. Staging and production are pinned to a commit. For what the
+environment before has verified, the daemon pushes a branch that moves the pin by one line; merging it is the promotion. The developer
+wrote the change, so the release manager has to merge: nobody approves what they wrote.`,
 			play: (*demo).toProduction,
-			look: []command{chaperone("status"), git("log", "--oneline", "-5")},
+			look: []command{chaperone("status"), git("log", "--first-parent", "--format=%h %an: %s", "-5")},
 		},
 		{
 			name:  "policy violation held, the other pipeline goes on",
@@ -72,6 +76,14 @@ is a good one, for Crohns. The first is held where it would have run, with the r
 touched; the second arrives.`,
 			play: (*demo).policyViolation,
 			look: []command{chaperone("history", "crohns/development")},
+		},
+		{
+			name:  "urgent commit enters a scheduled environment",
+			title: "A fix that cannot wait for the morning",
+			story: `Crohns' integration changes once a day, in the morning, so the change of the step before waits there. Now comes a
+fix with the trailer "Chaperone-Urgent: true". It goes at once to where development has verified it, with what waited before it.`,
+			play: (*demo).urgentFix,
+			look: []command{chaperone("history", "crohns/integration")},
 		},
 		{
 			name:  "commit that never gets ready: restored and reverted",
@@ -84,12 +96,13 @@ of its own.`,
 			look: []command{chaperone("history", "novamind/development"), git("log", "-1")},
 		},
 		{
-			name:  "commit that answers 500: restored and reverted",
-			title: "A release that is ready, and broken",
-			story: `A new version of Crohns' core gets ready, as far as Kubernetes can tell, and answers every request with an error. The
-environment's HTTP checks ask it through its Service, as its callers do.`,
-			play: (*demo).answersErrors,
-			look: []command{chaperone("history", "crohns/development")},
+			name:  "commit that answers 500, among good ones: found, restored and reverted",
+			title: "One of three is broken",
+			story: `Three new versions for Crohns are merged together. One of them, Core, gets ready as far as Kubernetes can tell, and
+answers every request with an error. The environment's HTTP checks ask it through its Service, as its callers do. What ran before is
+restored; then the daemon deploys single commits from the middle to find the guilty one, takes that back, and the others come forward.`,
+			play: (*demo).oneOfThree,
+			look: []command{chaperone("history", "crohns/development"), git("log", "--format=%h %an: %s", "-4")},
 		},
 		{
 			name:  "manual edit put back",

@@ -10,6 +10,8 @@ import (
 	"path/filepath"
 	"strings"
 	"time"
+
+	"chaperone.dev/chaperone/internal/source"
 )
 
 const commandWait = 30 * time.Second
@@ -146,8 +148,10 @@ func (d *demo) ideas() []string {
 		d.calls() + " status",
 		"# what holds an environment, and who can change that",
 		d.calls() + " why novamind/production",
-		"# a promotion: move `revision:` in mine/environments/novamind/staging.yaml to what testing runs",
-		d.calls() + " status novamind/testing -o json",
+		"# a promotion, as one who may approve",
+		"export GIT_AUTHOR_EMAIL=" + releaseManager.email,
+		"git -C mine fetch && git -C mine merge --no-ff --no-edit origin/" + source.PromotionBranch("novamind/staging"),
+		"git -C mine push",
 		"# what production would run, what the policies say of it, and what differs on the cluster",
 		d.calls() + " render novamind/production --repo mine",
 		d.calls() + " check novamind/production --repo mine",

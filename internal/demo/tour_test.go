@@ -90,8 +90,8 @@ func TestResultAsJSON(t *testing.T) {
 func TestScriptIsTold(t *testing.T) {
 	t.Parallel()
 	scenes := script()
-	if len(scenes) != 7 {
-		t.Errorf("%d steps; want the seven of the tour", len(scenes))
+	if len(scenes) != 8 {
+		t.Errorf("%d steps; want the eight of the tour", len(scenes))
 	}
 	names := map[string]bool{}
 	for _, s := range scenes {

@@ -109,11 +109,11 @@ func why(id promotion.ID, seen records) string {
 }
 
 // rests reports whether an environment runs a revision, verified, with nothing
-// under way.
+// under way. A promotion may wait for somebody to merge it.
 func rests(r state.Record, at source.Revision) bool {
 	j := r.Journal
 	return j.LastGood.Revision == at && j.Running == j.LastGood && j.Attempt.Stage == reconcile.StageNone &&
-		r.Status.Phase == reconcile.PhaseReady && r.Status.Reason == promotion.UpToDate
+		r.Status.Phase == reconcile.PhaseReady && (r.Status.Reason == promotion.UpToDate || r.Status.Reason == promotion.WaitingForPromotion)
 }
 
 // stopped are the phases that do not end by themselves.

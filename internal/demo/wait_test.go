@@ -68,3 +68,24 @@ func TestWhyNamesReasonEvidenceAndWhoCanHelp(t *testing.T) {
 		t.Errorf("of an unknown one: %q", told)
 	}
 }
+
+func TestRestsWhileAPromotionIsProposed(t *testing.T) {
+	t.Parallel()
+	r := resting(here)
+	r.Status.Reason = promotion.WaitingForPromotion
+	if !rests(r, here) {
+		t.Error("what runs is verified, whether something newer is proposed or not")
+	}
+	r.Status.Phase, r.Journal = reconcile.PhaseWaiting, reconcile.Journal{}
+	if rests(r, "") {
+		t.Error("an environment without its first promotion does not run anything")
+	}
+}
+
+func TestTagged(t *testing.T) {
+	t.Parallel()
+	const image = "registry.example.org:5000/crohns/core:2.3.1@sha256:aa"
+	if got, want := tagged(image, "crohns: run core 2.3.2"), "registry.example.org:5000/crohns/core:2.3.2"; got != want {
+		t.Errorf("got %s; want %s", got, want)
+	}
+}
