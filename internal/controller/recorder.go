@@ -21,8 +21,9 @@ type recorder struct {
 	warn  func(error) // of each try that failed
 	// turn is held during a write, however long that takes. It is a channel so
 	// that waiting for it is visible to tests in which time is not real.
-	turn   chan struct{}
-	record state.Record
+	turn    chan struct{}
+	stagger func(func()) func() // see Config
+	record  state.Record
 
 	shownMu sync.Mutex
 	shown   *shown // not stored yet
@@ -40,7 +41,7 @@ func (c *Controller) newRecorder(record state.Record) *recorder {
 	warn := func(err error) {
 		c.Log.Warn("store record; trying again", "environment", record.ID.String(), "reason", promotion.ClusterUnavailable, "err", err)
 	}
-	return &recorder{store: c.Store, warn: warn, record: record, turn: make(chan struct{}, 1)}
+	return &recorder{store: c.Store, warn: warn, record: record, turn: make(chan struct{}, 1), stagger: c.Stagger}
 }
 
 // show takes a status along with the next write. It does not block, and
@@ -52,6 +53,18 @@ func (r *recorder) show(s shown) (ask bool) {
 	ask = r.shown == nil
 	r.shown = &s
 	return ask
+}
+
+// take waits for the turn. Who had to wait goes on when the one before is done,
+// and so at the same time as whoever that one tells.
+func (r *recorder) take() {
+	select {
+	case r.turn <- struct{}{}:
+	default:
+		goOn := r.stagger(func() {})
+		r.turn <- struct{}{}
+		goOn()
+	}
 }
 
 func (r *recorder) waiting() *shown {
@@ -71,7 +84,7 @@ func (r *recorder) stored(s *shown) {
 // flush stores the status that waits, unless another write took it along. It
 // reports whether another writer was met who changed the journal.
 func (r *recorder) flush(ctx context.Context) (rival bool, err error) {
-	r.turn <- struct{}{}
+	r.take()
 	defer func() { <-r.turn }()
 	before := r.record.Journal
 	for r.waiting() != nil && err == nil {
@@ -85,7 +98,7 @@ func (r *recorder) flush(ctx context.Context) (rival bool, err error) {
 // and returns state.ErrConflict: that is the fence. A label that somebody put
 // on the object, or another replica's status, is no reason to begin again.
 func (r *recorder) save(ctx context.Context, base reconcile.Journal, change func(*state.Record)) error {
-	r.turn <- struct{}{}
+	r.take()
 	defer func() { <-r.turn }()
 	return r.write(ctx, &base, change)
 }
@@ -158,7 +171,7 @@ func (r *recorder) reload(ctx context.Context) error {
 
 // renew reads the record again, trying while the store cannot be reached.
 func (r *recorder) renew(ctx context.Context) (state.Record, error) {
-	r.turn <- struct{}{}
+	r.take()
 	defer func() { <-r.turn }()
 	const pause = time.Second
 	for {
@@ -175,7 +188,7 @@ func (r *recorder) renew(ctx context.Context) (state.Record, error) {
 }
 
 func (r *recorder) latest() state.Record {
-	r.turn <- struct{}{}
+	r.take()
 	defer func() { <-r.turn }()
 	return r.record
 }

@@ -41,7 +41,9 @@ func recorderOf(t *testing.T, store Store) (*recorder, *int) {
 		t.Fatal(err)
 	}
 	warned := 0
-	return &recorder{store: store, record: record, turn: make(chan struct{}, 1), warn: func(error) { warned++ }}, &warned
+	return &recorder{
+		store: store, record: record, warn: func(error) { warned++ }, turn: make(chan struct{}, 1), stagger: func(f func()) func() { return f },
+	}, &warned
 }
 
 func running(digest string) func(*state.Record) {
