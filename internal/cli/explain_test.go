@@ -139,6 +139,28 @@ func TestUntil(t *testing.T) {
 	}
 }
 
+// What a person should not overlook stands beside the reason, and break-glass in red.
+func TestStatusMarks(t *testing.T) {
+	t.Parallel()
+	now := time.Now()
+	r := everything(now)
+	var b bytes.Buffer
+	c := &command{Streams: Streams{Terminal: true}}
+	c.statusTable(&b, []statusLine{statusOf(r)}, "x")
+	if want := red + "Bisecting (paused, overridden)" + plain + "\n"; !strings.HasSuffix(b.String(), want) {
+		t.Errorf("%q does not end with %q", b.String(), want)
+	}
+	r.Status.Reason, r.Journal.Attempt.Override = promotion.Paused, false
+	if got := statusOf(r).marks(); got != "Paused" {
+		t.Errorf("marks of what is paused: %q", got)
+	}
+	r.Requests.Pause.Until = now
+	r.Status.Reason = promotion.UpToDate
+	if l := statusOf(r); l.marks() != "UpToDate" || l.Pause != nil {
+		t.Errorf("a pause that is over: %q", l.marks())
+	}
+}
+
 // Nothing that is stored keeps the others from being shown.
 func TestUnreadableIsShown(t *testing.T) {
 	t.Parallel()

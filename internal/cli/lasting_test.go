@@ -84,3 +84,21 @@ func TestParseUntilIsTheLast(t *testing.T) {
 		}
 	})
 }
+
+// Whatever is typed: a time that can be stored, or an error that says what
+// would be right.
+func FuzzParseUntil(f *testing.F) {
+	for _, text := range []string{"2026-12-24T08:00", "2026-12-24[UTC]", "2026-12-24T08:00:00+01:00", "3d", "2h", "[", "]", "9999-12-31T23:59:59[Pacific/Apia]", "0000-01-01"} {
+		f.Add(text)
+	}
+	f.Fuzz(func(t *testing.T, text string) {
+		if until, err := parseUntil(text, time.UTC); err == nil && (until.Year() < -1 || until.Year() > 10000 || until.Location() != time.UTC) {
+			t.Errorf("%q is %s", text, until)
+		} else if err != nil && !strings.Contains(err.Error(), "want ") {
+			t.Errorf("%q: %v", text, err)
+		}
+		if lasts, err := parseLasting(text); err == nil && (lasts <= 0 || lasts > longestPause) {
+			t.Errorf("%q is %s", text, lasts)
+		}
+	})
+}

@@ -41,7 +41,7 @@ not: the pause stands all the same, and holds as soon as the daemon sees it.
 				return err
 			}
 			done, err := flags.run(cmd.Context(), c, args, pause)
-			return errors.Join(flags.told(c, output, args, done), err)
+			return flags.told(c, output, args, done, err)
 		},
 	}
 	flags.addMany(cmd)

@@ -114,9 +114,13 @@ func (r requested) write(w io.Writer) {
 	}
 }
 
-// told prints what was done, and then says of whom the daemon has not taken
-// note: the request stands, but nobody should believe that it is heeded yet.
-func (f *requestFlags) told(c *command, output format, names []string, done []requested) error {
+// told prints what was done, and then says what failed, or of whom the daemon
+// has not taken note: the request stands, but nobody should believe that it is
+// heeded yet.
+func (f *requestFlags) told(c *command, output format, names []string, done []requested, failed error) error {
+	if len(done) == 0 && failed != nil {
+		return failed
+	}
 	err := c.print(output, oneOrAll(names, done), func(w io.Writer) {
 		for _, r := range done {
 			r.write(w)
@@ -128,8 +132,11 @@ func (f *requestFlags) told(c *command, output format, names []string, done []re
 			unheard = append(unheard, r.Environment)
 		}
 	}
-	if err != nil || len(unheard) == 0 || f.wait == 0 {
-		return err
+	switch {
+	case err != nil || failed != nil:
+		return errors.Join(err, failed)
+	case len(unheard) == 0 || f.wait == 0:
+		return nil
 	}
 	return notAsked(fmt.Errorf("the daemon has not taken note within %s (--wait): %s; what was asked stands, and is heeded as soon as the daemon "+
 		"sees it; does it run? `kubectl get pods --namespace %s`", f.wait, strings.Join(unheard, ", "), f.namespace))

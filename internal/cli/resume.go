@@ -2,7 +2,6 @@ package cli
 
 import (
 	"context"
-	"errors"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -30,7 +29,7 @@ not.
 				return err
 			}
 			done, err := flags.resume(cmd.Context(), c, args)
-			return errors.Join(flags.told(c, output, args, done), err)
+			return flags.told(c, output, args, done, err)
 		},
 	}
 	flags.addMany(cmd)

@@ -51,7 +51,7 @@ environment is. It waits for the daemon to have taken the request, and says so
 			if err != nil {
 				return err
 			}
-			return flags.told(c, output, args, []requested{done})
+			return flags.told(c, output, args, []requested{done}, nil)
 		},
 	}
 	flags.add(cmd)

@@ -275,7 +275,11 @@ func (c *command) journeyTable(w io.Writer, j journey, clone bool) {
 		return c.painted(arrivalColours[arrivalState(text)], text)
 	}}
 	for _, a := range j.Environments {
-		t.add(a.Environment, string(a.State), ago(a.Since, time.Now()), a.Message)
+		what := a.Message
+		if a.Reason != "" {
+			what = a.Reason + ": " + what
+		}
+		t.add(a.Environment, string(a.State), ago(a.Since, time.Now()), what)
 		if a.Unblock != "" {
 			t.note("unblock: " + a.Unblock)
 		}

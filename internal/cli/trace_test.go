@@ -60,6 +60,8 @@ func at(r state.Record, phase reconcile.Phase, reason promotion.Reason, wanted r
 }
 
 // A commit on its way: each environment in its turn.
+//
+//lint:long because it is one table
 func TestTraceOnTheWay(t *testing.T) {
 	t.Parallel()
 	shop := openShop(t)
@@ -273,10 +275,10 @@ func TestWhyRevision(t *testing.T) {
 	in.gitSays(shop, exitNo, `X "shop: say welcome" by Dev One <dev@example.org>
 ENVIRONMENT       STATE     SINCE  WHAT
 shop/development  Verified  1m     runs it; verified at TIME
-shop/staging      Waiting   5m     as told by Soaking
+shop/staging      Waiting   5m     Soaking: as told by Soaking
     unblock: `+promotion.Soaking.Unblock()+`
-shop/production   Waiting   5m     is not there because shop/staging does not have it: as told by
-                                   Soaking
+shop/production   Waiting   5m     WaitingForUpstream: is not there because shop/staging does not
+                                   have it: as told by Soaking
     unblock: `+promotion.Soaking.Unblock()+`
 `, "why", "--revision", "main")
 	code, said := in.git(shop, "why", "--revision", commit.Short(), "shop/development", "-o", "json")
