@@ -13,11 +13,16 @@ import (
 func (v *verdict) bisecting() {
 	search := &v.e.Journal.Search
 	v.is(PhaseProgressing, promotion.Bisecting)
-	if v.e.Busy != ActionNone {
+	switch {
+	case v.e.Busy != ActionNone:
+		return
+	case v.still != "":
+		v.stays()
 		return
 	}
-	for _, i := range fromTheMiddle(len(search.Suspects) - 1) {
-		suspect := search.Suspects[i]
+	left := v.e.Journal.SuspectsLeft()
+	for _, i := range fromTheMiddle(len(left) - 1) {
+		suspect := left[i]
 		if suspect.Mixed || slices.Contains(search.Untested, suspect.Digest) {
 			continue
 		}
@@ -26,7 +31,7 @@ func (v *verdict) bisecting() {
 			v.lookFor(suspect)
 			return
 		}
-		if candidate.Release.Digest != suspect.Digest {
+		if candidate.Release.Digest != suspect.Digest && on(guardProbe) {
 			continue // the environment's file has changed since, and with it what this commit makes of it
 		}
 		reason, until := gate(v.w, v.e, candidate)
@@ -43,22 +48,29 @@ func (v *verdict) bisecting() {
 	v.act(ActionGiveUp, search.Failed, promotion.SeveralSuspects)
 }
 
-// lookFor has a suspect evaluated. Any other evaluation can wait.
+// lookFor has a suspect evaluated, or says why it cannot be. Any other
+// evaluation can wait.
 func (v *verdict) lookFor(suspect Suspect) {
 	v.d.Actions = slices.DeleteFunc(v.d.Actions, func(a Action) bool {
 		return a.Kind == ActionEvaluate && a.Environment == v.e.ID
 	})
-	if !v.postponed(v.e.EvaluateAt) {
+	switch {
+	case v.w.Policy == "":
+		v.is(PhaseWaiting, promotion.PolicyError)
+	case !v.postponed(v.e.EvaluateAt):
 		v.look(suspect.Revision)
+	case v.w.SourceFault != "":
+		v.is(PhaseWaiting, v.w.SourceFault)
 	}
 }
 
-// fromTheMiddle are the numbers below n, the middle first, then outwards.
+// fromTheMiddle are the numbers below n, the upper middle first, then outwards:
+// of two, the later commit says more, for it may hold a fix of the earlier.
 func fromTheMiddle(n int) []int {
 	var order []int
-	middle := (n - 1) / 2
+	middle := n / 2
 	for distance := 0; len(order) < n; distance++ {
-		for _, i := range [...]int{middle - distance, middle + distance} {
+		for _, i := range [...]int{middle + distance, middle - distance} {
 			if i >= 0 && i < n && !slices.Contains(order, i) {
 				order = append(order, i)
 			}
@@ -86,21 +98,40 @@ func (v *verdict) finishProbe() {
 	v.effect(ActionRestore, attempt.Release, promotion.Restoring)
 }
 
-// narrow leaves the suspects that may still be guilty: those after the newest
-// that is known to be good, up to the first that is known to fail.
-func (s *Search) narrow(j *Journal) {
-	for i := len(s.Suspects) - 1; i >= 0; i-- {
-		if s.Suspects[i].Digest == j.LastGood.Digest {
-			s.Suspects = s.Suspects[i+1:]
+// SuspectsLeft are those that may still be guilty, oldest first: after the
+// newest that is known to be good, up to the first after it that is known to
+// fail. The last of them is the guilty one, or fails because of it.
+func (j *Journal) SuspectsLeft() []Suspect {
+	left := j.Search.Suspects
+	for i := len(left) - 1; i >= 0; i-- {
+		if j.knownGood(left[i].Digest) && on(guardNarrowGood) {
+			left = left[i+1:]
 			break
 		}
 	}
-	for i := range s.Suspects {
-		if slices.Contains(s.Failing, s.Suspects[i].Digest) {
-			s.Suspects = s.Suspects[:i+1]
-			break
+	for i := range left {
+		if !left[i].Mixed && slices.Contains(j.Search.Failing, left[i].Digest) && on(guardNarrowBad) {
+			return left[:i+1]
 		}
 	}
+	return left
+}
+
+func (j *Journal) knownGood(d Digest) bool {
+	return d == j.LastGood.Digest || slices.ContainsFunc(j.Verified, func(v Verified) bool { return v.Digest == d })
+}
+
+// knownToFail are the suspects that failed verification before, beside what
+// failed now. One whose apply failed is quarantined as well, and nobody knows
+// what it would have done.
+func (j *Journal) knownToFail(suspects []Suspect, failed Digest) []Digest {
+	failing := []Digest{failed}
+	for _, s := range suspects {
+		if !s.Mixed && s.Digest != failed && slices.Contains(j.Quarantine, s.Digest) && !slices.Contains(j.Unapplied, s.Digest) {
+			failing = append(failing, s.Digest)
+		}
+	}
+	return failing
 }
 
 // suspect goes on from the commits that may be guilty.
@@ -111,7 +142,9 @@ func (j *Journal) suspect(suspects []Suspect) {
 	case len(suspects) == 0:
 		j.hold(promotion.NoSuspect, failed.Digest)
 	case len(suspects) > 1 && on(guardBisect):
-		j.Search = Search{Failed: failed, Started: j.Attempt.Started, Suspects: suspects, Failing: []Digest{failed.Digest}}
+		j.Search = Search{
+			Failed: failed, Started: j.Attempt.Started, Suspects: suspects, Failing: j.knownToFail(suspects, failed.Digest),
+		}
 		j.search()
 	default:
 		j.blame(suspects[len(suspects)-1].Revision)
@@ -141,19 +174,16 @@ func (j *Journal) notTakenBack(suspects []Suspect) []Suspect {
 
 // search goes on with what is left of the suspects.
 func (j *Journal) search() {
-	search := j.Search
-	search.narrow(j)
 	j.Attempt = Attempt{
-		Release: search.Failed, Stage: StageBisecting, Failure: promotion.VerificationFailed,
-		Started: search.Started, Proven: true,
+		Release: j.Search.Failed, Stage: StageBisecting, Failure: promotion.VerificationFailed,
+		Started: j.Search.Started, Proven: true,
 	}
-	j.Search, j.Retry, j.Hold = search, Retry{}, Hold{}
-	switch len(search.Suspects) {
+	j.Retry, j.Hold = Retry{}, Hold{}
+	switch left := j.SuspectsLeft(); len(left) {
 	case 0:
-		j.hold(promotion.NoSuspect, search.Failed.Digest)
+		j.hold(promotion.NoSuspect, j.Search.Failed.Digest)
 	case 1:
-		j.Search = Search{}
-		j.blame(search.Suspects[0].Revision)
+		j.blame(left[0].Revision)
 	}
 }
 
@@ -162,7 +192,7 @@ func (j *Journal) search() {
 func (j *Journal) blame(guilty source.Revision) {
 	if last := &j.LastRevert; guilty == last.Guilty && last.Commit != "" {
 		last.Digest = j.Attempt.Release.Digest
-		j.Attempt, j.Retry, j.Hold = Attempt{}, Retry{}, Hold{}
+		j.Attempt, j.Retry, j.Hold, j.Search = Attempt{}, Retry{}, Hold{}, Search{}
 		return
 	}
 	j.Attempt.Stage, j.Attempt.Guilty = StageReverting, guilty

@@ -144,9 +144,30 @@ func (c *check) blame() {
 		return
 	}
 	c.must(c.a.Guilty != "" && c.a.Guilty == attempt.Guilty, "5: reverted without a guilty commit")
-	c.must(len(c.j.Search.Suspects) == 0, "5: reverted while the search goes on")
+	c.found = append(c.found, c.convicted()...)
 	// One whose answer was lost may have been pushed, so it is tried to the end.
 	c.must(c.e.revertsToday(c.w.Now) < c.e.Spec.MaxReverts || c.j.Retry.Tries > 0, "more reverts in a day than allowed")
+}
+
+// convicted: of several suspects, the guilty one is known to fail, and what was
+// before it to be good.
+func (c *check) convicted() []string {
+	suspects := c.j.Search.Suspects
+	if len(suspects) == 0 {
+		return nil
+	}
+	at := slices.IndexFunc(suspects, func(s Suspect) bool { return s.Revision == c.a.Guilty })
+	if at < 0 {
+		return []string{"5: reverted a commit that is no suspect"}
+	}
+	good := func(d Digest) bool {
+		return d == c.j.LastGood.Digest || slices.ContainsFunc(c.j.Verified, func(v Verified) bool { return v.Digest == d })
+	}
+	fails := slices.Contains(c.j.Search.Failing, suspects[at].Digest)
+	if !fails && at < len(suspects)-1 || at > 0 && !good(suspects[at-1].Digest) {
+		return []string{"5: reverted one of several suspects while the search goes on"}
+	}
+	return nil
 }
 
 // is reports whether a candidate for the action's release, as judged now, has

@@ -102,7 +102,7 @@ func (v *verdict) stillness() {
 // granted begins what a person asked for, once for each request.
 func (v *verdict) granted() bool {
 	request := v.e.Requests.Retry
-	if request == "" || request == v.e.Journal.Served || v.e.Busy != ActionNone {
+	if request == "" || request == v.e.Journal.Served && on(guardServed) || v.e.Busy != ActionNone {
 		return false
 	}
 	lift := v.e.Requests.RetryDigest
@@ -111,6 +111,9 @@ func (v *verdict) granted() bool {
 	}
 	if lift == "" {
 		lift = v.c.wantedRelease().Digest
+	}
+	if lift == "" && v.c.pending && v.canLook() {
+		return false // what is wanted is not known yet, and the request counts once
 	}
 	v.is(PhaseProgressing, promotion.Retrying)
 	v.act(ActionRetry, Release{Digest: lift}, promotion.Retrying)
@@ -155,7 +158,7 @@ func (v *verdict) evaluate() {
 	if next != "" && !v.c.pending && v.postponed(v.e.AskAt) {
 		next = ""
 	}
-	if next == "" {
+	if next == "" && !(v.p.asks && v.postponed(v.e.AskAt)) {
 		next = v.p.evaluate
 	}
 	switch {

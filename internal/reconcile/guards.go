@@ -31,5 +31,9 @@ const (
 	guardNoDataIsNoFailure guard = "a check without data fails nothing"
 	guardProven            guard = "last good passes before a commit is blamed"
 	guardRevertDisabled    guard = "onFailure: hold reverts nothing"
+	guardServed            guard = "a retry is granted once"
+	guardProbe             guard = "a probe deploys just what its commit made"
+	guardNarrowGood        guard = "what passed is no suspect"
+	guardNarrowBad         guard = "what comes after a failing commit is no suspect"
 	guardBisect            guard = "one of several suspects is not guilty unproven"
 )

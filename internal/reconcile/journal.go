@@ -15,6 +15,7 @@ type Journal struct {
 	Verified   []Verified `json:"verified,omitempty"`   // newest first, bounded
 	Attempt    Attempt    `json:"attempt,omitzero"`     // what is under way
 	Quarantine []Digest   `json:"quarantine,omitempty"` // newest first, bounded
+	Unapplied  []Digest   `json:"unapplied,omitempty"`  // of these, those whose apply failed
 	Hold       Hold       `json:"hold,omitzero"`
 	Retry      Retry      `json:"retry,omitzero"`
 	LastRevert Revert     `json:"lastRevert,omitzero"`
@@ -76,8 +77,9 @@ type Suspect struct {
 	Mixed bool `json:"mixed,omitempty"`
 }
 
-// Search is the hunt for the guilty commit: the oldest suspect comes after last
-// good, the newest is known to fail, and what lies between is deployed.
+// Search is the hunt for the guilty commit: the oldest suspect came after last
+// good, the newest is what failed, and what lies between is deployed. Which may
+// still be guilty, SuspectsLeft says.
 type Search struct {
 	Failed   Release   `json:"failed,omitzero"`    // the release that failed first
 	Started  time.Time `json:"started,omitzero"`   // when it was
@@ -93,6 +95,8 @@ type Proposal struct {
 	File     string           `json:"file,omitempty"`   // Spec.File when it was made
 	Commit   source.Revision  `json:"commit,omitempty"` // on the branch; "" while it is being pushed
 	Refused  promotion.Reason `json:"refused,omitempty"`
+	Tries    int              `json:"tries,omitempty"` // in vain
+	Again    time.Time        `json:"again,omitzero"`  // not before
 }
 
 // Run is one start by the schedule.

@@ -35,7 +35,9 @@ func (e *Environment) begin(a Action, now time.Time) {
 	case ActionCorrect:
 		j.Attempt = Attempt{Release: a.Release, Stage: StageCorrecting, Started: now}
 	case ActionPropose:
-		j.Proposal = Proposal{Revision: a.Release.Revision, Digest: a.Release.Digest, File: e.Spec.File}
+		j.Proposal = Proposal{
+			Revision: a.Release.Revision, Digest: a.Release.Digest, File: e.Spec.File, Tries: j.Proposal.Tries, Again: j.Proposal.Again,
+		}
 	}
 	if j.Retry.Digest != a.Release.Digest {
 		j.Retry = Retry{}
@@ -120,7 +122,7 @@ func (e *Environment) observe(r Result, now time.Time) {
 	case ActionGiveUp:
 		j.hold(r.Action.Reason, r.Action.Release.Digest)
 	case ActionRetry:
-		j.retried(r.Action, e.Rewritten)
+		e.retried(r.Action)
 	case ActionMove:
 		j.moved(r)
 		e.Moved = e.Moved && r.Outcome != OutcomeDone
@@ -211,6 +213,9 @@ func (j *Journal) fail(reason promotion.Reason) {
 	j.Attempt.Failure, j.Retry, j.Hold = reason, Retry{}, Hold{}
 	if !slices.Contains(j.Quarantine, bad) && on(guardQuarantined) {
 		j.Quarantine = bounded(append([]Digest{bad}, j.Quarantine...), maxQuarantine)
+	}
+	if j.Unapplied = without(j.Unapplied, bad); reason != promotion.VerificationFailed {
+		j.Unapplied = bounded(append([]Digest{bad}, j.Unapplied...), maxQuarantine)
 	}
 	switch {
 	case j.LastGood.Digest == "":
@@ -353,18 +358,28 @@ func (j *Journal) blamed(r Result, now time.Time) {
 // reverted takes done, already, conflict, rejected, failed and retry.
 func (j *Journal) reverted(r Result, now time.Time) {
 	failed := j.Attempt.Release.Digest
+	isBack := func(s Suspect) bool { return r.Commit != "" && s.Revision == r.Commit }
 	switch r.Outcome {
-	case OutcomeDone, OutcomeAlready:
-		j.LastRevert = Revert{Guilty: r.Action.Guilty, Commit: r.Commit, Digest: failed, At: now}
-		if r.Outcome == OutcomeDone {
-			j.Reverts = bounded(append([]time.Time{now}, j.Reverts...), maxReverts)
+	case OutcomeAlready:
+		if slices.ContainsFunc(j.Search.Suspects, isBack) {
+			// It was taken back before what failed, which another commit broke.
+			j.hold(promotion.SeveralSuspects, failed)
+			return
 		}
-		j.Attempt, j.Retry, j.Hold = Attempt{}, Retry{}, Hold{}
+		j.takenBack(Revert{Guilty: r.Action.Guilty, Commit: r.Commit, Digest: failed, At: now})
+	case OutcomeDone:
+		j.takenBack(Revert{Guilty: r.Action.Guilty, Commit: r.Commit, Digest: failed, At: now})
+		j.Reverts = bounded(append([]time.Time{now}, j.Reverts...), maxReverts)
 	case OutcomeConflict, OutcomeRejected, OutcomeFailed:
 		j.hold(r.Reason, failed)
 	case OutcomeRetry:
 		j.retry(r.Reason, failed, now)
 	}
+}
+
+func (j *Journal) takenBack(last Revert) {
+	j.LastRevert = last
+	j.Attempt, j.Retry, j.Hold, j.Search = Attempt{}, Retry{}, Hold{}, Search{}
 }
 
 func (j *Journal) corrected(r Result, now time.Time) {
@@ -378,28 +393,43 @@ func (j *Journal) corrected(r Result, now time.Time) {
 
 // proposed takes done, already (an obsolete proposal), rejected and retry.
 func (j *Journal) proposed(r Result, now time.Time) {
+	p := &j.Proposal
 	switch {
 	case r.Outcome == OutcomeRetry, r.Outcome == OutcomeRejected:
-		j.Proposal.Refused = r.Reason
-		j.retry(r.Reason, r.Action.Release.Digest, now)
+		p.Refused = r.Reason
+		p.later(now)
 	case r.Outcome == OutcomeInterrupted:
-	case r.Action.Kind == ActionWithdraw, r.Outcome == OutcomeAlready:
-		j.Proposal, j.Retry = Proposal{}, Retry{}
+	case r.Action.Kind == ActionWithdraw:
+		*p = Proposal{}
+	case r.Outcome == OutcomeAlready: // the branch has moved on, which is to be seen first
+		*p = Proposal{Tries: p.Tries}
+		p.later(now)
 	default:
-		j.Proposal.Commit, j.Proposal.Refused, j.Retry = r.Commit, "", Retry{}
+		p.Commit, p.Refused, p.Tries, p.Again = r.Commit, "", 0, time.Time{}
 	}
 }
 
-// retried lifts what a person asked to lift, once for each request.
-func (j *Journal) retried(a Action, rewritten bool) {
-	j.Served, j.Retry, j.Reverts = a.Request, Retry{}, nil
-	if rewritten {
+func (p *Proposal) later(now time.Time) {
+	p.Tries++
+	p.Again = now.Add(backoff(p.Tries))
+}
+
+// retried lifts what a person asked to lift, once for each request. Only one
+// that names nothing accepts that the branch was rewritten, and only where that
+// is certain.
+func (e *Environment) retried(a Action) {
+	j := &e.Journal
+	lift := a.Release.Digest
+	j.Served, j.Retry = a.Request, Retry{}
+	if e.Rewritten && !e.AncestryUnknown && e.Requests.RetryDigest == "" {
 		j.Accepted = j.LastGood.Revision
 	}
-	lift := a.Release.Digest
 	j.letGo(lift)
-	j.Quarantine = without(j.Quarantine, lift)
+	j.Quarantine, j.Unapplied = without(j.Quarantine, lift), without(j.Unapplied, lift)
 	if j.Hold.Digest == lift {
+		if j.Hold.Reason == promotion.TooManyReverts {
+			j.Reverts = nil
+		}
 		j.Hold = Hold{}
 	}
 }
@@ -450,6 +480,9 @@ func backoff(tries int) time.Duration {
 }
 
 func without(list []Digest, gone Digest) []Digest {
+	if !slices.Contains(list, gone) {
+		return list
+	}
 	return slices.DeleteFunc(slices.Clone(list), func(d Digest) bool { return d == gone })
 }
 

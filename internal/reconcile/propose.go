@@ -12,6 +12,8 @@ import (
 type promotable struct {
 	candidate *Candidate // nil for none
 	evaluate  source.Revision
+	asks      bool      // evaluate is known, and a rule was not to be asked
+	unsure    bool      // something may come back: a rule errs, it soaks, upstream cannot be told
 	until     time.Time // when something may come that soaks now
 }
 
@@ -30,13 +32,17 @@ func (v *verdict) promotable() promotable {
 		}
 		candidate, known := e.evaluated(revision, w)
 		if !known {
-			p.evaluate = revision
+			p.evaluate, p.asks = revision, false
 			return p
+		}
+		if candidate.Verdict == VerdictError && p.evaluate == "" {
+			p.evaluate, p.asks = revision, true
 		}
 		if candidate.Release.Digest != "" && candidate.Release.Digest == v.pinnedDigest() {
 			return p // nothing that is not there
 		}
-		if releaseGate(w, e, candidate) != "" {
+		if reason := releaseGate(w, e, candidate); reason != "" {
+			p.unsure = p.unsure || reason == promotion.PolicyError
 			continue
 		}
 		reason, until := upstreamGate(w, e, candidate)
@@ -45,8 +51,22 @@ func (v *verdict) promotable() promotable {
 			return p
 		}
 		p.until = sooner(p.until, until)
+		p.unsure = p.unsure || reason == promotion.Soaking || !upstreamTold(w, e, candidate)
 	}
 	return p
+}
+
+// upstreamTold reports whether it is certain what upstream would run: its file
+// is valid, and it rendered.
+func upstreamTold(w *World, e *Environment, c *Candidate) bool {
+	for _, id := range e.Spec.After {
+		upstream := w.find(id)
+		rendered := slices.ContainsFunc(c.Upstream, func(u Upstream) bool { return u.ID == id && u.Digest != "" })
+		if upstream == nil || upstream.Fault != "" || !rendered {
+			return false
+		}
+	}
+	return true
 }
 
 func (v *verdict) pinnedDigest() Digest {
@@ -65,7 +85,7 @@ func (v *verdict) propose() {
 	proposal := &v.e.Journal.Proposal
 	candidate := v.p.candidate
 	switch {
-	case candidate == nil && (v.p.evaluate != "" || proposal.Revision == ""):
+	case candidate == nil && (v.p.evaluate != "" || v.p.unsure || proposal.Revision == ""):
 		v.again = sooner(v.again, v.p.until)
 	case candidate == nil:
 		v.push(ActionWithdraw, Release{Revision: proposal.Revision, Digest: proposal.Digest})
@@ -77,7 +97,7 @@ func (v *verdict) propose() {
 		v.push(ActionPropose, candidate.Release)
 		v.proposed(promotion.WaitingForPromotion)
 	}
-	if proposal.Refused != "" && v.waits(proposal.Digest) {
+	if proposal.Refused != "" && v.postponed(proposal.Again) {
 		v.proposed(promotion.PromotionRejected)
 	}
 }
@@ -91,8 +111,7 @@ func (v *verdict) mayNotPropose() bool {
 }
 
 func (v *verdict) push(kind ActionKind, release Release) {
-	if v.waits(release.Digest) {
-		v.again = sooner(v.again, v.e.Journal.Retry.At)
+	if v.postponed(v.e.Journal.Proposal.Again) {
 		return
 	}
 	v.act(kind, release, promotion.WaitingForPromotion)

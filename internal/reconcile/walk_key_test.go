@@ -146,6 +146,7 @@ func (w *encoder) journal(j *Journal, e *Environment, now time.Time) {
 	w.text(string(a.Guilty))
 	w.flags(a.Tries > 1, a.Irreversible, a.Override, a.Probe, a.Proven)
 	w.digests(j.Quarantine)
+	w.digests(j.Unapplied)
 	w.text(string(j.Hold.Reason))
 	w.digest(j.Hold.Digest)
 	w.text(string(j.Retry.Reason))
@@ -168,6 +169,7 @@ func (w *encoder) journal(j *Journal, e *Environment, now time.Time) {
 	w.text(string(j.Proposal.Commit))
 	w.text(string(j.Proposal.Refused))
 	w.text(j.Proposal.File)
+	w.flags(j.Proposal.Tries > 0, j.Proposal.Again.After(now))
 	w.text(j.Served)
 	w.text(string(j.Accepted))
 	if last, _, scheduled := e.Spec.Calendar.Fired(now); scheduled {

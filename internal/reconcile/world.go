@@ -42,15 +42,17 @@ type Environment struct {
 	Fault promotion.Reason // its file, or its pipeline, is wrong: it stays as it is
 	// Candidates are the releases that were evaluated for this environment.
 	Candidates []Candidate
-	Drifted    bool            // fields that we own were changed on the cluster
-	Rewritten  bool            // the commit of last good is not in the branch's history any more
-	Moved      bool            // its file names another place than it runs in, and to leave the old one
-	Requests   Requests        // what people asked for
-	Busy       ActionKind      // the effect under way; none is started beside it
-	Evaluating source.Revision // the evaluation under way; it may go on beside an effect
-	EvaluateAt time.Time       // not before: the last evaluation could not be done
-	AskAt      time.Time       // a rule that could not be asked is not asked before
-	Journal    Journal
+	Drifted    bool // fields that we own were changed on the cluster
+	Rewritten  bool // the commit of last good is not in the branch's history any more
+	// AncestryUnknown: that it is not has not been found out for certain.
+	AncestryUnknown bool
+	Moved           bool            // its file names another place than it runs in, and to leave the old one
+	Requests        Requests        // what people asked for
+	Busy            ActionKind      // the effect under way; none is started beside it
+	Evaluating      source.Revision // the evaluation under way; it may go on beside an effect
+	EvaluateAt      time.Time       // not before: the last evaluation could not be done
+	AskAt           time.Time       // a rule that could not be asked is not asked before
+	Journal         Journal
 }
 
 // Spec is the part of an environment file that decisions depend on.
