@@ -311,6 +311,7 @@ func isHook(o *manifest.Object) bool {
 // Watch implements controller.Cluster.
 func (p clusterPort) Watch(ctx context.Context, env promotion.Environment, changed func()) error {
 	told := make(chan struct{}, 1)
+	watch := p.key(fmt.Sprintf("watch %d", p.turn("Cluster.Told", env.ID.String())), env.ID.String())
 	err := p.call(ctx, "Cluster.Watch", env.ID.String(), speedCluster, func() error {
 		if err := p.reach(env); err != nil {
 			return err
@@ -326,15 +327,14 @@ func (p clusterPort) Watch(ctx context.Context, env promotion.Environment, chang
 		defer p.s.mu.Unlock()
 		delete(p.s.clusters.watchers[env.ID], told)
 	}()
-	for err == nil {
+	for n := uint64(1); err == nil; n++ {
 		select {
 		case <-ctx.Done():
 			return ctx.Err()
 		case <-told:
 		}
-		n := p.turn("Cluster.Told", env.ID.String())
-		if err = p.travel(ctx, p.s.pace.between(time.Millisecond, 50*time.Millisecond, p.key("told", env.ID.String()), n)); err == nil {
-			p.awaitThaw("Cluster.Told", env.ID.String(), n)
+		if err = p.travel(ctx, p.s.pace.between(time.Millisecond, 50*time.Millisecond, watch, n)); err == nil {
+			p.awaitThaw(watch, "", n)
 			changed()
 		}
 	}

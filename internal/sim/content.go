@@ -109,7 +109,7 @@ type rendererPort struct{ *life }
 // Render implements controller.Renderer.
 func (p rendererPort) Render(ctx context.Context, snap source.Snapshot, dir string) (manifest.Set, manifest.Digest, error) {
 	var made *rendered
-	err := p.call(ctx, "Renderer.Render", dir, speedRender, func() (err error) {
+	err := p.call(ctx, "Renderer.Render", strings.TrimPrefix(dir, "overlays/"), speedRender, func() (err error) {
 		s, ok := snap.(*snapshot)
 		if !ok {
 			return errors.New("not a snapshot of this simulation")

@@ -1,6 +1,7 @@
 package sim
 
 import (
+	"fmt"
 	"runtime"
 	"testing"
 )
@@ -8,18 +9,58 @@ import (
 // TestReplaysExactly: the same scenario and seed give the same trace, byte for
 // byte, however many processors there are.
 func TestReplaysExactly(t *testing.T) {
-	sc := load(t, "testdata/scenarios/mode_automatic.txt")
-	first := Play(t, sc, 7).Trace()
-	for _, processors := range []int{1, 2, 4} {
-		before := runtime.GOMAXPROCS(processors)
-		again := Play(t, sc, 7).Trace()
-		runtime.GOMAXPROCS(before)
-		if again != first {
-			t.Fatalf("with %d processors another trace:\n%s", processors, difference(first, again))
+	seeds := uint64(12)
+	if testing.Short() {
+		seeds = 3
+	}
+	before := runtime.GOMAXPROCS(0)
+	defer runtime.GOMAXPROCS(before)
+	for seed := range seeds {
+		sc, err := Random(1000 + seed)
+		if err != nil {
+			t.Fatal(err)
+		}
+		first := Play(t, sc, seed).Trace()
+		for _, processors := range []int{1, 2, 4} {
+			runtime.GOMAXPROCS(processors)
+			if again := Play(t, sc, seed).Trace(); again != first {
+				t.Fatalf("seed %d, %d processors: another trace:\n%s", 1000+seed, processors, difference(first, again))
+			}
 		}
 	}
-	if Play(t, sc, 8).Trace() == first {
-		t.Error("another seed gives the same trace")
+}
+
+// TestSeedsDiffer: the seed is what decides.
+func TestSeedsDiffer(t *testing.T) {
+	t.Parallel()
+	sc := load(t, "testdata/scenarios/mode_automatic.txt")
+	if Play(t, sc, 7).Trace() == Play(t, sc, 8).Trace() {
+		t.Error("two seeds give the same trace")
+	}
+}
+
+// TestListedMishapsReplay: mishaps that came by chance, written out as lines,
+// give the same run. That is what shrinking stands on.
+func TestListedMishapsReplay(t *testing.T) {
+	t.Parallel()
+	met := 0
+	for seed := uint64(1); seed <= 10; seed++ {
+		sc, err := Random(seed)
+		if err != nil {
+			t.Fatal(err)
+		}
+		first := Play(t, sc, seed)
+		listed := withListed(sc, first.mishaps)
+		if listed == nil {
+			t.Fatalf("seed %d: the mishaps cannot be written as lines", seed)
+		}
+		met += len(first.mishaps)
+		if again := Play(t, listed, seed); again.Trace() != first.Trace() {
+			t.Fatalf("seed %d: another trace:\n%s", seed, difference(first.Trace(), again.Trace()))
+		}
+	}
+	if met == 0 {
+		t.Error("no mishap came by chance; the test shows nothing")
 	}
 }
 
@@ -30,5 +71,5 @@ func difference(a, b string) string {
 		at++
 	}
 	cut := func(s string) string { return s[max(0, at-1500):min(len(s), at+500)] }
-	return cut(a) + "\n=== and ===\n" + cut(b)
+	return fmt.Sprintf("%s\n=== and ===\n%s", cut(a), cut(b))
 }

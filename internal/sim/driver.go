@@ -136,9 +136,7 @@ func (d *driver) made(subject, who string, tree files, e edit, parents []source.
 // pushed tells the daemon of a push where it has webhooks.
 func (d *driver) pushed() {
 	d.s.lastTouch = d.s.pace.elapsed()
-	for _, nudge := range d.s.nudge {
-		nudge()
-	}
+	d.s.nudgeAll("push", d.s.nudge)
 }
 
 func (d *driver) headFiles() files {

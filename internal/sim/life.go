@@ -114,9 +114,15 @@ func (l *life) controller(ctx context.Context, c *controller.Controller) {
 func (s *Sim) config(l *life) controller.Config {
 	return controller.Config{
 		PollInterval: s.poll, Jitter: 0.1, Workers: 1000, Redactor: manifest.NewRedactor([]byte("0123456789abcdef")),
-		Self: daemonEmail, Groups: s.groups, Now: s.now, Rand: l.rand, Decided: l.decide, Stagger: l.stagger,
+		Self: daemonEmail, Groups: s.groups, Now: l.now, Rand: l.rand, Decided: l.decide, Stagger: l.stagger,
 		Log: slog.New(listener{l}),
 	}
+}
+
+// now is what the process's clock shows: no two machines agree to the moment.
+func (l *life) now() time.Time {
+	skew := l.s.pace.between(0, 80*time.Millisecond, "skew", uint64(l.replica.number))
+	return l.s.now().Add(skew)
 }
 
 // rand is for jitter; one number after the other.

@@ -40,7 +40,8 @@ type Sim struct {
 	store    *storage
 	replicas []*replica
 	lives    int
-	nudge    map[int]func()
+	nudge    map[int]func() // by life: tells it of a push
+	nudged   uint64
 	stale    bool // the call under way gets an old answer
 	doubled  bool // two replicas have acted at once
 	renders  map[renderKey]renderResult

@@ -1,16 +1,16 @@
 package sim
 
 import (
-	"fmt"
-	"maps"
 	"os"
-	"slices"
+	"path/filepath"
+	"runtime"
 	"strconv"
-	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 )
 
+// number reads an environment variable, with which make passes its arguments.
 func number(t testing.TB, name string, otherwise uint64) uint64 {
 	t.Helper()
 	text := os.Getenv(name)
@@ -24,53 +24,106 @@ func number(t testing.TB, name string, otherwise uint64) uint64 {
 	return n
 }
 
+// Bounds of what plain `go test` plays; `make sim SEED= N=` plays all that it
+// is asked for.
+const (
+	plainSeeds = 400
+	plainTime  = 20 * time.Second
+	shrunken   = 3 // failures that are made smaller
+)
+
+// TestSimulate plays worlds by chance, one for each seed. A seed that fails is
+// printed and made smaller.
 func TestSimulate(t *testing.T) {
-	first, count := number(t, "SEED", 1), number(t, "N", 200)
+	t.Parallel()
+	first, count := number(t, "SEED", 1), number(t, "N", plainSeeds)
+	until := time.Now().Add(plainTime)
+	if os.Getenv("N") != "" {
+		until = time.Now().Add(24 * time.Hour)
+	}
+	var next, failed atomic.Uint64
 	began := time.Now()
-	seen := map[string]int{}
-	failures := map[string]int{}
-	for seed := first; seed < first+count; seed++ {
-		sc, err := Random(seed)
-		if err != nil {
+	t.Run("seeds", func(t *testing.T) {
+		for worker := range runtime.GOMAXPROCS(0) {
+			t.Run(strconv.Itoa(worker), func(t *testing.T) {
+				t.Parallel()
+				for time.Now().Before(until) {
+					seed := first + next.Add(1) - 1
+					if seed >= first+count {
+						return
+					}
+					simulate(t, seed, &failed)
+				}
+			})
+		}
+	})
+	played := min(next.Load(), count)
+	t.Logf("%d seeds from %d, %d failed, %.0f a minute", played, first, failed.Load(), float64(played)/time.Since(began).Minutes())
+	if played == 0 {
+		t.Error("no seed was played")
+	}
+}
+
+func simulate(t *testing.T, seed uint64, failed *atomic.Uint64) {
+	t.Helper()
+	sc, err := Random(seed)
+	if err != nil {
+		t.Fatalf("seed %d: %v", seed, err)
+	}
+	o := Play(t, sc, seed)
+	if !o.Failed() {
+		return
+	}
+	if failed.Add(1) > shrunken {
+		t.Errorf("seed %d: %s", seed, o.Why())
+		return
+	}
+	small, last := Shrink(t, sc, seed)
+	path := filepath.Join(os.TempDir(), "chaperone-sim-seed-"+strconv.FormatUint(seed, 10)+".txt")
+	if err := os.WriteFile(path, []byte(small.String()), 0o600); err != nil {
+		path = err.Error()
+	}
+	t.Errorf("seed %d: %s\nthe end of what happened:\n%s\nas small as it still fails (%s), in %s:\n\n%s",
+		seed, o.Why(), last.Tail(40), last.Why(), path, small)
+}
+
+// TestTrace prints all that happens in one scenario: SC is its file, or SEED the
+// one by chance.
+func TestTrace(t *testing.T) {
+	path, seed := os.Getenv("SC"), number(t, "SEED", 0)
+	var sc *Scenario
+	var err error
+	switch {
+	case path != "":
+		sc = load(t, path)
+	case seed != 0:
+		if sc, err = Random(seed); err != nil {
 			t.Fatal(err)
 		}
-		start := time.Now()
-		if os.Getenv("V") != "" {
-			fmt.Println("seed", seed)
-		}
-		o := Play(t, sc, seed)
-		if d := time.Since(start); d > 1500*time.Millisecond {
-			fmt.Println("slow", seed, d, o.Calls)
-		}
-		for _, e := range o.trace {
-			switch e.what {
-			case "status":
-				a, _, _ := strings.Cut(e.note, ":")
-				seen[a]++
-			case "decided":
-				w := strings.Fields(e.note)
-				seen["act "+w[0]+" "+w[len(w)-1]]++
-			}
-		}
-		for _, m := range o.mishaps {
-			seen["mishap "+string(m.kind)]++
-		}
-		if o.Failed() {
-			k := kindOf(o)
-			failures[k]++
-			if failures[k] < 4 {
-				fmt.Println("seed", seed, o.Why())
-			}
-			if failures[k] == 1 {
-				small, out := Shrink(t, sc, seed)
-				fmt.Println(small)
-				fmt.Println(out.Why())
-				fmt.Println(out.Tail(30))
-			}
-		}
+	default:
+		t.Skip("no scenario is named: set SC to a file or SEED to a number")
 	}
-	for _, k := range slices.Sorted(maps.Keys(seen)) {
-		fmt.Println("  ", k, seen[k])
+	o := Play(t, sc, max(seed, 1))
+	t.Logf("%s\n%s\n%s", sc, o.Trace(), o.Why())
+	if o.Failed() {
+		t.Fail()
 	}
-	fmt.Println(failures, time.Since(began)/time.Duration(count))
+}
+
+// TestPending says which of the scenarios that wait for a repair play by now.
+func TestPending(t *testing.T) {
+	if os.Getenv("PENDING") == "" {
+		t.Skip("PENDING is not set: these fail until what they tell of is repaired")
+	}
+	paths, err := filepath.Glob("testdata/pending/*.txt")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, path := range paths {
+		if o := Play(t, load(t, path), 1); o.Failed() {
+			t.Errorf("%s: %s", path, o.Why())
+			continue
+		}
+		t.Logf("%s: plays; move it to testdata/scenarios", path)
+	}
 }

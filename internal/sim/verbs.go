@@ -137,6 +137,7 @@ func peopleVerbs() []verb {
 		}),
 		acting("delete the promotion branch of ENV", func(d *driver, a args) error {
 			d.s.git.move(source.PromotionBranch(a.envs[0].String()), "")
+			d.s.touched(nil)
 			return nil
 		}),
 		committing("push TEXT to the promotion branch of ENV by WHO", func(d *driver, a args, e edit) error {
@@ -150,6 +151,7 @@ func peopleVerbs() []verb {
 				return err
 			}
 			d.s.git.move(branch, d.made(a.texts[0], a.people[0], tree, e, []source.Revision{tip}).Revision)
+			d.s.touched(nil)
 			return nil
 		}),
 		acting("revert TEXT by WHO", func(d *driver, a args) error { return d.revert(a.texts[0], a.people[0]) }),
@@ -267,10 +269,10 @@ func outsideVerbs() []verb {
 		state("checks of ENV have no data", func(s *Sim, a args) { s.clusters.asked[a.envs[0]] = markNoData }),
 		state("checks of ENV work again", func(s *Sim, a args) { delete(s.clusters.asked, a.envs[0]) }),
 		state("objects of ENV take SPAN to be ready", func(s *Sim, a args) { s.clusters.slow[a.envs[0]] = a.spans[0] }),
-		state("policies change", func(s *Sim, _ args) { s.policies.change(); s.policies.tell() }),
-		state("policies deny TEXT", func(s *Sim, a args) { s.policies.change(a.texts[0]); s.policies.tell() }),
-		state("policies are gone", func(s *Sim, _ args) { s.policies.gone = true; s.policies.tell() }),
-		state("policies are back", func(s *Sim, _ args) { s.policies.change(); s.policies.tell() }),
+		state("policies change", func(s *Sim, _ args) { s.policies.change(); s.policies.tell(s) }),
+		state("policies deny TEXT", func(s *Sim, a args) { s.policies.change(a.texts[0]); s.policies.tell(s) }),
+		state("policies are gone", func(s *Sim, _ args) { s.policies.gone = true; s.policies.tell(s) }),
+		state("policies are back", func(s *Sim, _ args) { s.policies.change(); s.policies.tell(s) }),
 		state("the clock jumps SPAN ahead", func(s *Sim, a args) { s.jump(a.spans[0]) }),
 		state("the clock jumps back SPAN", func(s *Sim, a args) { s.jump(-a.spans[0]) }),
 		state("no mishaps any more", func(s *Sim, _ args) { s.mishaps.off = true }),
@@ -418,10 +420,18 @@ func timeVerbs() []verb {
 	}
 }
 
-// tell nudges every life: the bundle changed. The caller holds the world's
-// lock, and a nudge takes no time.
-func (p *policyState) tell() {
-	for _, nudge := range p.changed {
-		nudge()
+// tell nudges every life, each at an instant of its own: the bundle changed.
+// The caller holds the world's lock.
+func (p *policyState) tell(s *Sim) { s.nudgeAll("policies", p.changed) }
+
+// nudgeAll calls what each life is nudged by.
+func (s *Sim) nudgeAll(why string, nudges map[int]func()) {
+	s.nudged++
+	n := s.nudged
+	for number, nudge := range nudges {
+		go func() {
+			s.pace.nap(s.pace.between(time.Millisecond, 900*time.Millisecond, fmt.Sprintf("nudge %s %d", why, number), n))
+			nudge()
+		}()
 	}
 }
