@@ -298,7 +298,7 @@ var reasons = map[Reason]reasonText{
 		"A developer: fix or revert the guilty one of the commits named; `chaperone revert COMMIT` writes the revert."},
 	Bisecting: {
 		"The release failed, and the commits between are deployed and verified in turn to find the guilty one.",
-		"Nobody needs to: it ends by itself with the guilty commit; a fix that is merged meanwhile is tried first."},
+		"Nobody needs to: it ends by itself with the guilty commit; what is merged meanwhile comes after. An operator may end it with `chaperone retry`, which tries the newest again."},
 	NoSuspect: {
 		"The release failed, and no commit since last good changed this environment.",
 		"An operator: look outside Git, at the cluster or at what the checks depend on."},
