@@ -32,6 +32,7 @@ type Config struct {
 	Grace        time.Duration // for work under way when asked to stop; 0 is 7 s
 	Workers      int           // evaluations at once; 0 is 2
 	Redactor     manifest.Redactor
+	Branch       string              // what is followed, as one word
 	Self         string              // e-mail address that the daemon commits with: never an approver
 	Groups       map[string][]string // e-mail addresses of those who may approve, by group
 	Now          func() time.Time    // nil is time.Now
@@ -66,7 +67,8 @@ type Controller struct {
 	// Owned by the loop.
 	world        reconcile.World
 	decision     reconcile.Decision
-	ancestry     map[source.Revision]bool // of what is deployed: is it in the head's history?
+	seen         look
+	ancestry     map[source.Revision]ancestry // of what is deployed
 	requests     map[promotion.ID]state.Requests
 	polled       bool
 	sourceDetail string

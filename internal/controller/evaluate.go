@@ -52,7 +52,7 @@ func (c *Controller) startEvaluation(ctx context.Context, a reconcile.Action) {
 		}
 		v.upstream = append(v.upstream, u)
 	}
-	c.world = reconcile.Begin(c.world, a)
+	reconcile.BeginIn(&c.world, a)
 	c.spawn(func() {
 		c.slots <- struct{}{}
 		defer func() { <-c.slots }()
@@ -80,7 +80,7 @@ func (c *Controller) evaluated(v *evaluation, result reconcile.Result, commit so
 	}
 	e.commits[revision] = commit
 	c.world.Now = c.Now()
-	c.world = reconcile.Observe(c.world, result)
+	reconcile.ObserveIn(&c.world, result)
 	if result.Outcome != reconcile.OutcomeDone {
 		c.Log.Warn("evaluate", "environment", result.Action.Environment.String(), "revision", revision,
 			"reason", result.Reason, "err", problem)
@@ -119,6 +119,12 @@ func (v *evaluation) candidate(ctx context.Context) (reconcile.Candidate, source
 	if err != nil {
 		return c, commit, err
 	}
+	if stray, err := v.stray(ctx, revision); stray {
+		c.Fault = promotion.UnknownRevision
+		return c, commit, err
+	} else if err != nil {
+		return c, commit, err
+	}
 	snapshot, err := v.c.Source.Snapshot(revision)
 	if err != nil {
 		return c, commit, err
@@ -136,7 +142,11 @@ func (v *evaluation) candidate(ctx context.Context) (reconcile.Candidate, source
 	}
 	c.Release.Digest = reconcile.Digest(digest)
 	for _, u := range v.upstream {
-		c.Upstream = append(c.Upstream, v.upstreamAt(ctx, snapshot, u))
+		at, err := v.upstreamAt(ctx, snapshot, u)
+		if err != nil {
+			return c, commit, err
+		}
+		c.Upstream = append(c.Upstream, at)
 	}
 	losses, err := v.weigh(ctx, &c, commit, set)
 	if err != nil {
@@ -231,6 +241,9 @@ func filled(texts ...string) []string {
 // not taken back since. Without a last good, those that are still remembered count.
 func (v *evaluation) urgent(ctx context.Context, commit source.Commit) (bool, error) {
 	commits, err := v.c.Source.FirstParents(ctx, v.lastGood.Revision, commit.Revision, maxHistory)
+	if errors.Is(err, source.ErrTooFar) {
+		commits, err = v.c.Source.FirstParents(ctx, "", commit.Revision, maxHistory)
+	}
 	switch {
 	case errors.Is(err, source.ErrNotAncestor), errors.Is(err, source.ErrUnknownRevision):
 		commits = []source.Commit{commit} // going back, or on a history that was rewritten
@@ -290,6 +303,26 @@ func (v *evaluation) lastGoodSet(ctx context.Context) (manifest.Set, error) {
 	return v.c.bundle(ctx, v.file, v.lastGood.Digest)
 }
 
+// stray reports whether a pin is a commit that the mirror happens to hold, of a
+// promotion branch, say, and not one of the followed branch. The error beside
+// true says so.
+func (v *evaluation) stray(ctx context.Context, revision source.Revision) (bool, error) {
+	if revision != v.file.Revision || revision == v.lastGood.Revision || !v.fresh {
+		return false, nil
+	}
+	contained, err := v.c.Source.Contains(ctx, revision)
+	switch {
+	case errors.Is(err, source.ErrTooFar):
+		return true, fmt.Errorf("%s: revision: whether %s is a commit of the followed branch cannot be told: %w", v.file.File, revision.Short(), err)
+	case err != nil:
+		return false, err
+	case !contained:
+		return true, fmt.Errorf("%s: revision: %s is not a commit of the followed branch; want the full hash of one of its commits",
+			v.file.File, revision.Short())
+	}
+	return false, nil
+}
+
 func (v *evaluation) render(ctx context.Context, snapshot source.Snapshot, path string) (manifest.Set, manifest.Digest, error) {
 	began := v.c.Now()
 	defer func() { v.c.Telemetry.Step("render", v.c.Now().Sub(began)) }()
@@ -297,16 +330,21 @@ func (v *evaluation) render(ctx context.Context, snapshot source.Snapshot, path 
 }
 
 // upstreamAt is what an upstream environment would run at the same revision.
-// One that does not render there has no digest, which opens no gate.
-func (v *evaluation) upstreamAt(ctx context.Context, snapshot source.Snapshot, u upstream) reconcile.Upstream {
+// One that cannot be rendered there has no digest, which opens no gate.
+func (v *evaluation) upstreamAt(ctx context.Context, snapshot source.Snapshot, u upstream) (reconcile.Upstream, error) {
 	at := reconcile.Upstream{ID: u.id}
 	if u.path == "" {
-		return at
+		return at, nil
 	}
-	if _, digest, err := v.render(ctx, snapshot, u.path); err == nil {
-		at.Digest = reconcile.Digest(digest)
+	_, digest, err := v.render(ctx, snapshot, u.path)
+	switch {
+	case fault.IsTerminal(err):
+		return at, nil
+	case err != nil:
+		return at, fmt.Errorf("render %s, which comes before: %w", u.id, err)
 	}
-	return at
+	at.Digest = reconcile.Digest(digest)
+	return at, nil
 }
 
 func (v *evaluation) judge(ctx context.Context, set manifest.Set, digest manifest.Digest, commit source.Commit) (reconcile.Verdict, error) {

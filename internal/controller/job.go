@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"reflect"
+	"slices"
 	"time"
 
 	"chaperone.dev/chaperone/internal/fault"
@@ -50,7 +51,7 @@ func (c *Controller) start(ctx context.Context, a reconcile.Action) {
 		return
 	}
 	before, _ := c.world.Find(a.Environment)
-	c.world = reconcile.Begin(c.world, a)
+	reconcile.BeginIn(&c.world, a)
 	after, _ := c.world.Find(a.Environment)
 	e := c.environment(a.Environment)
 	if e.recorder == nil {
@@ -82,12 +83,24 @@ func (c *Controller) start(ctx context.Context, a reconcile.Action) {
 	})
 }
 
+// intentWithin bounds the time from a decision to its effect: later it may be
+// a freeze, or the verdict that it rests on may be another.
+const intentWithin = 30 * time.Second
+
 // run stores the intent, has the effect, stores the outcome and tells the
 // loop. life ends with the daemon; ctx may end before, when a verification is
 // called off.
 func (j *job) run(ctx, life context.Context) {
-	if err := j.prepare(life); err != nil {
-		j.fenced(life, err)
+	soon, cancel := context.WithTimeoutCause(life, intentWithin, errLate)
+	err := j.prepare(soon)
+	late := context.Cause(soon)
+	cancel()
+	if err != nil {
+		j.fenced(life, errors.Join(err, late))
+		return
+	}
+	if requests := j.recorder.latest().Requests; j.stoppedBy(requests) {
+		j.giveBack(life, requests)
 		return
 	}
 	j.evidence = j.recorder.latest().Evidence
@@ -118,6 +131,33 @@ func (j *job) run(ctx, life context.Context) {
 	j.c.post(life, func() { j.c.observed(end, observed, now) })
 }
 
+// errLate: what was decided is too old to act on.
+var errLate = fmt.Errorf("the intent could not be stored within %s", intentWithin)
+
+// stoppedBy reports whether a pause was stored before the intent was: the
+// answer to that write tells, however late the watch is.
+func (j *job) stoppedBy(requests state.Requests) bool {
+	if requests.Pause == nil || !j.touches() {
+		return false
+	}
+	until := requests.Pause.Until
+	return until.IsZero() || until.After(j.c.Now())
+}
+
+// giveBack takes an intent back that had no effect.
+func (j *job) giveBack(ctx context.Context, requests state.Requests) {
+	before := j.before
+	if err := j.recorder.save(ctx, j.journal(), func(r *state.Record) { r.Journal = before }); err != nil {
+		j.fenced(ctx, err)
+		return
+	}
+	id := j.action.Environment
+	j.c.post(ctx, func() {
+		j.c.change(id, func(e *reconcile.Environment) { e.Busy, e.Journal = reconcile.ActionNone, before })
+		j.c.requested(id, requests)
+	})
+}
+
 // prepare makes sure that what is about to happen can be taken up again after
 // a crash: the bundle first, then the intent.
 func (j *job) prepare(ctx context.Context) error {
@@ -135,7 +175,12 @@ func (j *job) prepare(ctx context.Context) error {
 		return nil
 	}
 	journal := j.journal()
-	return j.recorder.save(ctx, j.before, func(r *state.Record) { r.Journal, r.Environment = journal, j.file })
+	return j.recorder.save(ctx, j.before, func(r *state.Record) {
+		r.Journal = journal
+		if j.action.Kind != reconcile.ActionMove { // it runs in the old place until it has moved
+			r.Environment = j.file
+		}
+	})
 }
 
 // touches reports whether an effect changes what is outside. One that goes on
@@ -162,7 +207,7 @@ func (j *job) fenced(ctx context.Context, err error) {
 		return
 	}
 	id := j.action.Environment
-	j.c.Log.Warn("another writer was first; reading anew", "environment", id.String(), "revision", j.action.Release.Revision,
+	j.c.Log.Warn("not begun, or not stored; reading anew", "environment", id.String(), "revision", j.action.Release.Revision,
 		"reason", j.action.Reason, "action", j.action.Kind, "err", err)
 	select {
 	case <-ctx.Done():
@@ -188,15 +233,13 @@ func (c *Controller) rivalPause(before int) time.Duration {
 	return longest/4 + time.Duration(c.Rand()*float64(longest))
 }
 
-// change edits one environment of the world; for the loop only.
+// change edits one environment of the world; for the loop only, which is the
+// only one that looks at it.
 func (c *Controller) change(id promotion.ID, f func(*reconcile.Environment)) {
-	environments := append([]reconcile.Environment(nil), c.world.Environments...)
-	for i := range environments {
-		if environments[i].ID == id {
-			f(&environments[i])
-		}
+	at, found := slices.BinarySearchFunc(c.world.Environments, id, func(e reconcile.Environment, id promotion.ID) int { return e.ID.Compare(id) })
+	if found {
+		f(&c.world.Environments[at])
 	}
-	c.world.Environments = environments
 }
 
 // observed folds an outcome that is stored into the world.
@@ -205,9 +248,16 @@ func (c *Controller) observed(end ended, stored reconcile.Journal, now time.Time
 	e := c.environment(a.Environment)
 	e.rivals = 0
 	c.world.Now = now
-	c.world = reconcile.Observe(c.world, end.result)
+	before, _ := c.world.Find(a.Environment)
+	reconcile.ObserveIn(&c.world, end.result)
 	// The file may have changed meanwhile; what is stored was decided by the old one.
 	c.change(a.Environment, func(e *reconcile.Environment) { e.Journal = stored })
+	if before.Journal.LastGood != stored.LastGood {
+		c.upstreamMoved(a.Environment)
+	}
+	if before.Fault == promotion.Removed {
+		c.takeOver()
+	}
 	level := c.Log.Info
 	if end.result.Outcome != reconcile.OutcomeDone {
 		level = c.Log.Warn
@@ -228,6 +278,17 @@ func (c *Controller) observed(end ended, stored reconcile.Journal, now time.Time
 		})
 	}
 	c.markRewritten()
+}
+
+// upstreamMoved has what comes after an environment judged anew: rules may look
+// at what upstream has verified.
+func (c *Controller) upstreamMoved(id promotion.ID) {
+	for i := range c.world.Environments {
+		if e := &c.world.Environments[i]; slices.Contains(e.Spec.After, id) {
+			e.Candidates = nil
+			c.environment(e.ID).generation++
+		}
+	}
 }
 
 // note keeps what went wrong for the sentence that people read.
@@ -257,6 +318,11 @@ func (j *job) effect(ctx context.Context) ended {
 	case reconcile.ActionPrune:
 		return j.prune(ctx)
 	case reconcile.ActionRestore:
+		if j.journal().Running.Digest == "" {
+			// Renamed: it is taken over under the new name. Nothing has failed, and
+			// what else is there is pruned after the next release, under the guard.
+			return j.withLastGood(ctx, promotion.RestoreFailed, j.c.Cluster.Apply)
+		}
 		return j.withLastGood(ctx, promotion.RestoreFailed, j.c.Cluster.Restore)
 	case reconcile.ActionCorrect:
 		// Not Apply: the hooks of last good have had their time.

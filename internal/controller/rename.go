@@ -12,34 +12,73 @@ import (
 )
 
 // inherit gives an environment that was renamed what the former one knew: its
-// last good, and what was verified and failed there. Nothing counts as running
-// yet, so that last good is put in place under the new name first.
-func (c *Controller) inherit(known reconcile.Environment, e *environment, file promotion.Environment) reconcile.Journal {
+// last good, what was verified and failed there, and its hold. Nothing counts as
+// running yet, so that last good is put in place under the new name first;
+// where what runs failed and cannot be taken back, it stays. Of several former
+// ones nobody can tell whose last good it would be: it begins anew.
+func (c *Controller) inherit(known reconcile.Environment, e *environment, file promotion.Environment) reconcile.Environment {
 	j := known.Journal
 	if j.LastGood.Digest != "" || j.Running.Digest != "" || j.Attempt.Stage != reconcile.StageNone || known.Busy != reconcile.ActionNone {
-		return j
+		return known
 	}
+	former, before := c.former(file)
+	if before == nil {
+		return known
+	}
+	if before.Busy != reconcile.ActionNone || before.Journal.Attempt.Stage == reconcile.StageRestoring {
+		known.Fault = promotion.ConflictingOwner
+		e.notes[promotion.ConflictingOwner] = fmt.Sprintf("%s, which this was, is still being brought back to last good; it is taken over after", former)
+		return known
+	}
+	inherited := reconcile.Journal{
+		LastGood: before.Journal.LastGood, Verified: before.Journal.Verified, Quarantine: before.Journal.Quarantine,
+		Reverts: before.Journal.Reverts, LastRevert: before.Journal.LastRevert, Hold: before.Journal.Hold, Run: before.Journal.Run,
+		Accepted: before.Journal.Accepted, Branch: before.Journal.Branch, Served: j.Served,
+	}
+	if inherited.Hold.Reason == promotion.IrreversibleFailed {
+		inherited.Running = before.Journal.Running
+	}
+	if e.recorder == nil {
+		e.recorder = c.newRecorder(state.Record{ID: file.ID, Environment: file})
+	}
+	if !e.recorder.inherit(inherited) {
+		known.Fault = promotion.ConflictingOwner // being written right now
+		e.notes[promotion.ConflictingOwner] = fmt.Sprintf("%s is about to be taken over", former)
+		c.Poll()
+		return known
+	}
+	known.Journal = inherited
+	c.environment(former).notes[promotion.Removed] = fmt.Sprintf("its file is gone; %s has taken over what it runs", file.ID)
+	c.Log.Info("renamed", "environment", file.ID.String(), "former", former.String(), "revision", inherited.LastGood.Revision,
+		"reason", promotion.Restoring)
+	return known
+}
+
+// former finds the one environment in the same place that an environment was
+// renamed from; nil where there is none, or more than one.
+func (c *Controller) former(file promotion.Environment) (id promotion.ID, found *reconcile.Environment) {
 	for _, former := range file.Formerly {
-		before, found := c.world.Find(former)
-		if !found || before.Journal.LastGood.Digest == "" || place(c.environment(former).file) != place(file) {
+		before, known := c.world.Find(former)
+		if !known || before.Journal.LastGood.Digest == "" || place(c.environment(former).file) != place(file) {
 			continue
 		}
-		inherited := reconcile.Journal{
-			LastGood: before.Journal.LastGood, Verified: before.Journal.Verified, Quarantine: before.Journal.Quarantine,
-			Reverts: before.Journal.Reverts, LastRevert: before.Journal.LastRevert, Served: j.Served,
+		if found != nil {
+			return promotion.ID{}, nil
 		}
-		if e.recorder == nil {
-			e.recorder = c.newRecorder(state.Record{ID: file.ID, Environment: file})
-		}
-		if !e.recorder.inherit(inherited) {
-			return j // being written right now: the next look at the source does it
-		}
-		c.environment(former).notes[promotion.Removed] = fmt.Sprintf("its file is gone; %s has taken over what it runs", file.ID)
-		c.Log.Info("renamed", "environment", file.ID.String(), "former", former.String(), "revision", inherited.LastGood.Revision,
-			"reason", promotion.Restoring)
-		return inherited
+		id, found = former, &before
 	}
-	return j
+	return id, found
+}
+
+// takeOver looks again at what waits for an environment that is gone.
+func (c *Controller) takeOver() {
+	for i := range c.world.Environments {
+		e := &c.world.Environments[i]
+		if file, valid := c.seen.set.Environments[e.ID]; valid && e.Fault == promotion.ConflictingOwner {
+			e.Fault = ""
+			*e = c.inherit(*e, c.environment(e.ID), file)
+		}
+	}
 }
 
 // inherit makes a journal the one to go on from, unless a write is under way.

@@ -3,6 +3,7 @@ package controller
 import (
 	"context"
 	"fmt"
+	"slices"
 	"time"
 
 	"chaperone.dev/chaperone/internal/promotion"
@@ -33,6 +34,9 @@ func (c *Controller) watchRequests(ctx context.Context) {
 
 // requested folds requests into the world.
 func (c *Controller) requested(id promotion.ID, requests state.Requests) {
+	if requests.Equal(c.requests[id]) {
+		return // a watch begins with what is known
+	}
 	if requests.Problem != "" && requests.Problem != c.requests[id].Problem {
 		c.Log.Warn("read request", "environment", id.String(), "revision", "", "reason", promotion.Paused, "err", requests.Problem)
 	}
@@ -44,7 +48,26 @@ func (c *Controller) requested(id promotion.ID, requests state.Requests) {
 	if requests.Retry != nil {
 		e.notes[promotion.Retrying] = fmt.Sprintf("%s asked to try again", requests.Retry.By)
 	}
-	c.change(id, func(e *reconcile.Environment) { e.Requests = requestsOf(requests) })
+	c.change(id, func(e *reconcile.Environment) { e.Requests = c.requestsFor(id) })
+	for i := range c.world.Environments { // those that were renamed from it
+		world := &c.world.Environments[i]
+		if slices.Contains(c.environment(world.ID).file.Formerly, id) {
+			world.Requests = c.requestsFor(world.ID)
+		}
+	}
+}
+
+// requestsFor are an environment's own, and the pause of one that it was
+// renamed from: a rename must not end a pause.
+func (c *Controller) requestsFor(id promotion.ID) reconcile.Requests {
+	own := c.requests[id]
+	for _, former := range c.environment(id).file.Formerly {
+		if pause := c.requests[former].Pause; own.Pause == nil && pause != nil {
+			own.Pause = pause
+			c.environment(id).notes[promotion.Paused] = pausedBy(*pause) + " (as " + former.String() + "; resume that)"
+		}
+	}
+	return requestsOf(own)
 }
 
 func pausedBy(p state.Pause) string {

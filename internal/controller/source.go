@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"reflect"
 	"slices"
 	"time"
@@ -23,7 +24,7 @@ const maxHistory = 64
 type look struct {
 	head     source.Revision
 	history  []source.Revision
-	ancestry map[source.Revision]bool // of what is deployed: is it in the head's history?
+	ancestry map[source.Revision]ancestry // of what is deployed
 	set      promotion.Set
 	fault    promotion.Reason
 	detail   string
@@ -92,7 +93,7 @@ func (c *Controller) lookAt(ctx context.Context, last look) look {
 		return failed(promotion.SourceUnavailable, err)
 	case head == last.head && last.head != "" && last.set.Environments != nil:
 		last.fault, last.detail = "", ""
-		if last.ancestry, err = c.ancestryOf(ctx, last); err != nil {
+		if last.ancestry, err = c.ancestryOf(ctx, last, last); err != nil {
 			return failed(promotion.SourceUnavailable, err)
 		}
 		return last
@@ -113,31 +114,47 @@ func (c *Controller) lookAt(ctx context.Context, last look) look {
 	if err != nil {
 		return failed(promotion.InvalidEnvironment, err)
 	}
-	if seen.ancestry, err = c.ancestryOf(ctx, seen); err != nil {
+	if seen.ancestry, err = c.ancestryOf(ctx, seen, last); err != nil {
 		return failed(promotion.SourceUnavailable, err)
 	}
 	return seen
 }
 
+// ancestry says of a deployed revision whether it is in the history of the head.
+type ancestry struct {
+	contained bool
+	why       string // where that cannot be told
+}
+
 // ancestryOf tells for each deployed revision whether it is in the history of
 // the head: a branch that was rewritten must be seen before anything is decided
-// on it.
-func (c *Controller) ancestryOf(ctx context.Context, seen look) (map[source.Revision]bool, error) {
-	ancestry := map[source.Revision]bool{}
+// on it. What cannot be told of one revision stops the environments that run it
+// and no other.
+func (c *Controller) ancestryOf(ctx context.Context, seen, last look) (map[source.Revision]ancestry, error) {
+	answers := map[source.Revision]ancestry{}
+	forward := last.head != "" && (last.head == seen.head || slices.Contains(seen.history, last.head))
 	for _, revision := range c.deployed(ctx) {
-		known, found := seen.ancestry[revision]
+		known, found := last.ancestry[revision]
 		switch {
-		case slices.Contains(seen.history, revision):
-			known = true
-		case !found:
-			var err error
-			if known, err = c.Source.Contains(ctx, revision); err != nil {
-				return nil, err
-			}
+		case slices.Contains(seen.history, revision), found && known.contained && forward:
+			// An ancestor stays one while the branch only grows.
+			answers[revision] = ancestry{contained: true}
+			continue
+		case found && last.head == seen.head:
+			answers[revision] = known
+			continue
 		}
-		ancestry[revision] = known
+		contained, err := c.Source.Contains(ctx, revision)
+		switch {
+		case errors.Is(err, source.ErrTooFar), errors.Is(err, source.ErrUnknownRevision):
+			answers[revision] = ancestry{why: err.Error()}
+		case err != nil:
+			return nil, err
+		default:
+			answers[revision] = ancestry{contained: contained}
+		}
 	}
-	return ancestry, nil
+	return answers, nil
 }
 
 // deployed asks the loop for the revisions that environments run or verified
@@ -145,15 +162,15 @@ func (c *Controller) ancestryOf(ctx context.Context, seen look) (map[source.Revi
 func (c *Controller) deployed(ctx context.Context) []source.Revision {
 	told := make(chan []source.Revision, 1)
 	c.post(ctx, func() {
-		var revisions []source.Revision
-		for _, e := range c.world.Environments {
-			for _, r := range [...]source.Revision{e.Journal.LastGood.Revision, e.Journal.Attempt.Release.Revision} {
-				if r != "" && !slices.Contains(revisions, r) {
-					revisions = append(revisions, r)
-				}
+		revisions := map[source.Revision]bool{}
+		for i := range c.world.Environments {
+			if e := &c.world.Environments[i]; e.Fault != promotion.Removed {
+				revisions[e.Journal.LastGood.Revision] = true
+				revisions[e.Journal.Attempt.Release.Revision] = true
 			}
 		}
-		told <- revisions
+		delete(revisions, "")
+		told <- slices.Sorted(maps.Keys(revisions))
 	})
 	select {
 	case revisions := <-told:
@@ -166,20 +183,25 @@ func (c *Controller) deployed(ctx context.Context) []source.Revision {
 // markRewritten marks the environments whose last good is gone from the branch.
 // One of which that is not known yet counts as gone, until the next look tells.
 func (c *Controller) markRewritten() {
-	c.world.Environments = slices.Clone(c.world.Environments)
 	for i := range c.world.Environments {
 		e := &c.world.Environments[i]
 		good := e.Journal.LastGood.Revision
-		contained, known := c.ancestry[good]
-		contained = contained || good == "" || slices.Contains(c.world.History, good)
-		switch {
-		case !contained && !known && c.polled:
-			c.Poll()
-		case !contained && !e.Rewritten:
-			c.environment(e.ID).notes[promotion.HistoryRewritten] = fmt.Sprintf(
-				"%s, which this environment verified last, is no longer in the history of %s", good.Short(), c.world.Head.Short())
-		}
+		answer, known := c.ancestry[good]
+		contained := answer.contained || good == "" || slices.Contains(c.world.History, good)
 		e.Rewritten = !contained && c.polled
+		e.AncestryUnknown = e.Rewritten && !known
+		switch notes := c.environment(e.ID).notes; {
+		case !e.Rewritten:
+		case !known:
+			notes[promotion.HistoryRewritten] = fmt.Sprintf("whether %s is still in the history of the branch is being looked up", good.Short())
+			c.Poll()
+		case answer.why != "":
+			notes[promotion.HistoryRewritten] = fmt.Sprintf("whether %s, which this environment verified last, is in the history of %s cannot be told: %s",
+				good.Short(), c.world.Head.Short(), answer.why)
+		default:
+			notes[promotion.HistoryRewritten] = fmt.Sprintf("%s, which this environment verified last, is no longer in the history of %s",
+				good.Short(), c.world.Head.Short())
+		}
 	}
 }
 
@@ -203,7 +225,8 @@ func (c *Controller) sourceSeen(seen look) {
 	for _, e := range c.world.Environments {
 		known[e.ID] = e
 	}
-	changed := c.changedPipelines(seen.set)
+	changed := c.changedPipelines(seen.set, known)
+	c.seen = seen
 	var environments []reconcile.Environment
 	for _, id := range seen.set.IDs() {
 		environments = append(environments, c.environmentSeen(id, known[id], seen.set, other || changed[id.Pipeline]))
@@ -219,13 +242,20 @@ func (c *Controller) sourceSeen(seen look) {
 	c.markRewritten()
 }
 
-// changedPipelines are those of which an environment's file changed. Path, data
-// class, target or governance may be others now, and with them renders and
-// verdicts: its own, and those of the environments that come after it.
-func (c *Controller) changedPipelines(set promotion.Set) map[string]bool {
+// changedPipelines are those of which an environment's file changed, or became
+// valid or invalid. Path, data class, target or governance may be others now,
+// and with them renders and verdicts: its own, and those of the environments
+// that come after it.
+func (c *Controller) changedPipelines(set promotion.Set, known map[promotion.ID]reconcile.Environment) map[string]bool {
 	changed := map[string]bool{}
 	for id, file := range set.Environments {
-		if known, found := c.environments[id]; !found || !reflect.DeepEqual(known.file, file) {
+		e, found := c.environments[id]
+		if !found || known[id].Fault != "" || !reflect.DeepEqual(e.file, file) {
+			changed[id.Pipeline] = true
+		}
+	}
+	for id, e := range known {
+		if _, valid := set.Environments[id]; !valid && e.Fault == "" {
 			changed[id.Pipeline] = true
 		}
 	}
@@ -233,7 +263,7 @@ func (c *Controller) changedPipelines(set promotion.Set) map[string]bool {
 }
 
 func (c *Controller) environmentSeen(id promotion.ID, known reconcile.Environment, set promotion.Set, changed bool) reconcile.Environment {
-	known.ID, known.Requests = id, requestsOf(c.requests[id])
+	known.ID, known.Requests = id, c.requestsFor(id)
 	e := c.environment(id)
 	if e.broken != nil {
 		return known
@@ -251,15 +281,18 @@ func (c *Controller) environmentSeen(id promotion.ID, known reconcile.Environmen
 	}
 	known.Fault = ""
 	known.Candidates = withoutUnknown(known.Candidates)
-	if changed {
+	// Who brought a pin that is not in place yet is to be read anew.
+	pending := file.Pinned() && file.Revision != known.Journal.LastGood.Revision
+	if changed || pending {
 		known.Candidates = nil
 		e.generation++ // an evaluation under way is of the file before
 	}
-	known.Journal = c.inherit(known, e, file)
+	known = c.inherit(known, e, file)
 	if known.Spec.File == "" || !reflect.DeepEqual(e.file, file) {
 		known.Spec = c.specOf(file) // not for nothing: calendars take their time
 	}
 	e.file = file
+	known.Requests = c.requestsFor(id)
 	return known
 }
 
@@ -290,7 +323,7 @@ func (c *Controller) specOf(file promotion.Environment) reconcile.Spec {
 	}
 	return reconcile.Spec{
 		After: file.After, Pinned: file.Pinned(), Pin: file.Revision, Soak: file.Promotion.Soak,
-		Proposes: file.Promotion.Mode == promotion.ModePullRequest, File: fingerprint(file),
+		Proposes: file.Promotion.Mode == promotion.ModePullRequest, File: fingerprint(file), Branch: c.Branch,
 		Calendar: calendar, Approval: file.Promotion.Approval.Required > 0, PHI: file.Data == promotion.DataPHI,
 		MaxReverts: file.MaxRevertsPerDay, OnFailure: file.OnFailure, Drift: file.Drift,
 	}

@@ -29,7 +29,7 @@ func (v *verdict) finishApply() {
 // release from), nor where a rule has answered with an error, which counts as
 // deny: a cluster that holds half a release is not left so until it can.
 func (v *verdict) undecided() bool {
-	return v.c.pending && v.canLook()
+	return v.c.pending && v.canLook() && on(guardUndecided)
 }
 
 func (v *verdict) canLook() bool {
@@ -45,7 +45,7 @@ func (v *verdict) verifying() {
 	case attempt.Probe && v.e.Journal.Hold.Reason == "":
 		reason = promotion.Bisecting // what was begun is finished, unless it is stuck
 	case v.c.candidate == nil || v.c.candidate.Release.Digest == attempt.Release.Digest || v.w.SourceFault != "":
-	case v.c.current && v.c.newest && !attempt.Irreversible:
+	case v.c.current && v.c.newest && (!attempt.Irreversible || !on(guardNoWayBack)):
 		next, reason = ActionRestore, promotion.Restoring
 	case !v.c.current:
 		next, reason = ActionApply, promotion.Applying
@@ -80,7 +80,7 @@ func (v *verdict) askAgain(release Release) {
 // impossible may a newer commit take its place.
 func (v *verdict) restoring() {
 	release := v.e.Journal.Attempt.Release
-	if v.e.Journal.Retry.Reason == promotion.RestoreFailed {
+	if v.e.Journal.Retry.Reason == promotion.RestoreFailed || !on(guardRestore) {
 		v.unlessPreempted(ActionRestore, release, promotion.Restoring)
 		return
 	}
@@ -117,7 +117,7 @@ func (v *verdict) reverting() {
 // the policies in force must still allow it.
 func (v *verdict) correct() {
 	lastGood := v.e.Journal.LastGood
-	allowed := v.c.candidate != nil && v.c.current && v.c.candidate.Verdict == VerdictAllow
+	allowed := v.c.candidate != nil && v.c.current && (v.c.candidate.Verdict == VerdictAllow || !on(guardCorrect))
 	switch {
 	case v.undecided() && v.e.Busy == ActionNone:
 		v.is(PhaseProgressing, promotion.Evaluating)

@@ -23,7 +23,7 @@ func (v *verdict) bisecting() {
 	left := v.e.Journal.SuspectsLeft()
 	for _, i := range fromTheMiddle(len(left) - 1) {
 		suspect := left[i]
-		if suspect.Mixed || slices.Contains(search.Untested, suspect.Digest) {
+		if suspect.Mixed && on(guardMixed) || slices.Contains(search.Untested, suspect.Digest) && on(guardUntested) {
 			continue
 		}
 		candidate, known := v.e.evaluated(suspect.Revision, v.w)
@@ -127,7 +127,7 @@ func (j *Journal) knownGood(d Digest) bool {
 func (j *Journal) knownToFail(suspects []Suspect, failed Digest) []Digest {
 	failing := []Digest{failed}
 	for _, s := range suspects {
-		if !s.Mixed && s.Digest != failed && slices.Contains(j.Quarantine, s.Digest) && !slices.Contains(j.Unapplied, s.Digest) {
+		if !s.Mixed && s.Digest != failed && slices.Contains(j.Quarantine, s.Digest) && (!slices.Contains(j.Unapplied, s.Digest) || !on(guardUnapplied)) {
 			failing = append(failing, s.Digest)
 		}
 	}
@@ -159,7 +159,7 @@ func (j *Journal) notTakenBack(suspects []Suspect) []Suspect {
 		return slices.IndexFunc(suspects, func(s Suspect) bool { return s.Revision == r })
 	}
 	guilty, back := at(j.LastRevert.Guilty), at(j.LastRevert.Commit)
-	if guilty < 0 || back < guilty {
+	if guilty < 0 || back < guilty || !on(guardTakenBack) {
 		return suspects
 	}
 	var left []Suspect
@@ -190,7 +190,7 @@ func (j *Journal) search() {
 // blame has one commit taken back. One that was taken back already is on its
 // way: what failed was deployed before that arrived.
 func (j *Journal) blame(guilty source.Revision) {
-	if last := &j.LastRevert; guilty == last.Guilty && last.Commit != "" {
+	if last := &j.LastRevert; guilty == last.Guilty && last.Commit != "" && on(guardBlameOnce) {
 		last.Digest = j.Attempt.Release.Digest
 		j.Attempt, j.Retry, j.Hold, j.Search = Attempt{}, Retry{}, Hold{}, Search{}
 		return

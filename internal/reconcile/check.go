@@ -61,15 +61,20 @@ func (c *check) must(holds bool, rule string) {
 
 func (c *check) run() {
 	c.stillness()
+	c.patience()
 	switch c.a.Kind {
 	case ActionApply:
 		c.apply()
 		c.timing()
 	case ActionCorrect:
 		c.must(c.allowed(), "1: corrected without an allow under the current policies")
+		c.must(c.e.Spec.Drift == promotion.DriftCorrect || c.j.Attempt.Stage == StageCorrecting, "corrected though the file says report")
 		c.must(c.a.Release.Digest == c.j.LastGood.Digest, "corrected to something other than last good")
 	case ActionRestore:
 		c.must(c.j.LastGood.Digest != "", "restored without a last good")
+		c.must(c.j.Attempt.Stage != StageVerifying || !c.j.Attempt.Irreversible, "what cannot be taken back was, while it is judged")
+		failed := c.j.Hold.Reason == promotion.IrreversibleFailed && c.j.Hold.Digest == c.j.Running.Digest
+		c.must(!failed || c.newestIsLastGood(), "what cannot be taken back was, and nobody asked")
 	case ActionBlame, ActionRevert:
 		c.blame()
 	case ActionPrune:
@@ -96,18 +101,58 @@ func (c *check) stillness() {
 	case ActionApply, ActionPrune, ActionRevert, ActionCorrect, ActionPropose, ActionWithdraw:
 		_, frozen := c.e.Spec.Calendar.Frozen(c.w.Now)
 		c.must(!frozen, "8: "+string(c.a.Kind)+" in a freeze")
-		gone := c.e.Rewritten && c.j.LastGood.Revision != c.j.Accepted
+		gone := c.e.Rewritten && c.j.LastGood.Revision != c.j.Accepted && (c.j.Branch == "" || c.j.Branch == c.e.Spec.Branch)
 		c.must(!gone, string(c.a.Kind)+" on a rewritten history")
 	}
 }
 
+// patience: what was tried a moment ago is not tried at once. A time that is far
+// off was set by a clock that ran ahead.
+func (c *check) patience() {
+	again := c.j.Retry.At
+	soon := again.After(c.w.Now) && !again.After(c.w.Now.Add(longestWait))
+	switch c.a.Kind {
+	case ActionApply, ActionVerify, ActionPrune, ActionRestore, ActionBlame, ActionRevert, ActionCorrect:
+		c.must(!soon || c.j.Retry.Digest != c.a.Release.Digest, string(c.a.Kind)+" again at once")
+	case ActionRetry:
+		c.must(c.a.Request != c.j.Served, "a retry granted twice")
+	}
+}
+
+// newestIsLastGood: it is what the pin, or the branch, says now.
+func (c *check) newestIsLastGood() bool {
+	newest := c.w.Head
+	if c.e.Spec.Pinned {
+		newest = c.e.Spec.Pin
+	}
+	return slices.ContainsFunc(c.e.Candidates, func(k Candidate) bool {
+		return k.Release.Revision == newest && k.Release.Digest == c.j.LastGood.Digest
+	})
+}
+
+// interrupts: a release takes the place of what is not finished only where that
+// is stuck.
+func (c *check) interrupts() {
+	retry := &c.j.Retry
+	switch c.j.Attempt.Stage {
+	case StagePruning:
+		c.must(retry.Tries > 0, "6: applied in the middle of a prune")
+	case StageRestoring:
+		c.must(retry.Tries > 0 && retry.Reason == promotion.RestoreFailed, "applied in the middle of a restore")
+	case StageBlaming, StageReverting:
+		c.must(false, "applied in the middle of a revert")
+	case StageProving:
+		c.must(c.j.Hold.Reason != "", "applied while last good is being verified")
+	}
+}
+
 func (c *check) apply() {
+	c.interrupts()
 	digest := c.a.Release.Digest
 	c.must(c.allowed(), "1: applied without an allow for this digest under the current policies")
 	c.must(c.upstreamHas(), "2: applied before upstream verified it")
 	c.must(!slices.Contains(c.j.Quarantine, digest), "7: applied from quarantine")
 	c.must(c.w.SourceFault == "" || c.finishing() || c.a.Probe, "a new release begun while the source is not readable")
-	c.must(c.j.Attempt.Stage != StageBlaming && c.j.Attempt.Stage != StageReverting, "applied in the middle of a revert")
 	c.must(c.j.Hold.Reason == "" || c.j.Hold.Digest != digest, "8: applied what is held")
 	c.must(!c.e.Spec.Approval || c.is(func(k *Candidate) bool { return k.Approval == ApprovalGiven }), "applied without the approval asked for")
 	c.must(!c.e.Spec.PHI || c.is(func(k *Candidate) bool { return !k.Irreversible || k.Approval == ApprovalGiven }),

@@ -70,14 +70,14 @@ func (v *verdict) stopped() bool {
 		// Recovery goes on with the last valid file: a typo pushed in the middle
 		// of it must not leave a failed release running.
 		v.effect(ActionRestore, attempt.Release, promotion.Restoring)
-	case v.e.Fault == promotion.Removed:
+	case v.e.Fault == promotion.Removed && on(guardRemoved):
 		v.is(PhaseHeld, v.e.Fault)
-	case v.e.Fault != "" && v.e.Fault != promotion.SourceUnavailable:
+	case v.e.Fault != "" && v.e.Fault != promotion.SourceUnavailable && v.e.Fault != promotion.Removed && on(guardInvalid):
 		v.is(PhaseInvalid, v.e.Fault)
 	case paused:
 		v.is(PhaseHeld, promotion.Paused)
 		v.status.Until = v.e.Requests.PausedUntil
-	case v.e.Moved:
+	case v.e.Moved && on(guardMoved):
 		v.is(PhaseProgressing, promotion.Moving)
 		if v.e.Busy == ActionNone {
 			v.act(ActionMove, v.e.Journal.Running, promotion.Moving)
@@ -224,7 +224,7 @@ func (v *verdict) effect(kind ActionKind, release Release, reason promotion.Reas
 	v.is(PhaseProgressing, reason)
 	retry := &v.e.Journal.Retry
 	switch {
-	case v.e.Busy != ActionNone:
+	case v.e.Busy != ActionNone && on(guardBusy):
 	case v.still != "" && kind.changes():
 		v.stays()
 	case v.waits(release.Digest):
@@ -242,7 +242,7 @@ func (v *verdict) effect(kind ActionKind, release Release, reason promotion.Reas
 // any was set by a clock that ran ahead.
 func (v *verdict) waits(d Digest) bool {
 	retry := &v.e.Journal.Retry
-	return retry.Digest == d && retry.At.After(v.w.Now) && retry.At.Sub(v.w.Now) <= longestWait
+	return on(guardBackoff) && retry.Digest == d && retry.At.After(v.w.Now) && retry.At.Sub(v.w.Now) <= longestWait
 }
 
 // stays says that nothing may be begun, and why.
@@ -270,7 +270,7 @@ func (v *verdict) idle() {
 	case v.c.current:
 		// Last good is wanted and something else was left running.
 		v.effect(ActionRestore, v.e.Journal.Running, promotion.Restoring)
-	case v.w.SourceFault == "" && !v.held():
+	case (v.w.SourceFault == "" || !on(guardSource)) && !v.held():
 		v.apply(v.c.candidate)
 	default:
 		v.wait()
@@ -281,7 +281,7 @@ func (v *verdict) idle() {
 // something newer may run, or a person asks for last good.
 func (v *verdict) stuckForGood() bool {
 	hold := &v.e.Journal.Hold
-	return hold.Reason == promotion.IrreversibleFailed && hold.Digest == v.e.Journal.Running.Digest && !v.c.newest
+	return hold.Reason == promotion.IrreversibleFailed && hold.Digest == v.e.Journal.Running.Digest && !v.c.newest && on(guardStuck)
 }
 
 // settledAt: what runs is last good, and nothing newer may run.
@@ -289,14 +289,14 @@ func (v *verdict) settledAt() {
 	running := v.e.Journal.LastGood
 	allowed := v.c.candidate.Verdict == VerdictAllow
 	switch {
-	case v.c.newest && allowed && (v.c.candidate.Release != running || v.e.ahead(v.w.Now)):
+	case v.c.newest && (allowed || !on(guardAdvance)) && (v.c.candidate.Release != running || v.e.ahead(v.w.Now)):
 		// The same content under a newer commit, or allowed by newer policies; or
 		// verified by a clock that ran ahead.
 		v.quiet()
 		v.act(ActionAdvance, v.c.candidate.Release, promotion.UpToDate)
 	case !v.e.Drifted:
 		v.quiet()
-	case v.e.Spec.Drift != promotion.DriftCorrect || v.held() || !allowed || v.still != "":
+	case v.e.Spec.Drift != promotion.DriftCorrect && on(guardReport), v.held(), !allowed && on(guardCorrect), v.still != "":
 		v.quiet()
 		if v.status.Phase == PhaseReady {
 			v.status.Reason = promotion.Drifted
@@ -391,7 +391,7 @@ func (v *verdict) preempted() bool {
 // until there is something newer to run: a finalizer that never ends must not
 // keep a fix away.
 func (v *verdict) unlessPreempted(kind ActionKind, release Release, reason promotion.Reason) {
-	if v.preempted() && v.e.Busy == ActionNone && v.e.Journal.Retry.Tries > 0 {
+	if v.preempted() && v.e.Busy == ActionNone && (v.e.Journal.Retry.Tries > 0 || !on(guardFinish)) {
 		v.apply(v.c.candidate)
 		return
 	}

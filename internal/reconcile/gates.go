@@ -45,7 +45,7 @@ func releaseGate(w *World, e *Environment, c *Candidate) promotion.Reason {
 		return promotion.PolicyDenied
 	case c.Verdict != VerdictAllow && c.Verdict != VerdictDeny && on(guardVerdict):
 		return promotion.PolicyError
-	case (w.Policy == "" || c.Release.Policy != w.Policy) && on(guardPolicyDigest):
+	case w.Policy == "" && on(guardNoPolicy), c.Release.Policy != w.Policy && on(guardPolicyDigest):
 		return promotion.PolicyError
 	}
 	return ""
@@ -69,6 +69,9 @@ func upstreamGate(w *World, e *Environment, c *Candidate) (promotion.Reason, tim
 		}
 		if until := at.Add(e.Spec.Soak); until.After(w.Now) && until.After(soaked) && on(guardSoak) {
 			soaked = until
+		}
+		if !on(guardFanIn) {
+			break
 		}
 	}
 	if !soaked.IsZero() {
@@ -132,12 +135,12 @@ func (e *Environment) due(now time.Time, c *Candidate) (time.Time, bool) {
 	}
 	run := &e.Journal.Run
 	switch {
-	case last.IsZero() || now.Sub(last) >= scheduleGrace:
+	case (last.IsZero() || now.Sub(last) >= scheduleGrace) && on(guardGrace):
 		return next, false
 	case run.At.Before(last) || run.At.After(now): // not served, or by a clock that ran ahead
 		return time.Time{}, true
 	}
-	return next, run.Digest == c.Release.Digest
+	return next, run.Digest == c.Release.Digest || !on(guardOnce)
 }
 
 // choice is what an environment should run next.
@@ -168,7 +171,7 @@ func choose(w *World, e *Environment) choice {
 	lastGood := &e.Journal.LastGood
 	failed := false
 	for i, revision := range wantedRevisions(buffer[:0], w, e) {
-		if failed && revision != lastGood.Revision {
+		if failed && revision != lastGood.Revision && on(guardBetween) {
 			continue // what lies between last good and what failed is suspect too
 		}
 		candidate, known := e.evaluated(revision, w)
@@ -177,7 +180,10 @@ func choose(w *World, e *Environment) choice {
 			if c.reason == "" {
 				c.reason = promotion.Evaluating
 			}
-			return c
+			if on(guardPending) {
+				return c
+			}
+			continue
 		}
 		if i == 0 {
 			c.wanted = candidate
@@ -228,7 +234,8 @@ func (e *Environment) evaluated(revision source.Revision, w *World) (*Candidate,
 		lastGood := e.Journal.LastGood.Digest
 		fresh := c.Until.IsZero() || c.Until.After(w.Now) && c.Until.Sub(w.Now) <= verdictLasts
 		compared := c.Since == lastGood || c.Release.Digest == lastGood || c.Fault != ""
-		return c, fresh && compared && c.Release.Policy == w.Policy
+		judged := c.Release.Policy == w.Policy
+		return c, (fresh || !on(guardFresh)) && (compared || !on(guardCompared)) && (judged || !on(guardPolicyDigest))
 	}
 	return nil, false
 }

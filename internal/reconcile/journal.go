@@ -26,6 +26,7 @@ type Journal struct {
 	// Run is the newest time of the schedule that a release was started for.
 	Run      Run             `json:"run,omitzero"`
 	Served   string          `json:"served,omitempty"`   // the last retry request that was granted
+	Branch   string          `json:"branch,omitempty"`   // that last good was on
 	Accepted source.Revision `json:"accepted,omitempty"` // last good that a person let go from the branch's history
 }
 

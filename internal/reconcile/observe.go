@@ -14,6 +14,21 @@ func Begin(w World, a Action) World {
 	return w.change(a.Environment, func(e *Environment) { e.start(a, w.Now) })
 }
 
+// BeginIn is Begin in the memory of w, which nobody else may look at meanwhile:
+// copying thousands of environments for one of them takes its time.
+func BeginIn(w *World, a Action) {
+	if e := w.find(a.Environment); e != nil {
+		e.start(a, w.Now)
+	}
+}
+
+// ObserveIn is Observe in the memory of w, likewise.
+func ObserveIn(w *World, r Result) {
+	if e := w.find(r.Action.Environment); e != nil {
+		e.fold(r, w.Now)
+	}
+}
+
 func (e *Environment) start(a Action, now time.Time) {
 	switch a.Kind {
 	case ActionEvaluate:
@@ -98,6 +113,12 @@ func (e *Environment) fold(r Result, now time.Time) {
 
 func (e *Environment) observe(r Result, now time.Time) {
 	j := &e.Journal
+	before := j.LastGood
+	defer func() {
+		if j.LastGood != before {
+			j.Branch = e.Spec.Branch
+		}
+	}()
 	switch r.Action.Kind {
 	case ActionAdvance:
 		j.advance(r.Action.Release, now)
@@ -163,7 +184,7 @@ func (e *Environment) observeEvaluation(r Result, now time.Time) {
 // advance: the same content under a newer name. A verification that a clock
 // which ran ahead has dated is dated now.
 func (j *Journal) advance(to Release, now time.Time) {
-	if to.Digest != j.LastGood.Digest {
+	if to.Digest != j.LastGood.Digest && on(guardSame) {
 		return
 	}
 	j.Running, j.LastGood = to, to
@@ -191,7 +212,7 @@ func (j *Journal) applied(r Result, now time.Time) {
 		case j.Attempt.Tries <= 1 && j.Attempt.Probe:
 			j.Running = j.LastGood
 			j.untested()
-		case j.Attempt.Tries <= 1:
+		case j.Attempt.Tries <= 1 || !on(guardTouched):
 			j.Running, j.Attempt = j.LastGood, Attempt{}
 		case j.LastGood.Digest != "":
 			j.Attempt.Stage, j.Attempt.Failure = StageRestoring, r.Reason
@@ -234,13 +255,14 @@ func (j *Journal) judged(r Result, spec Spec, now time.Time) {
 	case a.Stage == StageProving && j.LastGood.Digest == r.Action.Release.Digest:
 		j.proved(r, spec, now)
 		return
-	case a.Stage != StageVerifying || a.Release.Digest != r.Action.Release.Digest:
+	case (a.Stage != StageVerifying || a.Release.Digest != r.Action.Release.Digest) && on(guardLate):
 		return
 	}
 	switch {
 	case r.Outcome == OutcomeDone:
 		j.verified(now)
-	case r.Outcome == OutcomeFailed, r.Outcome == OutcomeError && !on(guardErrorIsNoFailure), r.Outcome == OutcomeNoData && !on(guardNoDataIsNoFailure):
+	case r.Outcome == OutcomeFailed, r.Outcome == OutcomeError && !on(guardErrorIsNoFailure), r.Outcome == OutcomeNoData && !on(guardNoDataIsNoFailure),
+		r.Outcome == OutcomeInterrupted && !on(guardInterrupted):
 		j.fail(promotion.VerificationFailed)
 	case r.Outcome == OutcomeError, r.Outcome == OutcomeNoData:
 		j.unclear(r, now)
@@ -361,7 +383,7 @@ func (j *Journal) reverted(r Result, now time.Time) {
 	isBack := func(s Suspect) bool { return r.Commit != "" && s.Revision == r.Commit }
 	switch r.Outcome {
 	case OutcomeAlready:
-		if slices.ContainsFunc(j.Search.Suspects, isBack) {
+		if on(guardOtherCause) && slices.ContainsFunc(j.Search.Suspects, isBack) {
 			// It was taken back before what failed, which another commit broke.
 			j.hold(promotion.SeveralSuspects, failed)
 			return
@@ -421,7 +443,7 @@ func (e *Environment) retried(a Action) {
 	j := &e.Journal
 	lift := a.Release.Digest
 	j.Served, j.Retry = a.Request, Retry{}
-	if e.Rewritten && !e.AncestryUnknown && e.Requests.RetryDigest == "" {
+	if e.Rewritten && (!e.AncestryUnknown && e.Requests.RetryDigest == "" || !on(guardAccept)) {
 		j.Accepted = j.LastGood.Revision
 	}
 	j.letGo(lift)

@@ -25,6 +25,10 @@ func (v *verdict) promotable() promotable {
 	if !e.Spec.Proposes || w.SourceFault != "" || e.Fault != "" {
 		return p
 	}
+	if e.Spec.Pin != "" && v.c.wanted == nil && on(guardPinKnown) {
+		p.unsure = true // what the pin says is not known yet, so nobody can tell what would be new
+		return p
+	}
 	var buffer revisionBuffer
 	for _, revision := range upstreamRevisions(buffer[:0], w, e, e.Spec.Pin) {
 		if revision == e.Spec.Pin {
@@ -41,12 +45,12 @@ func (v *verdict) promotable() promotable {
 		if candidate.Release.Digest != "" && candidate.Release.Digest == v.pinnedDigest() {
 			return p // nothing that is not there
 		}
-		if reason := releaseGate(w, e, candidate); reason != "" {
+		if reason := releaseGate(w, e, candidate); reason != "" && on(guardProposeRelease) {
 			p.unsure = p.unsure || reason == promotion.PolicyError
 			continue
 		}
 		reason, until := upstreamGate(w, e, candidate)
-		if reason == "" {
+		if reason == "" || !on(guardProposeUpstream) {
 			p.candidate = candidate
 			return p
 		}
@@ -85,7 +89,7 @@ func (v *verdict) propose() {
 	proposal := &v.e.Journal.Proposal
 	candidate := v.p.candidate
 	switch {
-	case candidate == nil && (v.p.evaluate != "" || v.p.unsure || proposal.Revision == ""):
+	case candidate == nil && (v.p.evaluate != "" || v.p.unsure && on(guardUnsure) || proposal.Revision == ""):
 		v.again = sooner(v.again, v.p.until)
 	case candidate == nil:
 		v.push(ActionWithdraw, Release{Revision: proposal.Revision, Digest: proposal.Digest})

@@ -62,6 +62,7 @@ type Spec struct {
 	Pin        source.Revision // "" while it waits for its first promotion
 	Proposes   bool            // a promotion branch is kept for it
 	File       string          // what its file says, as one word: a proposal is made for it
+	Branch     string          // what is followed, as one word: another one is no rewritten history
 	Soak       time.Duration
 	Calendar   promotion.Calendar // when changes may start
 	Approval   bool               // a person has to approve each release
@@ -143,7 +144,8 @@ func (e *Environment) paused(now time.Time) bool {
 // rewritten reports whether what was verified last is gone from the branch, and
 // nobody has accepted that.
 func (e *Environment) rewritten() bool {
-	return e.Rewritten && e.Journal.Accepted != e.Journal.LastGood.Revision
+	j := &e.Journal
+	return e.Rewritten && j.Accepted != j.LastGood.Revision && (j.Branch == "" || j.Branch == e.Spec.Branch)
 }
 
 // revertsToday counts the reverts of the last day; those of a clock that ran
@@ -151,7 +153,7 @@ func (e *Environment) rewritten() bool {
 func (e *Environment) revertsToday(now time.Time) int {
 	count := 0
 	for _, at := range e.Journal.Reverts {
-		if !at.After(now) && now.Sub(at) < 24*time.Hour {
+		if !at.After(now) && (now.Sub(at) < 24*time.Hour || !on(guardDay)) {
 			count++
 		}
 	}

@@ -33,16 +33,17 @@ func largest() reconcile.Journal {
 		Verified: slices.Repeat([]reconcile.Verified{{Release: release, At: at}}, longest),
 		Attempt: reconcile.Attempt{Release: release, Stage: reconcile.StageCorrecting, Tries: many, Failure: reason, Guilty: first, Started: at,
 			Irreversible: true, Override: true, Probe: true, Proven: true},
-		Quarantine: digests,
+		Quarantine: digests, Unapplied: digests,
 		Hold:       reconcile.Hold{Reason: reason, Digest: digest},
 		Retry:      reconcile.Retry{Reason: reason, Digest: digest, At: at, Tries: many},
-		LastRevert: reconcile.Revert{Guilty: first, Commit: first, Digest: digest},
-		Search: reconcile.Search{Failed: release, Failing: digests, Untested: digests,
-			Suspects: slices.Repeat([]reconcile.Suspect{{Revision: first, Digest: digest}}, longest)},
+		LastRevert: reconcile.Revert{Guilty: first, Commit: first, Digest: digest, At: at},
+		Search: reconcile.Search{Failed: release, Started: at, Failing: digests, Untested: digests,
+			Suspects: slices.Repeat([]reconcile.Suspect{{Revision: first, Digest: digest, Mixed: true}}, longest)},
 		Reverts:  slices.Repeat([]time.Time{at}, longest),
-		Proposal: reconcile.Proposal{Revision: first, Digest: digest, File: string(digest), Commit: first, Refused: reason},
+		Proposal: reconcile.Proposal{Revision: first, Digest: digest, File: string(digest), Commit: first, Refused: reason, Tries: many, Again: at},
 		Run:      reconcile.Run{At: at, Digest: digest},
 		Served:   strings.Repeat("<", maxRequestID), // JSON makes six characters of it
+		Branch:   strings.Repeat("<", maxRequestID),
 		Accepted: first,
 	}
 }
