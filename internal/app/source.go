@@ -86,6 +86,9 @@ func (r *repository) Propose(ctx context.Context, id promotion.ID, file string, 
 // Withdraw implements controller.Source.
 func (r *repository) Withdraw(ctx context.Context, id promotion.ID) (controller.ProposeResult, error) {
 	done, err := r.Repository.Withdraw(ctx, id.String())
+	if err == nil && done.Outcome == gogit.Foreign {
+		return controller.ProposeResult{Outcome: reconcile.OutcomeAlready, Detail: done.Detail}, nil // nothing of ours is there
+	}
 	return proposed(done), err
 }
 

@@ -16,7 +16,7 @@ import (
 const Dir = "environments"
 
 // MaxFiles bounds the environments of one source.
-const MaxFiles = 1000
+const MaxFiles = 10_000
 
 // Load reads environments/<pipeline>/<name>.yaml from a snapshot. A file that
 // is wrong becomes a Fault; only what makes the whole unreadable is an error,

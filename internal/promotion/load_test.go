@@ -236,8 +236,8 @@ func TestLoadBoundsNamesFilesAndSizes(t *testing.T) {
 	for i := range MaxFiles + 1 {
 		many[fmt.Sprintf("novamind/e%d.yaml", i)] = ""
 	}
-	if _, err := Load(tree(many)); !fault.IsTerminal(err) || !strings.Contains(err.Error(), "more than 1000 environment files") {
-		t.Errorf("1001 files: got %v", err)
+	if _, err := Load(tree(many)); !fault.IsTerminal(err) || !strings.Contains(err.Error(), "more than 10000 environment files") {
+		t.Errorf("one file too many: got %v", err)
 	}
 }
 

@@ -190,8 +190,16 @@ func TestLocalPromotePush(t *testing.T) {
 		if again := promote(t, dir, request, gogit.Current); again.Commit != first.Commit {
 			t.Errorf("again = %+v", again)
 		}
-		// The daemon takes it for its own, and replaces it; another clone sees that.
-		second := propose(t, s.open(t), there, gogit.Proposed)
+		// The daemon leaves a person's alone, whatever it would propose itself; a
+		// person may replace the daemon's.
+		r := s.open(t)
+		if got := propose(t, r, there, gogit.Foreign); !strings.Contains(got.Detail, "proposed by hand") || s.Head(t, proposal) != string(first.Commit) {
+			t.Errorf("the daemon met a person's proposal: %+v", got)
+		}
+		propose(t, r, to, gogit.Current)
+		withdraw(t, r, gogit.Foreign)
+		s.Delete(t, proposal)
+		second := propose(t, r, there, gogit.Proposed)
 		if again := promote(t, dir, withTo(request, there), gogit.Current); again.Commit != second.Commit {
 			t.Errorf("the daemon's = %+v", again)
 		}

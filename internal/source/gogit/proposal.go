@@ -59,6 +59,7 @@ type branches struct {
 	head     commit
 	proposal plumbing.ReferenceName
 	tip      plumbing.Hash // zero if there is no such branch
+	self     string        // e-mail address of the only one whose proposals may be replaced; "" is anybody's
 }
 
 // promotionRef refuses an environment that makes no branch of its own.
@@ -160,17 +161,21 @@ func (o *objects) stands(ctx context.Context, request ProposeRequest, at branche
 		return false, why, err
 	}
 	if ours.to != request.To || ours.file != request.File {
-		return false, "", nil
+		return false, ours.byHand, nil
 	}
 	now, _, err := o.find(at.head.tree, request.File)
-	return now == ours.before, "", err
+	if err != nil || now == ours.before {
+		return err == nil, "", err
+	}
+	return false, ours.byHand, nil
 }
 
 // proposed is what a commit of ours on a promotion branch does.
 type proposed struct {
 	file   string
 	to     source.Revision
-	before node // the file that it was made on
+	before node   // the file that it was made on
+	byHand string // why it is a person's, and not to be touched; "" where it is not
 }
 
 // ours reads the promotion branch. It is nil if the branch holds nothing that
@@ -202,10 +207,16 @@ func (o *objects) ours(ctx context.Context, at branches) (found *proposed, why s
 	if !onLine {
 		return foreign("stands on commits that are not on " + at.followed)
 	}
-	if found, err = o.readProposal(tip, to); err != nil || found != nil {
-		return found, "", err
+	switch found, err = o.readProposal(tip, to); {
+	case err != nil:
+		return nil, "", err
+	case found == nil:
+		return foreign("changes more than one pin")
+	case at.self != "" && !strings.EqualFold(tip.Author.Email, at.self):
+		// A person wants exactly this, a break-glass perhaps, and others review it.
+		_, found.byHand, _ = foreign("was proposed by hand and waits to be merged")
 	}
-	return foreign("changes more than one pin")
+	return found, "", nil
 }
 
 // foreignBranch says what a person can do.

@@ -30,7 +30,10 @@ func (r *Repository) Withdraw(ctx context.Context, environment string) (ProposeR
 		if at.tip.IsZero() {
 			return nil, result, nil
 		}
-		_, why, err := r.ours(ctx, at)
+		ours, why, err := r.ours(ctx, at)
+		if ours != nil {
+			why = ours.byHand
+		}
 		if err != nil || why != "" {
 			result.Outcome, result.Detail = Foreign, why
 			return nil, result, err
@@ -114,7 +117,7 @@ func (p *promoting) see(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		p.now = branches{followed: p.at.branch.Short(), head: head, proposal: p.at.also, tip: tip}
+		p.now = branches{followed: p.at.branch.Short(), head: head, proposal: p.at.also, tip: tip, self: p.signer.author.Email}
 		if tip.IsZero() || p.large[tip] {
 			return nil
 		}
