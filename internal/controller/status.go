@@ -213,6 +213,9 @@ func (c *Controller) waitingFor(world reconcile.Environment, status reconcile.St
 			waits = append(waits, fmt.Sprintf("%s does not exist", id))
 			continue
 		}
+		if s.Reason == promotion.Evaluating {
+			s = c.environment(id).status // a look at a new commit says nothing about it
+		}
 		before, _ := c.world.Find(id)
 		if s.Reason != promotion.UpToDate || before.Journal.LastGood.Revision != status.Wanted.Revision {
 			waits = append(waits, fmt.Sprintf("%s is %s (%s)", id, s.Phase, s.Reason))
