@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"strings"
 	"time"
 
 	"chaperone.dev/chaperone/internal/promotion"
@@ -192,7 +193,11 @@ func (d *driver) revert(subject, who string) error {
 	if len(conflicts) > 0 {
 		return fmt.Errorf("reverting conflicts in %v", conflicts)
 	}
-	_, err := d.commit(fmt.Sprintf("Revert %q", subject), who, merged, edit{}, nil)
+	title := `Revert "` + subject + `"`
+	if original, is := strings.CutPrefix(subject, `Revert "`); is {
+		title = `Reapply "` + original // as git says it
+	}
+	_, err := d.commit(title, who, merged, edit{}, nil)
 	return err
 }
 
