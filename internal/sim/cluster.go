@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"chaperone.dev/chaperone/internal/controller"
@@ -32,6 +33,7 @@ type clusters struct {
 	outage   map[promotion.ID]bool     // everything fails its checks there
 	asked    map[promotion.ID]mark     // what checks come to there: markErrs or markNoData
 	slow     map[promotion.ID]duration // how long objects take to be ready there
+	refused  map[promotion.ID]string   // a value that an admission rule refuses there
 	watchers map[promotion.ID]map[chan struct{}]bool
 	counts   map[effectKey]int
 }
@@ -60,7 +62,7 @@ func (c *clusters) countPush(branch string, pushed *commit) {
 func newClusters() *clusters {
 	return &clusters{
 		objects: map[string]map[manifest.ID]*live{}, down: map[string]bool{}, outage: map[promotion.ID]bool{},
-		asked: map[promotion.ID]mark{}, slow: map[promotion.ID]duration{},
+		asked: map[promotion.ID]mark{}, slow: map[promotion.ID]duration{}, refused: map[promotion.ID]string{},
 		watchers: map[promotion.ID]map[chan struct{}]bool{}, counts: map[effectKey]int{},
 	}
 }
@@ -116,6 +118,9 @@ func (p clusterPort) try(ctx context.Context, op string, env promotion.Environme
 		if at, found := made.has(markRejected, env.ID.Name); found {
 			return refusal(promotion.ApplyRejected, fmt.Errorf("%s: dry run: refused", at))
 		}
+		if at, found := p.notAdmitted(env, made); found {
+			return refusal(promotion.ApplyRejected, fmt.Errorf("%s: dry run: an admission rule refuses it", at))
+		}
 		objects := p.s.clusters.on(env.Target.Kubeconfig)
 		for _, o := range made.set.Objects() {
 			at, found := objects[manifest.IDOf(o)]
@@ -123,11 +128,37 @@ func (p clusterPort) try(ctx context.Context, op string, env promotion.Environme
 				return refusal(promotion.ConflictingOwner, fmt.Errorf("%s: belongs to %s", manifest.IDOf(o), at.owner))
 			}
 		}
-		if doomed, total := p.doomed(env, made); !restoring && len(doomed) >= 5 && float64(len(doomed)) > env.MaxDeletePart*float64(total) {
-			return refusal(promotion.MassDeletion, fmt.Errorf("%d of %d owned objects would be deleted", len(doomed), total))
+		if restoring {
+			return nil
 		}
-		return nil
+		return p.guard(env, made)
 	})
+}
+
+// guard refuses to delete everything, or too much at once.
+func (p clusterPort) guard(env promotion.Environment, made *rendered) error {
+	doomed, total := p.doomed(env, made)
+	switch {
+	case made.set.Len() == 0 && total > 0:
+		return refusal(promotion.EmptyRender, fmt.Errorf("nothing was rendered, and %d objects are owned", total))
+	case len(doomed) >= 5 && float64(len(doomed)) > env.MaxDeletePart*float64(total):
+		return refusal(promotion.MassDeletion, fmt.Errorf("%d of %d owned objects would be deleted", len(doomed), total))
+	}
+	return nil
+}
+
+// notAdmitted finds the first object to be written that an admission rule is
+// against. What is there already stays.
+func (p clusterPort) notAdmitted(env promotion.Environment, made *rendered) (manifest.ID, bool) {
+	value, rule := p.s.clusters.refused[env.ID]
+	for _, o := range made.set.Objects() {
+		at := manifest.IDOf(o)
+		now, found := p.s.clusters.on(env.Target.Kubeconfig)[at]
+		if rule && (!found || now.text != made.texts[at]) && strings.Contains(made.texts[at], fmt.Sprintf(`"value":%q`, value)) {
+			return at, true
+		}
+	}
+	return manifest.ID{}, false
 }
 
 func refusal(reason promotion.Reason, err error) error {
@@ -219,7 +250,10 @@ func (p clusterPort) Prune(ctx context.Context, env promotion.Environment, set m
 	err := p.call(ctx, "Cluster.Prune", env.ID.String(), speedCluster, func() error {
 		p.s.checkEffect(p.life, reconcile.ActionPrune, env, made)
 		p.s.clusters.counts[effectKey{env.ID, reconcile.ActionPrune}]++
-		return p.reach(env)
+		if err := p.reach(env); err != nil {
+			return err
+		}
+		return p.guard(env, made)
 	})
 	if err != nil {
 		return err

@@ -111,10 +111,9 @@ func (s *Step) parse() error {
 	var nearest []string
 	var wrong error
 	for _, v := range verbs() {
-		pattern := strings.Fields(v.pattern)
-		a, matches, err := match(pattern, words)
+		a, matches, err := match(v.words, words)
 		if !matches {
-			if pattern[0] == words[0].text {
+			if v.words[0] == words[0].text {
 				nearest = append(nearest, v.pattern)
 			}
 			continue
@@ -146,7 +145,7 @@ func (s *Step) parse() error {
 func beginnings() []string {
 	var first []string
 	for _, v := range verbs() {
-		first = append(first, strings.Fields(v.pattern)[0])
+		first = append(first, v.words[0])
 	}
 	slices.Sort(first)
 	return slices.Compact(first)
@@ -156,6 +155,7 @@ func beginnings() []string {
 // with them when the line's turn comes. One with a block reads the lines below.
 type verb struct {
 	pattern string
+	words   []string // of the pattern
 	do      func(*driver, args) error
 	block   func(args) (func(*driver) error, error)
 }

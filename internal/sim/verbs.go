@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -16,7 +17,11 @@ import (
 
 // verbs are all lines that a scenario can have.
 var verbs = sync.OnceValue(func() []verb {
-	return slices.Concat(beginningVerbs(), peopleVerbs(), outsideVerbs(), daemonVerbs(), timeVerbs(), expectVerbs())
+	all := slices.Concat(beginningVerbs(), peopleVerbs(), outsideVerbs(), daemonVerbs(), timeVerbs(), expectVerbs())
+	for i := range all {
+		all[i].words = strings.Fields(all[i].pattern)
+	}
+	return all
 })
 
 // acting makes a verb of something that happens at an instant.
@@ -269,6 +274,8 @@ func outsideVerbs() []verb {
 		state("checks of ENV have no data", func(s *Sim, a args) { s.clusters.asked[a.envs[0]] = markNoData }),
 		state("checks of ENV work again", func(s *Sim, a args) { delete(s.clusters.asked, a.envs[0]) }),
 		state("objects of ENV take SPAN to be ready", func(s *Sim, a args) { s.clusters.slow[a.envs[0]] = a.spans[0] }),
+		state("the cluster of ENV refuses TEXT", func(s *Sim, a args) { s.clusters.refused[a.envs[0]] = a.texts[0] }),
+		state("the cluster of ENV refuses nothing", func(s *Sim, a args) { delete(s.clusters.refused, a.envs[0]) }),
 		state("policies change", func(s *Sim, _ args) { s.policies.change(); s.policies.tell(s) }),
 		state("policies deny TEXT", func(s *Sim, a args) { s.policies.change(a.texts[0]); s.policies.tell(s) }),
 		state("policies are gone", func(s *Sim, _ args) { s.policies.gone = true; s.policies.tell(s) }),
