@@ -14,6 +14,9 @@ TIMEOUT ?= 20m
 # Packages to benchmark; by default those that have a benchmark.
 BENCH ?= $(addprefix ./,$(sort $(dir $(shell grep -rl --include='*_test.go' '^func Benchmark' internal))))
 BENCHTIME ?= 1s
+# Simulated worlds: the first seed, and how many.
+SEED ?= 1
+N ?= 2000
 
 # Race detection needs cgo and a C compiler. RACE=on insists, RACE=off does without.
 RACE ?= auto
@@ -46,6 +49,7 @@ test: cluster race-notice ## every test, on a real API server and real Git serve
 	$(GO) test $(RACE_FLAG) -timeout $(TIMEOUT) $$($(GO) list ./... | grep -v /internal/e2e)
 	$(GO) test $(RACE_FLAG) -timeout $(TIMEOUT) ./internal/e2e
 	$(GO) test -timeout $(TIMEOUT) -run Reachable ./internal/reconcile
+	$(GO) test -tags mutation -timeout $(TIMEOUT) -run Mutation ./internal/reconcile
 	cd $(NESTED) && $(NESTED_GO) test -timeout $(TIMEOUT) ./...
 
 .PHONY: check
@@ -73,6 +77,11 @@ lint: ## the rules of the house, vet, tidy modules, and generated files that are
 bench: cluster ## every benchmark, each beside what it is measured against
 	@test -n "$(BENCH)" || { echo "bench: no package has a benchmark" >&2; exit 1; }
 	$(GO) test $(BENCH_FLAGS) -run '^$$' -bench . -benchmem -benchtime $(BENCHTIME) -timeout $(TIMEOUT) $(BENCH)
+
+# Garbage is collected seldom: worlds are small, and gone soon.
+.PHONY: sim
+sim: ## worlds by chance with mishaps at every call; what fails is made small and replays (SEED=1 N=2000)
+	@SEED=$(SEED) N=$(N) GOGC=400 $(GO) test -count=1 -timeout 24h -run '^TestSimulate$$' -v ./internal/sim
 
 # The numbers do not matter here, so it uses what the tests compiled.
 .PHONY: bench-smoke

@@ -62,10 +62,13 @@ func (c *check) must(holds bool, rule string) {
 func (c *check) run() {
 	c.stillness()
 	c.patience()
+	c.must(!c.e.Moved || c.a.Kind == ActionEvaluate || c.a.Kind == ActionMove, string(c.a.Kind)+" in the place it is to leave")
 	switch c.a.Kind {
 	case ActionApply:
 		c.apply()
 		c.timing()
+	case ActionAdvance:
+		c.must(c.allowed() && c.a.Release.Digest == c.j.LastGood.Digest, "1: taken for last good without an allow under the current policies")
 	case ActionCorrect:
 		c.must(c.allowed(), "1: corrected without an allow under the current policies")
 		c.must(c.e.Spec.Drift == promotion.DriftCorrect || c.j.Attempt.Stage == StageCorrecting, "corrected though the file says report")
@@ -154,6 +157,10 @@ func (c *check) apply() {
 	c.must(!slices.Contains(c.j.Quarantine, digest), "7: applied from quarantine")
 	c.must(c.w.SourceFault == "" || c.finishing() || c.a.Probe, "a new release begun while the source is not readable")
 	c.must(c.j.Hold.Reason == "" || c.j.Hold.Digest != digest, "8: applied what is held")
+	c.must(c.is(func(k *Candidate) bool { return k.Since == c.j.LastGood.Digest }), "applied what was compared with another last good")
+	c.must(!c.a.Probe || c.j.Attempt.Stage != StageBisecting || slices.ContainsFunc(c.j.Search.Suspects, func(s Suspect) bool {
+		return s.Revision == c.a.Release.Revision && s.Digest == digest && !s.Mixed
+	}), "5: a probe of what no suspect made")
 	c.must(!c.e.Spec.Approval || c.is(func(k *Candidate) bool { return k.Approval == ApprovalGiven }), "applied without the approval asked for")
 	c.must(!c.e.Spec.PHI || c.is(func(k *Candidate) bool { return !k.Irreversible || k.Approval == ApprovalGiven }),
 		"an irreversible release entered patients' data without approval")

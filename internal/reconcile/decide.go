@@ -92,7 +92,7 @@ func (v *verdict) stopped() bool {
 
 // stillness finds what keeps everything but a restore from being begun.
 func (v *verdict) stillness() {
-	if until, frozen := v.e.Spec.Calendar.Frozen(v.w.Now); frozen && on(guardStill) {
+	if until, frozen := v.e.Spec.Calendar.Frozen(v.w.Now); frozen && on(guardFreeze) {
 		v.still, v.until = promotion.Frozen, until
 	} else if v.e.rewritten() && on(guardRewritten) {
 		v.still = promotion.HistoryRewritten

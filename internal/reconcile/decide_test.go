@@ -2,7 +2,6 @@ package reconcile
 
 import (
 	"slices"
-	"testing"
 	"time"
 
 	"chaperone.dev/chaperone/internal/promotion"
@@ -55,8 +54,7 @@ func (e Environment) edit(f func(*Environment)) Environment {
 }
 
 //lint:long because it is one table
-func TestDecide(t *testing.T) {
-	t.Parallel()
+func decisions(t reporter) {
 	denied := allow("c3", "d3")
 	denied.Verdict = VerdictDeny
 	broken := allow("c3", "d3")
@@ -206,8 +204,7 @@ func TestDecide(t *testing.T) {
 	}
 }
 
-func TestVerdictsAreAskedForAgain(t *testing.T) {
-	t.Parallel()
+func verdictsAreAskedForAgain(t reporter) {
 	e := running("dev", "c1", "d1")
 	e.Candidates[0].Until = noon.Add(time.Hour)
 	w := world("c1", e)
@@ -224,8 +221,7 @@ func TestVerdictsAreAskedForAgain(t *testing.T) {
 	}
 }
 
-func TestDownstreamGetsOnlyWhatUpstreamVerified(t *testing.T) {
-	t.Parallel()
+func downstreamGetsOnlyWhatUpstreamVerified(t reporter) {
 	dev := running("dev", "c3", "dev3")
 	candidate := allow("c3", "prod3")
 	candidate.Upstream = []Upstream{{ID: id("dev"), Digest: "dev3"}}
@@ -269,8 +265,7 @@ func TestDownstreamGetsOnlyWhatUpstreamVerified(t *testing.T) {
 }
 
 // What upstream verified once and failed now is not verified: downstream waits.
-func TestWhatFailsUpstreamNowIsNotVerifiedThere(t *testing.T) {
-	t.Parallel()
+func whatFailsUpstreamNowIsNotVerifiedThere(t reporter) {
 	dev := running("dev", "c2", "dev2")
 	again := allow("c3", "dev1").Release // the content of long ago, back under a new name
 	dev.Journal.Verified = append(dev.Journal.Verified, Verified{Release: allow("c1", "dev1").Release, At: noon.Add(-24 * time.Hour)})
@@ -291,8 +286,7 @@ func TestWhatFailsUpstreamNowIsNotVerifiedThere(t *testing.T) {
 	}
 }
 
-func TestErrorAndNoDataHoldAndNeverRevert(t *testing.T) {
-	t.Parallel()
+func errorAndNoDataHoldAndNeverRevert(t reporter) {
 	for outcome, reason := range map[Outcome]promotion.Reason{
 		OutcomeError: promotion.VerificationError, OutcomeNoData: promotion.VerificationNoData,
 	} {

@@ -24,10 +24,13 @@ type Journal struct {
 	Reverts  []time.Time `json:"reverts,omitempty"` // newest first, bounded: the breaker counts them
 	Proposal Proposal    `json:"proposal,omitzero"`
 	// Run is the newest time of the schedule that a release was started for.
-	Run      Run             `json:"run,omitzero"`
-	Served   string          `json:"served,omitempty"`   // the last retry request that was granted
-	Branch   string          `json:"branch,omitempty"`   // that last good was on
-	Accepted source.Revision `json:"accepted,omitempty"` // last good that a person let go from the branch's history
+	Run    Run    `json:"run,omitzero"`
+	Served string `json:"served,omitempty"` // the last retry request that was granted
+	Branch string `json:"branch,omitempty"` // that last good was on
+	// Overridden is what a break-glass override let in; pages show it in red for
+	// as long as it runs.
+	Overridden Digest          `json:"overridden,omitempty"`
+	Accepted   source.Revision `json:"accepted,omitempty"` // last good that a person let go from the branch's history
 }
 
 // Verified is a release that passed verification here.

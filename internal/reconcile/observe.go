@@ -72,6 +72,10 @@ func (e *Environment) beginApply(a Action, now time.Time) {
 	if before.Release.Digest == a.Release.Digest {
 		begun.Started = before.Started
 	}
+	j.Overridden = ""
+	if a.Override {
+		j.Overridden = a.Release.Digest
+	}
 	if !a.Probe {
 		j.Search = Search{}
 	}

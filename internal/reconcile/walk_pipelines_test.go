@@ -12,7 +12,7 @@ type files = map[string]string
 func stories() []*story {
 	return []*story{
 		threeInARow(), twoBeforeOne(), pinnedProduction(), oneOfFour(), twoOfThree(), untestableMiddle(),
-		heldStaging(), policiesChange(), patientsData(), calendars(), breaker(), askedAgain(), placesAndTypos(),
+		frozenStaging(), heldStaging(), policiesChange(), patientsData(), calendars(), breaker(), askedAgain(), placesAndTypos(),
 	}
 }
 
@@ -100,6 +100,17 @@ func untestableMiddle() *story {
 		},
 		adversity: 1, start: newYear, untestable: true, accidents: []accident{crashes, pauses, exchanges, rewrites},
 		rests: rests{"staging": {promotion.NoLastGood, promotion.SeveralSuspects}},
+	}
+}
+
+// frozenStaging: a freeze that begins at any moment of a release and its revert.
+func frozenStaging() *story {
+	return &story{
+		name:         "a freeze",
+		environments: []Environment{named("staging", frozen)},
+		script:       []change{{files: files{"staging": "s1"}}, {files: files{"staging": "bad-staging"}}},
+		adversity:    2, start: newYear, accidents: []accident{crashes, freezes, drifts},
+		rests: rests{"staging": {promotion.NoLastGood}},
 	}
 }
 

@@ -1,0 +1,43 @@
+package reconcile
+
+import "testing"
+
+// reporter is the part of testing.T that a table needs: with a guard taken away
+// the same tables have to fail.
+type reporter interface {
+	Helper()
+	Error(args ...any)
+	Errorf(format string, args ...any)
+}
+
+// tables are all checks but the walk, cheap ones.
+var tables = []struct {
+	name string
+	run  func(reporter)
+}{
+	{"decisions", decisions},
+	{"verdicts are asked for again", verdictsAreAskedForAgain},
+	{"downstream gets only what upstream verified", downstreamGetsOnlyWhatUpstreamVerified},
+	{"what fails upstream now is not verified there", whatFailsUpstreamNowIsNotVerifiedThere},
+	{"policies", policyRows},
+	{"approvals", approvalRows},
+	{"override", overrideRows},
+	{"a freeze in each stage", freezeRows},
+	{"a rewritten history in each stage", rewrittenRows},
+	{"breaker", breakerRows},
+	{"promotion", proposalRows},
+	{"outcomes", outcomeRows},
+	{"guilt", guiltRows},
+	{"search", searchRows},
+	{"error and no-data hold and never revert", errorAndNoDataHoldAndNeverRevert},
+}
+
+func TestTables(t *testing.T) {
+	t.Parallel()
+	for _, table := range tables {
+		t.Run(table.name, func(t *testing.T) {
+			t.Parallel()
+			table.run(t)
+		})
+	}
+}
