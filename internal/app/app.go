@@ -213,7 +213,7 @@ func (a *App) policiesChanged(s rego.Status) {
 func controllerConfig(c config.Config, log *slog.Logger) controller.Config {
 	return controller.Config{
 		PollInterval: c.Source.PollInterval, Jitter: c.Source.Jitter, Workers: c.Workers, Redactor: newRedactor(),
-		Branch: c.Source.URL + " " + c.Source.Branch, Self: c.Author.Email, Groups: c.Groups, Now: time.Now, Log: log,
+		Branch: c.Source.URL + " " + c.Source.Branch, Self: c.Author.Email, Groups: c.Groups, People: c.People, Now: time.Now, Log: log,
 	}
 }
 

@@ -30,6 +30,7 @@ func (c *Config) complete() error {
 	case !c.Policies.FromSource && c.Policies.Directory == "":
 		c.Policies.Directory = DefaultPolicies
 	}
+	problems = append(problems, c.checkPeople()...)
 	return errors.Join(append(problems, c.Source.checkCredentials()...)...)
 }
 

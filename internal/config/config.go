@@ -25,6 +25,9 @@ type Config struct {
 	// Groups are the people of each group that `approval.from` in an environment
 	// file may name, by the e-mail addresses in their commits.
 	Groups map[string][]string
+	// People are the addresses of one person who commits with several, by any
+	// name: what they wrote and what they approve is then known to be theirs.
+	People map[string][]string
 	Log    Log
 }
 

@@ -13,13 +13,13 @@ const (
 	maxPeople = 500 // in one group
 )
 
-// groups is a mapping of names to lists of e-mail addresses. Where a setting is
-// one text it is written as YAML in one line. The strongest place gives all
-// groups: they are not mixed.
-func groups(key, usage string, field func(*Config) *map[string][]string) Setting {
+// addresses is a mapping of names to lists of e-mail addresses. Where a setting
+// is one text it is written as YAML in one line. The strongest place gives all
+// of it: places are not mixed.
+func addresses(key, usage string, field func(*Config) *map[string][]string, mapping func(*strictyaml.Object) map[string][]string) Setting {
 	tree := func(c *Config, o *strictyaml.Object) {
 		if o.Present() {
-			*field(c) = readGroups(o)
+			*field(c) = mapping(o)
 		}
 	}
 	return Setting{Key: key, Usage: usage, tree: tree,

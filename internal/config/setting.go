@@ -83,8 +83,10 @@ func Settings() []Setting {
 			checkGiven, checkPerson),
 		secret("verify.proxy", "proxy of the HTTP checks, http://host:port", "", func(c *Config) *Secret { return &c.Verify.Proxy }, checkProxy),
 		integer("workers", "environments worked on at the same time", "4", 1, 64, func(c *Config) *int { return &c.Workers }),
-		groups("groups", "people who may approve, by group: {release-managers: [alex@example.org]}",
-			func(c *Config) *map[string][]string { return &c.Groups }),
+		addresses("groups", "people who may approve, by group: {release-managers: [alex@example.org]}",
+			func(c *Config) *map[string][]string { return &c.Groups }, readGroups),
+		addresses("people", "who commits with several addresses: {alex: [alex@example.org, 7+alex@users.noreply.example.org]}",
+			func(c *Config) *map[string][]string { return &c.People }, readPeople),
 		text("log.level", "debug, info, warn or error", "info", func(c *Config) *string { return &c.Log.Level }, oneOf("debug", "info", "warn", "error")),
 		text("log.format", "auto, json or text", "auto", func(c *Config) *string { return &c.Log.Format }, oneOf("auto", "json", "text")),
 	}

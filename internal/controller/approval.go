@@ -7,121 +7,164 @@ import (
 	"slices"
 	"strings"
 
-	"chaperone.dev/chaperone/internal/promotion"
 	"chaperone.dev/chaperone/internal/source"
 )
 
-// agreement is what the commit that brought a pinned release says: who brought
-// it, and whether it is a break-glass override.
+// agreement is what the commit that brought a pinned release says: who agreed
+// to it, and whether it is a break-glass override.
 type agreement struct {
-	approvers []source.Person // of the commit on the branch, and of the one it merged
-	override  string          // its reason; "" is none
-	reviewed  bool            // merged by somebody else than its author
+	voices   []voice // the commit on the branch, and those that it merged
+	override string  // its reason; "" is none
+	reviewed bool    // by another person than who wrote the override
 }
 
-// errTooOld: nobody can tell any more who moved the pin.
-var errTooOld = fmt.Errorf("the pin was moved more than %d commits ago; move it again to approve", maxSuspectRange)
+// voice is one commit that moved the pin, and who speaks by it.
+type voice struct {
+	source.Person
+	who     string // "" is nobody
+	problem string // why nobody
+}
 
-// agreed finds the first-parent commit that last changed what the environment
-// is to run, and reads it.
+// agreed finds the commits that made the environment's revision and path what
+// they are, on the branch and on what was merged there, and reads them.
 func (v *evaluation) agreed(ctx context.Context) (agreement, error) {
-	mover, err := v.mover(ctx, v.head)
+	t, people := newTrail(v.c.Source, v.file), v.c.people()
+	mover, found, err := t.head(ctx, v.head, &v.c.movers)
 	if err != nil {
 		return agreement{}, err
 	}
-	a := agreement{approvers: []source.Person{mover.Author}}
-	a.override, _ = mover.Override()
-	for _, parent := range mover.Parents[min(1, len(mover.Parents)):] {
-		side, err := v.mover(ctx, parent)
-		if errors.Is(err, errTooOld) || errors.Is(err, source.ErrUnknownRevision) {
-			continue // it only merged the branch, or brought nothing of this
-		}
-		if err != nil {
-			return agreement{}, err
-		}
-		a.approvers = append(a.approvers, side.Author)
-		a.reviewed = a.reviewed || !samePerson(mover.Author, side.Author) && !v.nobody(mover.Author)
-		if reason, found := side.Override(); found && a.override == "" {
+	if !found {
+		return agreement{}, fmt.Errorf("%s at %s: %w: its pin is another there", v.file.File, v.head.Short(), source.ErrUnknownRevision)
+	}
+	sides, err := t.sides(ctx, mover.Commit)
+	if err != nil {
+		return agreement{}, err
+	}
+	var a agreement
+	var carriers []bool
+	for i, m := range append([]move{mover}, sides...) {
+		a.voices = append(a.voices, people.voice(m, i == 0 && len(sides) > 0))
+		reason, carries := m.Override()
+		carriers = append(carriers, carries)
+		if carries && a.override == "" {
 			a.override = reason
 		}
+	}
+	for i, carries := range carriers {
+		a.reviewed = a.reviewed || carries && a.reviews(i)
 	}
 	return a, nil
 }
 
-// mover is the newest commit of a first-parent line that changed the
-// environment's revision or path.
-func (v *evaluation) mover(ctx context.Context, from source.Revision) (source.Commit, error) {
-	commits, err := v.c.Source.FirstParents(ctx, "", from, maxSuspectRange)
-	if err != nil && !errors.Is(err, source.ErrTooFar) {
-		return source.Commit{}, err
+// reviews reports whether the override that one voice wrote was seen by another:
+// what a merge says by who wrote one of its sides, what a side says by who
+// merged it.
+func (a agreement) reviews(writer int) bool {
+	others := a.voices[:1]
+	if writer == 0 {
+		others = a.voices[1:]
 	}
-	var last source.Commit
-	var hash string
-	for i, commit := range commits {
-		snapshot, err := v.c.Source.Snapshot(commit.Revision)
-		if err != nil {
-			return source.Commit{}, err
-		}
-		now, err := snapshot.Hash(v.file.File)
-		if err != nil {
-			now = "" // not there
-		}
-		if i > 0 && now == hash {
-			last = commit
+	by := a.voices[writer].who
+	return by != "" && slices.ContainsFunc(others, func(o voice) bool { return o.who != "" && o.who != by })
+}
+
+// sides are the moves that a merge brought to the branch: a parent that the
+// branch had before, or a move that it had before, brought nothing.
+func (t *trail) sides(ctx context.Context, merge source.Commit) ([]move, error) {
+	var sides []move
+	for _, parent := range merge.Parents[min(1, len(merge.Parents)):] {
+		if had, err := t.ancestor(ctx, parent, merge.Parents[0]); had || err != nil {
+			if err != nil {
+				return nil, err
+			}
 			continue
 		}
-		hash = now
-		file, found, err := promotion.LoadFile(snapshot, v.file.ID)
-		if err != nil && !errors.Is(err, promotion.ErrInvalidFile) {
-			return source.Commit{}, err
+		side, found, err := t.mover(ctx, parent, seenMove{})
+		if err != nil {
+			return nil, err
 		}
-		if !found || err != nil || file.Revision != v.file.Revision || file.Path != v.file.Path {
-			if i == 0 {
-				return source.Commit{}, source.ErrUnknownRevision
-			}
-			return last, nil
+		if !found {
+			continue
 		}
-		last = commit
+		had, err := t.ancestor(ctx, side.Revision, merge.Parents[0])
+		if err != nil {
+			return nil, err
+		}
+		if !had {
+			sides = append(sides, side)
+		}
 	}
-	if len(commits) >= maxSuspectRange {
-		return source.Commit{}, errTooOld
-	}
-	return last, nil
+	return sides, nil
 }
 
-// nobody: the daemon, and addresses that no person reads.
-func (v *evaluation) nobody(p source.Person) bool {
-	address := strings.ToLower(p.Email)
-	return address == "" || strings.EqualFold(address, v.c.Self) || strings.HasPrefix(address, "noreply@")
+// voice is who speaks by a move: its author, who must have committed it, too,
+// for whoever picks or rebases another one's commit keeps the author. A forge
+// commits merges in the name of who asks for them.
+func (p people) voice(m move, merges bool) voice {
+	said := voice{Person: m.Author}
+	author, committer := p.who(m.Author), p.who(m.Committer)
+	switch {
+	case automatic(m.Commit):
+		said.problem = fmt.Sprintf("%s is the daemon's, whoever its author %s is", m.Revision.Short(), m.Author)
+	case author == "":
+		said.problem = fmt.Sprintf("%s is no person", m.Author)
+	case author != committer && !(merges && committer == "" && ofForge(source.Address(m.Committer.Email))):
+		said.problem = fmt.Sprintf("%s wrote %s, and %s committed it", m.Author, m.Revision.Short(), m.Committer)
+	case len(m.murky) > 0 && slices.ContainsFunc(m.murky, func(c source.Commit) bool { return p.voice(move{Commit: c}, false).who != author }):
+		said.problem = fmt.Sprintf("%s may only have mended the file, which could not be read since %s by %s",
+			m.Author, m.murky[len(m.murky)-1].Revision.Short(), m.murky[len(m.murky)-1].Author)
+	default:
+		said.who = author
+	}
+	return said
 }
 
-func samePerson(a, b source.Person) bool { return strings.EqualFold(a.Email, b.Email) }
+// automatic tells the daemon's commits, whatever address it had then. It never
+// merges, nor writes an override: the same trailers are a person's then.
+func automatic(c source.Commit) bool {
+	if len(c.Parents) > 1 {
+		return false
+	}
+	_, overrides := c.Override()
+	_, promotes := c.Promotes()
+	_, reverts := c.Reverts()
+	return reverts || promotes && !overrides
+}
+
+// maxAuthors bounds the commits whose authors are looked at.
+const maxAuthors = 2000
 
 // approved holds what was agreed against what the environment asks for. The
 // answer says who is missing.
 func (v *evaluation) approved(ctx context.Context, a agreement) (bool, string, error) {
-	asked := v.file.Promotion.Approval
-	var authors []source.Person
+	asked, people := v.file.Promotion.Approval, v.c.people()
+	wrote := map[string]bool{}
 	if asked.NotAuthor {
-		var err error
-		authors, err = v.c.Source.Authors(ctx, v.lastGood.Revision, v.file.Revision, maxAuthors)
+		authors, err := v.c.Source.Authors(ctx, v.lastGood.Revision, v.file.Revision, maxAuthors)
+		if errors.Is(err, source.ErrTooFar) || errors.Is(err, source.ErrUnknownRevision) {
+			return false, fmt.Sprintf("who wrote what %s brings cannot be told: %v; promote a revision in between first, "+
+				"or have one approved that leaves notAuthor out", v.file.Revision.Short(), err), nil
+		}
 		if err != nil {
-			return false, fmt.Sprintf("who wrote what %s brings cannot be told: %v", v.file.Revision.Short(), err), nil
+			return false, "", err
+		}
+		for _, author := range authors {
+			wrote[people.who(author)] = true
 		}
 	}
-	var counted, refused []string
-	for _, person := range a.approvers {
-		address := strings.ToLower(person.Email)
+	counted := map[string]bool{}
+	var refused []string
+	for _, voice := range a.voices {
 		switch {
-		case slices.Contains(counted, address):
-		case v.nobody(person):
-			refused = append(refused, fmt.Sprintf("%s is no person", person))
-		case len(asked.From) > 0 && !v.c.mayApprove(asked.From, address):
-			refused = append(refused, fmt.Sprintf("%s is not among %s", person, strings.Join(asked.From, ", ")))
-		case slices.ContainsFunc(authors, func(author source.Person) bool { return samePerson(author, person) }):
-			refused = append(refused, fmt.Sprintf("%s wrote a part of it", person))
+		case voice.who == "":
+			refused = append(refused, voice.problem)
+		case counted[voice.who]:
+		case len(asked.From) > 0 && !people.among(voice.who, asked.From):
+			refused = append(refused, fmt.Sprintf("%s is not among %s", voice.Person, strings.Join(asked.From, ", ")))
+		case wrote[voice.who]:
+			refused = append(refused, fmt.Sprintf("%s wrote a part of it", voice.Person))
 		default:
-			counted = append(counted, address)
+			counted[voice.who] = true
 		}
 	}
 	required := max(1, asked.Required)
@@ -133,23 +176,4 @@ func (v *evaluation) approved(ctx context.Context, a agreement) (bool, string, e
 		text += ": " + strings.Join(refused, "; ")
 	}
 	return false, text, nil
-}
-
-// maxAuthors bounds the commits whose authors are looked at.
-const maxAuthors = 2000
-
-// mayApprove looks an address up among addresses and groups. A group that the
-// daemon's configuration does not know has no members.
-func (c *Controller) mayApprove(from []string, address string) bool {
-	for _, entry := range from {
-		if strings.EqualFold(entry, address) {
-			return true
-		}
-		for _, member := range c.Groups[entry] {
-			if strings.EqualFold(member, address) {
-				return true
-			}
-		}
-	}
-	return false
 }

@@ -35,6 +35,7 @@ type Config struct {
 	Branch       string              // what is followed, as one word
 	Self         string              // e-mail address that the daemon commits with: never an approver
 	Groups       map[string][]string // e-mail addresses of those who may approve, by group
+	People       map[string][]string // e-mail addresses of one person, by any name
 	Now          func() time.Time    // nil is time.Now
 	Rand         func() float64      // nil is rand.Float64; for jitter only
 	Log          *slog.Logger
@@ -63,6 +64,7 @@ type Controller struct {
 	pollNow chan struct{}
 	work    sync.WaitGroup
 	slots   chan struct{} // bounds evaluations at once
+	movers  movers
 
 	// Owned by the loop.
 	world        reconcile.World

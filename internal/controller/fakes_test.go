@@ -184,6 +184,10 @@ func (b branch) FirstParents(_ context.Context, after, upTo source.Revision, mos
 
 func (b branch) Contains(context.Context, source.Revision) (bool, error) { return true, nil }
 
+func (b branch) Beyond(ctx context.Context, after, upTo source.Revision) ([]source.Commit, error) {
+	return b.FirstParents(ctx, after, upTo, len(b))
+}
+
 func (b branch) Authors(context.Context, source.Revision, source.Revision, int) ([]source.Person, error) {
 	return nil, nil
 }

@@ -28,6 +28,9 @@ type Source interface {
 	// Contains reports whether a revision is in the history of the last head,
 	// along any parent.
 	Contains(ctx context.Context, revision source.Revision) (bool, error)
+	// Beyond are the commits that one revision has over another along any parent,
+	// newest first, and perhaps some that both have. Too many are source.ErrTooFar.
+	Beyond(ctx context.Context, after, upTo source.Revision) ([]source.Commit, error)
 	// Authors are those of the commits that upTo has and after has not, bounded.
 	Authors(ctx context.Context, after, upTo source.Revision, max int) ([]source.Person, error)
 	// Revert is idempotent: a commit that was taken back before is not again.

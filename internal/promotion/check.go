@@ -79,6 +79,8 @@ func checkPath(s string) error {
 		return fmt.Errorf("%.200q leaves the repository; want a directory in it, such as overlays/novamind/production", s)
 	case strings.Contains(s, `\`):
 		return fmt.Errorf("want / between directories, not a backslash, in %.200q", s)
+	case clean == Dir || strings.HasPrefix(clean, Dir+"/"):
+		return fmt.Errorf("%.200q is where environments are described, which is read at the head; want what is rendered elsewhere, such as overlays/novamind/production", s)
 	case clean != s || !fs.ValidPath(s):
 		return fmt.Errorf("want it written as %.200q, not %.200q", clean, s)
 	}

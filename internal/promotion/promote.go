@@ -6,6 +6,7 @@ import (
 	"regexp"
 	"strings"
 	"time"
+	"unicode"
 
 	"chaperone.dev/chaperone/internal/strictyaml"
 )
@@ -216,6 +217,9 @@ const maxAddress = 254
 func CheckAddress(s string) error {
 	if len(s) > maxAddress || !address.MatchString(s) {
 		return fmt.Errorf("want an e-mail address such as alex@example.org, not %.80q", s)
+	}
+	if strings.ContainsFunc(s, func(r rune) bool { return r > unicode.MaxASCII }) {
+		return fmt.Errorf("want ASCII letters alone, for others look like them, not %.80q", s)
 	}
 	if strings.HasPrefix(strings.ToLower(s), "noreply@") {
 		return errors.New("a noreply address is nobody's; want the address of a person")

@@ -191,6 +191,23 @@ func (p sourcePort) Contains(ctx context.Context, revision source.Revision) (con
 	return contained, err
 }
 
+// Beyond implements controller.Source.
+func (p sourcePort) Beyond(ctx context.Context, after, upTo source.Revision) (commits []source.Commit, err error) {
+	err = p.call(ctx, "Source.Beyond", "", speedLocal, func() error {
+		for _, revision := range []source.Revision{after, upTo} {
+			if _, err := p.find(revision); err != nil {
+				return err
+			}
+		}
+		commits = nil
+		for _, c := range p.beyond(after, upTo) {
+			commits = append(commits, c.Commit)
+		}
+		return nil
+	})
+	return commits, err
+}
+
 // Authors implements controller.Source.
 func (p sourcePort) Authors(ctx context.Context, after, upTo source.Revision, max int) (people []source.Person, err error) {
 	err = p.call(ctx, "Source.Authors", "", speedLocal, func() error {

@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"strings"
 	"time"
 )
 
@@ -84,6 +85,17 @@ type Person struct {
 }
 
 func (p Person) String() string { return fmt.Sprintf("%s <%s>", p.Name, p.Email) }
+
+// Address is the e-mail address as it is compared: A to Z in lower case, and
+// nothing else changed, for some letters of other alphabets fold to ASCII ones.
+func Address(email string) string {
+	return strings.Map(func(r rune) rune {
+		if 'A' <= r && r <= 'Z' {
+			return r - 'A' + 'a'
+		}
+		return r
+	}, email)
+}
 
 // Commit is one commit's own data, without its tree.
 type Commit struct {

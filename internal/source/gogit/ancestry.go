@@ -35,15 +35,42 @@ func (l *Local) Contains(ctx context.Context, revision, head source.Revision) (b
 	return l.contains(ctx, revision, head)
 }
 
+// Beyond returns the commits that upTo has over after, along any parent, newest
+// first. It wraps source.ErrTooFar if these are too many to tell. Where dates
+// run backwards it may hold some that after has, too; it never leaves one out.
+func (o *objects) Beyond(ctx context.Context, after, upTo source.Revision) ([]source.Commit, error) {
+	found, err := o.between(ctx, after, upTo)
+	if err != nil {
+		return nil, fmt.Errorf("commits of %s beyond %s: %w", upTo.Short(), after.Short(), err)
+	}
+	commits := make([]source.Commit, len(found))
+	for i, c := range found {
+		commits[i] = c.Commit
+	}
+	return commits, nil
+}
+
+func (o *objects) between(ctx context.Context, after, upTo source.Revision) ([]commit, error) {
+	last, err := o.commit(upTo)
+	if err != nil {
+		return nil, err
+	}
+	first, err := o.commit(after)
+	if err != nil {
+		return nil, err
+	}
+	return o.beyond(ctx, first, last)
+}
+
 // Authors are those who wrote what the commits bring that upTo has over after,
 // each once by e-mail, those of the newest commits first; without after, of
 // upTo alone, or of what it merged. All parents count, so that what a merge
 // brought in has its authors there. Who only merged wrote nothing, unless the
-// merge holds what none of its parents has; nor did who only edited below
-// environments/, which is read at the head and never at a pin. It wraps
-// source.ErrTooFar if these are more than max commits, or too many to tell.
-// Commits whose dates run backwards may add authors of older ones, and never
-// leave one out.
+// merge holds what none of its parents has; nor did who only edited the files
+// of environments, which are read at the head and never at a pin. It wraps
+// source.ErrTooFar if more than max commits wrote something, or those to look
+// at are too many to tell. Commits whose dates run backwards may add authors of
+// older ones, and never leave one out.
 func (o *objects) Authors(ctx context.Context, after, upTo source.Revision, max int) ([]source.Person, error) {
 	fail := func(err error) ([]source.Person, error) {
 		return nil, fmt.Errorf("authors of %s since %q: %w", upTo.Short(), after.Short(), err)
@@ -57,16 +84,9 @@ func (o *objects) Authors(ctx context.Context, after, upTo source.Revision, max 
 	}
 	commits := []commit{last}
 	if after != "" {
-		first, err := o.commit(after)
-		if err != nil {
+		if commits, err = o.between(ctx, after, upTo); err != nil {
 			return fail(err)
 		}
-		if commits, err = o.beyond(ctx, first, last); err != nil {
-			return fail(err)
-		}
-	}
-	if len(commits) > max {
-		return fail(fmt.Errorf("%d commits, of which %d are allowed: %w", len(commits), max, source.ErrTooFar))
 	}
 	var wrote []commit
 	for i, c := range commits {
@@ -80,12 +100,15 @@ func (o *objects) Authors(ctx context.Context, after, upTo source.Revision, max 
 		if written {
 			wrote = append(wrote, c)
 		}
+		if len(wrote) > max {
+			return fail(fmt.Errorf("%w: more than %d that wrote something", source.ErrTooFar, max))
+		}
 	}
 	return authors(wrote), nil
 }
 
 // writes reports whether a commit holds anything that no parent of it has,
-// outside environments/.
+// beside the files of environments.
 func (o *objects) writes(c commit) (bool, error) {
 	if len(c.Parents) == 0 {
 		return true, nil
@@ -108,18 +131,47 @@ func (o *objects) writes(c commit) (bool, error) {
 		own = differs
 	}
 	for path := range own {
-		if !strings.HasPrefix(path, promotion.Dir+"/") {
-			return true, nil
+		steers, err := o.steers(c, path)
+		if !steers || err != nil {
+			return !steers, err
 		}
 	}
 	return false, nil
+}
+
+// steers reports whether what stands at path is the file of an environment, in
+// a commit and in its parents, and nothing else: whatever else lies below
+// environments/ can be rendered, as a base of an overlay.
+func (o *objects) steers(c commit, path string) (bool, error) {
+	parts := strings.Split(path, "/")
+	if len(parts) != 3 || parts[0] != promotion.Dir {
+		return false, nil
+	}
+	name, found := strings.CutSuffix(parts[2], ".yaml")
+	if !found {
+		return false, nil
+	}
+	for _, revision := range append([]source.Revision{c.Revision}, c.Parents...) {
+		snapshot, err := o.Snapshot(revision)
+		if err != nil {
+			return false, err
+		}
+		_, _, err = promotion.LoadFile(snapshot, promotion.ID{Pipeline: parts[1], Name: name})
+		if errors.Is(err, promotion.ErrInvalidFile) {
+			return false, nil
+		}
+		if err != nil {
+			return false, err
+		}
+	}
+	return true, nil
 }
 
 func authors(commits []commit) []source.Person {
 	var all []source.Person
 	seen := map[string]bool{}
 	for _, c := range commits {
-		key := strings.ToLower(cmp.Or(c.Author.Email, c.Author.Name))
+		key := source.Address(cmp.Or(c.Author.Email, c.Author.Name))
 		if !seen[key] {
 			seen[key] = true
 			all = append(all, c.Author)
