@@ -174,6 +174,7 @@ func (t *trial) namespaceComes(id manifest.ID) bool {
 }
 
 func (t *trial) sent(o, live *manifest.Object) *manifest.Object {
+	o = plan.DropAccount(o, live, t.c.options.FieldManager)
 	if t.scaled[manifest.IDOf(o)] {
 		return plan.YieldReplicas(o, live, t.c.options.FieldManager)
 	}

@@ -88,7 +88,10 @@ func (b *builder) add(o *manifest.Object) {
 	if seen.Send == nil {
 		c.Object = o
 	}
-	b.changes = append(b.changes, b.decide(c, seen))
+	if c = b.decide(c, seen); c.Action == Replace {
+		c.Object = o // made anew: there is nothing to yield to, or to take back
+	}
+	b.changes = append(b.changes, c)
 }
 
 func isHookStage(stage manifest.Stage) bool {

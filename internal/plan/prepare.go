@@ -2,10 +2,8 @@ package plan
 
 import (
 	"encoding/base64"
-	"encoding/json"
 	"fmt"
 
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 
@@ -29,6 +27,7 @@ func Prepare(o *manifest.Object, w Owner, namespace string) (*manifest.Object, e
 			return nil, err
 		}
 	}
+	nameAccount(sent)
 	if err := w.Mark(sent); err != nil {
 		return nil, err
 	}
@@ -100,31 +99,11 @@ func YieldReplicas(sent, live *manifest.Object, manager string) *manifest.Object
 	}
 	yielded := sent.DeepCopy()
 	unstructured.RemoveNestedField(yielded.Object, "spec", "replicas")
-	ours, others := replicasManagers(live, manager)
+	ours, others := managersOf(live, manager, "spec", "replicas")
 	current, there, _ := unstructured.NestedFieldCopy(live.Object, "spec", "replicas")
 	if ours && !others && there {
 		// The parent map exists: it held the rendered replicas.
 		yielded.Object["spec"].(map[string]any)["replicas"] = current
 	}
 	return yielded
-}
-
-func replicasManagers(live *manifest.Object, manager string) (ours, others bool) {
-	for _, entry := range live.GetManagedFields() {
-		var fields struct {
-			Spec map[string]any `json:"f:spec"`
-		}
-		if entry.FieldsV1 == nil || json.Unmarshal(entry.FieldsV1.GetRawBytes(), &fields) != nil {
-			continue
-		}
-		if _, owns := fields.Spec["f:replicas"]; !owns {
-			continue
-		}
-		if entry.Manager == manager && entry.Operation == metav1.ManagedFieldsOperationApply {
-			ours = true
-		} else {
-			others = true
-		}
-	}
-	return ours, others
 }
