@@ -84,6 +84,7 @@ func newSim(seed uint64) *Sim {
 		groups: map[string][]string{}, git: newServer(), clusters: newClusters(), policies: newPolicies(), store: newStorage(),
 		nudge: map[int]func(){}, renders: map[renderKey]renderResult{}, byDigest: map[manifest.Digest]*rendered{},
 		files: map[source.Revision]promotion.Set{}, truths: map[promotion.ID]*truth{}, shownAs: map[promotion.ID]*shownAs{},
+		trace: make([]entry, 0, 4096),
 	}
 	s.mishaps = newMishaps(s.pace)
 	return s

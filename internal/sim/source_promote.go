@@ -23,13 +23,22 @@ func (p sourcePort) Propose(ctx context.Context, env promotion.ID, file string, 
 
 // Withdraw implements controller.Source.
 func (p sourcePort) Withdraw(ctx context.Context, env promotion.ID) (controller.ProposeResult, error) {
+	tried := false
 	return p.promote(ctx, env, func(branch string) (*commit, *controller.ProposeResult, error) {
 		tip, found := p.s.git.refs[branch]
-		if !found {
+		if !found && tried {
 			return nil, &controller.ProposeResult{Outcome: reconcile.OutcomeDone}, nil
 		}
-		if _, why := p.ours(branch, tip); why != "" {
-			return nil, &controller.ProposeResult{Outcome: reconcile.OutcomeRejected, Commit: tip, Detail: why}, nil
+		if !found {
+			return nil, &controller.ProposeResult{Outcome: reconcile.OutcomeAlready}, nil
+		}
+		tried = true
+		ours, why := p.ours(branch, tip)
+		if ours != nil {
+			why = ours.byHand
+		}
+		if why != "" { // nothing of ours is there
+			return nil, &controller.ProposeResult{Outcome: reconcile.OutcomeAlready, Commit: tip, Detail: why}, nil
 		}
 		return nil, nil, nil // to no commit
 	})
@@ -139,6 +148,9 @@ func (p sourcePort) planProposal(branch string, env promotion.ID, file string, n
 		if ours != nil && ours.to == note.To && ours.file == file && ours.before == content {
 			return end(reconcile.OutcomeDone, "")
 		}
+		if ours != nil && ours.byHand != "" {
+			return end(reconcile.OutcomeRejected, ours.byHand)
+		}
 	}
 	tree := maps.Clone(head.files)
 	tree[file] = string(edited)
@@ -150,6 +162,7 @@ func (p sourcePort) planProposal(branch string, env promotion.ID, file string, n
 type proposed struct {
 	file, before string
 	to           source.Revision
+	byHand       string // why it is a person's, and not to be touched
 }
 
 // ours reads a promotion branch. It is nil where it has nothing that the
@@ -176,5 +189,9 @@ func (p sourcePort) ours(branch string, tip source.Revision) (found *proposed, w
 	if err != nil || string(edited) != c.files[paths[0]] {
 		return nil, foreign
 	}
-	return &proposed{file: paths[0], before: before[paths[0]], to: to}, ""
+	found = &proposed{file: paths[0], before: before[paths[0]], to: to}
+	if c.Author.Email != daemonEmail {
+		found.byHand = fmt.Sprintf("branch %s: commit %s by %s was proposed by hand and waits to be merged", branch, tip.Short(), c.Author.Name)
+	}
+	return found, ""
 }

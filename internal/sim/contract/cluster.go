@@ -1,0 +1,240 @@
+package contract
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	"chaperone.dev/chaperone/internal/controller"
+	"chaperone.dev/chaperone/internal/manifest"
+	"chaperone.dev/chaperone/internal/promotion"
+	"chaperone.dev/chaperone/internal/reconcile"
+)
+
+// ClusterFixture is one environment in a namespace of its own.
+type ClusterFixture struct {
+	controller.Cluster
+	Env promotion.Environment
+	// Set renders manifests; NS stands for the environment's namespace.
+	Set func(manifests ...string) manifest.Set
+	// Value is a configuration's value on the cluster; "" where it is not there.
+	Value func(name string) string
+	// Change and Delete are somebody's hand.
+	Change func(name, value string)
+	Delete func(name string)
+	Volume func(name string) bool // is there
+}
+
+// Config is the manifest of a configuration.
+func config(name, value string) string {
+	return fmt.Sprintf("apiVersion: v1\nkind: ConfigMap\nmetadata: {name: %s, namespace: NS}\ndata: {value: %q}\n", name, value)
+}
+
+func volume(name string) string {
+	return "apiVersion: v1\nkind: PersistentVolumeClaim\nmetadata: {name: " + name + ", namespace: NS}\n" +
+		"spec: {accessModes: [ReadWriteOnce], resources: {requests: {storage: 1Gi}}}\n"
+}
+
+func (f ClusterFixture) configs(pairs ...string) manifest.Set {
+	var all []string
+	for _, pair := range pairs {
+		name, value, _ := strings.Cut(pair, "=")
+		all = append(all, config(name, value))
+	}
+	return f.Set(all...)
+}
+
+func (f ClusterFixture) has(t *testing.T, pairs ...string) {
+	t.Helper()
+	for _, pair := range pairs {
+		name, value, _ := strings.Cut(pair, "=")
+		if got := f.Value(name); got != value {
+			t.Errorf("%s is %q, want %q", name, got, value)
+		}
+	}
+}
+
+// pile is so many configurations of one value.
+func pile(n int, value string) []string {
+	var pairs []string
+	for i := range n {
+		pairs = append(pairs, fmt.Sprintf("stone-%d=%s", i, value))
+	}
+	return pairs
+}
+
+// ClusterCases are what a Cluster must do.
+func ClusterCases() []Case[ClusterFixture] {
+	return append(applyCases(), append(guardCases(), driftCases()...)...)
+}
+
+func applyCases() []Case[ClusterFixture] {
+	return []Case[ClusterFixture]{
+		{"an apply creates, changes, and may be repeated", func(t *testing.T, f ClusterFixture) {
+			first := f.configs("a=1", "b=1")
+			for range 2 {
+				must(t, f.Apply(t.Context(), f.Env, first))
+			}
+			f.has(t, "a=1", "b=1")
+			must(t, f.Apply(t.Context(), f.Env, f.configs("a=2", "b=1")))
+			f.has(t, "a=2", "b=1")
+		}},
+		{"an apply deletes nothing, a prune does, and may be repeated", func(t *testing.T, f ClusterFixture) {
+			must(t, f.Apply(t.Context(), f.Env, f.configs("a=1", "b=1")))
+			next := f.configs("a=1", "c=1")
+			must(t, f.Apply(t.Context(), f.Env, next))
+			f.has(t, "a=1", "b=1", "c=1")
+			for range 2 {
+				must(t, f.Prune(t.Context(), f.Env, next))
+			}
+			f.has(t, "a=1", "b=", "c=1")
+		}},
+		{"a restore brings back last good and takes away what came after", func(t *testing.T, f ClusterFixture) {
+			good := f.configs("a=1", "b=1")
+			must(t, f.Apply(t.Context(), f.Env, good))
+			must(t, f.Prune(t.Context(), f.Env, good))
+			must(t, f.Apply(t.Context(), f.Env, f.configs("a=2", "c=1")))
+			for range 2 {
+				must(t, f.Restore(t.Context(), f.Env, good))
+			}
+			f.has(t, "a=1", "b=1", "c=")
+		}},
+		{"what passes its checks, and a check that is called off", func(t *testing.T, f ClusterFixture) {
+			set := f.configs("a=1")
+			must(t, f.Apply(t.Context(), f.Env, set))
+			verdict, err := f.Verify(t.Context(), f.Env, set)
+			must(t, err)
+			if verdict.Outcome != reconcile.OutcomeDone || verdict.Evidence == "" {
+				t.Errorf("verdict %+v", verdict)
+			}
+			ctx, cancel := context.WithCancel(t.Context())
+			cancel()
+			if verdict, err := f.Verify(ctx, f.Env, set); err == nil {
+				t.Errorf("called off, and yet %+v", verdict)
+			}
+		}},
+		{"a release that is not there fails its checks", func(t *testing.T, f ClusterFixture) {
+			must(t, f.Apply(t.Context(), f.Env, f.configs("a=1")))
+			env := f.Env
+			env.Verify.Timeout = 2 * time.Second
+			f.Delete("a")
+			verdict, err := f.Verify(t.Context(), env, f.configs("a=1"))
+			must(t, err)
+			if verdict.Outcome != reconcile.OutcomeFailed || !strings.Contains(verdict.Evidence, "a") {
+				t.Errorf("verdict %+v", verdict)
+			}
+		}},
+	}
+}
+
+func guardCases() []Case[ClusterFixture] {
+	refused := func(t *testing.T, err error, reason promotion.Reason) {
+		t.Helper()
+		var refusal *controller.Refusal
+		if !errors.As(err, &refusal) || refusal.Reason != reason {
+			t.Fatalf("error %v, want a refusal with %s", err, reason)
+		}
+	}
+	return []Case[ClusterFixture]{
+		{"another environment's objects are not taken", func(t *testing.T, f ClusterFixture) {
+			must(t, f.Apply(t.Context(), f.Env, f.configs("a=1")))
+			other := f.Env
+			other.ID.Name += "-other"
+			refused(t, f.Apply(t.Context(), other, f.configs("b=2", "a=2")), promotion.ConflictingOwner)
+			f.has(t, "a=1", "b=")
+			must(t, f.Apply(t.Context(), other, f.configs("b=2")))
+			must(t, f.Prune(t.Context(), other, f.configs("b=2")))
+			f.has(t, "a=1", "b=2")
+		}},
+		{"an environment takes over what it had under another name", func(t *testing.T, f ClusterFixture) {
+			must(t, f.Apply(t.Context(), f.Env, f.configs("a=1", "b=1")))
+			renamed := f.Env
+			renamed.ID.Name += "-renamed"
+			renamed.Formerly = []promotion.ID{f.Env.ID}
+			set := f.configs("a=2")
+			must(t, f.Apply(t.Context(), renamed, set))
+			must(t, f.Prune(t.Context(), renamed, set))
+			f.has(t, "a=2", "b=")
+		}},
+		{"too much at once is not deleted, and nothing is touched", func(t *testing.T, f ClusterFixture) {
+			must(t, f.Apply(t.Context(), f.Env, f.configs(pile(8, "1")...)))
+			refused(t, f.Apply(t.Context(), f.Env, f.configs(pile(2, "2")...)), promotion.MassDeletion)
+			f.has(t, pile(8, "1")...)
+			refused(t, f.Prune(t.Context(), f.Env, f.configs(pile(2, "1")...)), promotion.MassDeletion)
+			f.has(t, pile(8, "1")...)
+		}},
+		{"a restore is not held up by what the failed release brought", func(t *testing.T, f ClusterFixture) {
+			good := f.configs("a=1")
+			must(t, f.Apply(t.Context(), f.Env, good))
+			must(t, f.Apply(t.Context(), f.Env, f.configs(append(pile(8, "1"), "a=1")...)))
+			must(t, f.Restore(t.Context(), f.Env, good))
+			f.has(t, "a=1", "stone-0=", "stone-7=")
+		}},
+		{"an empty render deletes nothing", func(t *testing.T, f ClusterFixture) {
+			must(t, f.Apply(t.Context(), f.Env, f.configs("a=1")))
+			refused(t, f.Prune(t.Context(), f.Env, f.Set()), promotion.EmptyRender)
+			f.has(t, "a=1")
+		}},
+		{"volumes stay", func(t *testing.T, f ClusterFixture) {
+			must(t, f.Apply(t.Context(), f.Env, f.Set(config("a", "1"), volume("data"))))
+			must(t, f.Prune(t.Context(), f.Env, f.configs("a=1")))
+			if !f.Volume("data") {
+				t.Error("it is gone")
+			}
+		}},
+		{"an environment that does not prune keeps everything", func(t *testing.T, f ClusterFixture) {
+			must(t, f.Apply(t.Context(), f.Env, f.configs("a=1", "b=1")))
+			keeps := f.Env
+			keeps.Prune = false
+			must(t, f.Prune(t.Context(), keeps, f.configs("a=1")))
+			f.has(t, "a=1", "b=1")
+		}},
+	}
+}
+
+func driftCases() []Case[ClusterFixture] {
+	return []Case[ClusterFixture]{
+		{"drift is told and put back", func(t *testing.T, f ClusterFixture) {
+			set := f.configs("a=1", "b=1")
+			must(t, f.Apply(t.Context(), f.Env, set))
+			none, err := f.Drift(t.Context(), f.Env, set)
+			if err != nil || len(none) != 0 {
+				t.Fatalf("right after the apply: %v, %v", none, err)
+			}
+			f.Change("a", "other")
+			f.Delete("b")
+			differences, err := f.Drift(t.Context(), f.Env, set)
+			if err != nil || len(differences) != 2 {
+				t.Fatalf("%v, %v; want two differences", differences, err)
+			}
+			must(t, f.Restore(t.Context(), f.Env, set))
+			f.has(t, "a=1", "b=1")
+		}},
+		{"a watch tells of changes, and ends when it is called off", func(t *testing.T, f ClusterFixture) {
+			must(t, f.Apply(t.Context(), f.Env, f.configs("a=1")))
+			ctx, cancel := context.WithCancel(t.Context())
+			changed, ended := make(chan struct{}, 100), make(chan error, 1)
+			go func() { ended <- f.Watch(ctx, f.Env, func() { changed <- struct{}{} }) }()
+			deadline := time.After(30 * time.Second)
+			for told := false; !told; {
+				f.Change("a", fmt.Sprint(time.Now().UnixNano()))
+				select {
+				case <-changed:
+					told = true
+				case <-time.After(200 * time.Millisecond):
+				case <-deadline:
+					t.Fatal("no change is told")
+				}
+			}
+			cancel()
+			select {
+			case <-ended:
+			case <-time.After(30 * time.Second):
+				t.Error("the watch goes on")
+			}
+		}},
+	}
+}
