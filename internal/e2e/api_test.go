@@ -11,6 +11,7 @@ import (
 	"net/http/httputil"
 	"net/url"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -30,8 +31,10 @@ type api struct {
 
 	failed atomic.Int64 // requests that the server could not be asked
 
-	mu   sync.Mutex
-	rule fateRule
+	mu       sync.Mutex
+	rule     fateRule
+	changed  map[string]int                 // changes that the server made, by namespace
+	journals map[string][]reconcile.Journal // that the server stored, by object
 }
 
 // call is one request.
@@ -59,7 +62,10 @@ func newAPI(t testing.TB, config *rest.Config) *api {
 	if err != nil {
 		t.Fatal(err)
 	}
-	a := &api{Kubeconfig: filepath.Join(t.TempDir(), "kubeconfig")}
+	a := &api{
+		Kubeconfig: filepath.Join(t.TempDir(), "kubeconfig"),
+		changed:    map[string]int{}, journals: map[string][]reconcile.Journal{},
+	}
 	forward := &httputil.ReverseProxy{
 		Rewrite:   func(r *httputil.ProxyRequest) { r.SetURL(target) },
 		Transport: transport, FlushInterval: -1, ErrorLog: log.New(io.Discard, "", 0),
@@ -96,19 +102,25 @@ func (a *api) serve(w http.ResponseWriter, r *http.Request, forward http.Handler
 		panic(http.ErrAbortHandler)
 	}
 	r.Body = io.NopCloser(bytes.NewReader(body))
+	c := call{r.Method, r.URL.Path, r.URL.RawQuery, body}
 	var f fate
 	a.mu.Lock()
 	if a.rule != nil {
-		f = a.rule(call{r.Method, r.URL.Path, r.URL.RawQuery, body})
+		f = a.rule(c)
 	}
 	a.mu.Unlock()
 	switch {
 	case f.lose && f.sent:
-		forward.ServeHTTP(httptest.NewRecorder(), r)
-	case !f.lose && f.then != nil:
 		answer := httptest.NewRecorder()
 		forward.ServeHTTP(answer, r)
-		f.then()
+		a.done(c, answer.Code)
+	case !f.lose && (f.then != nil || c.Method != http.MethodGet):
+		answer := httptest.NewRecorder()
+		forward.ServeHTTP(answer, r)
+		a.done(c, answer.Code)
+		if f.then != nil {
+			f.then()
+		}
 		for name, values := range answer.Header() {
 			w.Header()[name] = values
 		}
@@ -123,6 +135,39 @@ func (a *api) serve(w http.ResponseWriter, r *http.Request, forward http.Handler
 		f.then()
 	}
 	panic(http.ErrAbortHandler)
+}
+
+// done keeps what the server has changed.
+func (a *api) done(c call, code int) {
+	if c.Method == http.MethodGet || c.dryRun() || code/100 != 2 {
+		return
+	}
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if _, rest, found := strings.Cut(c.Path, "/namespaces/"); found {
+		namespace, _, _ := strings.Cut(rest, "/")
+		a.changed[namespace]++
+	}
+	if _, rest, found := strings.Cut(c.Path, "/environments/"); found {
+		object, _, _ := strings.Cut(rest, "/")
+		if journal, is := c.stored(object); is {
+			a.journals[object] = append(a.journals[object], journal)
+		}
+	}
+}
+
+// changesIn counts the changes that daemons made in a namespace.
+func (a *api) changesIn(namespace string) int {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.changed[namespace]
+}
+
+// stored are all journals of an environment that daemons stored, oldest first.
+func (a *api) stored(id promotion.ID) []reconcile.Journal {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return slices.Clone(a.journals[state.ObjectName(id)])
 }
 
 // dryRun reports whether a call is one.

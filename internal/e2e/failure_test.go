@@ -106,36 +106,6 @@ func TestFailingPromotionIsTakenBack(t *testing.T) {
 	w.wantApp(development, "2.0.0")
 }
 
-// Which of several commits between two polls is guilty, nobody knows yet: a
-// person is asked, by name of both.
-func TestSeveralSuspectsAreNamed(t *testing.T) {
-	quick(t)
-	w := newWorld(t, alone())
-	w.start()
-	w.awaitRuns(development, w.first)
-	w.git.Down() // no poll in between
-	one := w.push("say something", greeting("something"))
-	unrelated := w.push("write a note", map[string]string{"NOTES.md": "a note\n"})
-	two := w.push("break it", version("2.0.0-errors-100"))
-	w.git.Up(t)
-	r := w.awaitHeld(development, promotion.SeveralSuspects)
-	for _, part := range []string{one.Short(), "say something", two.Short(), "break it"} {
-		if !strings.Contains(r.Message, part) {
-			t.Errorf("status says %q; want %q in it", r.Message, part)
-		}
-	}
-	if strings.Contains(r.Message, unrelated.Short()) {
-		t.Errorf("status says %q; %s changed nothing here", r.Message, unrelated.Short())
-	}
-	w.wantApp(development, "1.0.0")
-	if len(w.reverts()) != 0 || w.head() != two {
-		t.Errorf("the branch was touched: %v", w.reverts())
-	}
-	fixed := w.push("fix it", version("2.0.1"))
-	w.awaitRuns(development, fixed)
-	w.wantApp(development, "2.0.1")
-}
-
 // A revert that cannot be merged is a person's. The cluster is at last good
 // all the while, and a fix forward gets through.
 func TestRevertThatConflictsIsHeld(t *testing.T) {

@@ -238,6 +238,9 @@ func (w *world) scene() string {
 	for _, s := range w.stops {
 		r := w.record(promotion.ID{Pipeline: s.pipeline, Name: s.name})
 		fmt.Fprintf(&b, "%s: %s/%s: %s\n  journal %+v\n", r.ID, r.Status.Phase, r.Status.Reason, r.Message, r.Journal)
+		if d := w.app(r.ID); d != nil {
+			fmt.Fprintf(&b, "  app %s, generation %d: %+v\n", w.runs(r.ID), d.Generation, d.Status)
+		}
 	}
 	fmt.Fprintf(&b, "--- log\n%s", w.log.tail(80))
 	return b.String()
