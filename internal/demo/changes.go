@@ -251,11 +251,12 @@ type past struct {
 	Phase    string          `json:"phase"`
 	Subject  string          `json:"subject"`
 	Evidence string          `json:"evidence"`
+	Guilty   source.Revision `json:"guilty"`
 	Revert   source.Revision `json:"revert"`
 }
 
-// historyOf sees that the history command tells of a release that it was taken
-// back, by what, and why.
+// historyOf sees that the history command tells of a release that was taken
+// back, because of which commit, by what, and why.
 func (d *demo) historyOf(ctx context.Context, id promotion.ID, guilty, revert source.Revision, evidence string) (string, error) {
 	printed, err := d.run(ctx, chaperone("history", id.String(), "-o", "json"))
 	if err != nil {
@@ -266,15 +267,15 @@ func (d *demo) historyOf(ctx context.Context, id promotion.ID, guilty, revert so
 		return "", fmt.Errorf("read what chaperone history printed: %w", err)
 	}
 	for _, release := range all {
-		if release.Revision != guilty {
+		if release.Guilty != guilty || release.Phase != string(state.ReleaseReverted) {
 			continue
 		}
-		if release.Phase != string(state.ReleaseReverted) || release.Revert != revert || !strings.Contains(release.Evidence, evidence) {
+		if release.Revert != revert || !strings.Contains(release.Evidence, evidence) {
 			break
 		}
-		return fmt.Sprintf("chaperone history %s: %s %q %s by %s: %s", id, guilty.Short(), release.Subject,
-			strings.ToLower(release.Phase), revert.Short(), release.Evidence), nil
+		return fmt.Sprintf("chaperone history %s: %s %q %s; %s took back %s: %s", id, release.Revision.Short(), release.Subject,
+			strings.ToLower(release.Phase), revert.Short(), guilty.Short(), release.Evidence), nil
 	}
-	return "", fmt.Errorf("chaperone history %s does not tell that %s was reverted by %s, with evidence that names %q:\n%s",
+	return "", fmt.Errorf("chaperone history %s does not tell of a release that failed because of %s, which %s reverts, with evidence that names %q:\n%s",
 		id, guilty.Short(), revert.Short(), evidence, printed)
 }

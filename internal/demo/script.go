@@ -66,7 +66,7 @@ rendered, judged by the policies, applied and verified there, in order. Staging 
 environment before has verified, the daemon pushes a branch that moves the pin by one line; merging it is the promotion. The developer
 wrote the change, so the release manager has to merge: nobody approves what they wrote.`,
 			play: (*demo).toProduction,
-			look: []command{chaperone("status"), git("log", "--first-parent", "--format=%h %an: %s", "-5")},
+			look: []command{chaperone("status"), git("log", "--first-parent", "--format=%h %an: %s", "-5"), git("log", "-1", branch+"^2")},
 		},
 		{
 			name:  "policy violation held, the other pipeline goes on",
@@ -100,7 +100,8 @@ of its own.`,
 			title: "One of three is broken",
 			story: `Three new versions for Crohns are merged together. One of them, Core, gets ready as far as Kubernetes can tell, and
 answers every request with an error. The environment's HTTP checks ask it through its Service, as its callers do. What ran before is
-restored; then the daemon deploys single commits from the middle to find the guilty one, takes that back, and the others come forward.`,
+restored. Then the daemon deploys the commits one by one, from the middle, finds the guilty one and takes it back, and the others come
+forward.`,
 			play: (*demo).oneOfThree,
 			look: []command{chaperone("history", "crohns/development"), git("log", "--format=%h %an: %s", "-4")},
 		},

@@ -43,7 +43,17 @@ func (d *demo) run(ctx context.Context, c command) (string, error) {
 	return out.String(), nil
 }
 
-func (c command) String() string { return c.program + " " + strings.Join(c.args, " ") }
+// String is the command as one types it into a shell.
+func (c command) String() string {
+	text := c.program
+	for _, arg := range c.args {
+		if strings.Contains(arg, " ") {
+			arg = "'" + arg + "'"
+		}
+		text += " " + arg
+	}
+	return text
+}
 
 // show types commands for people to read. A command that cannot be run, such
 // as a kubectl that is not there, is shown without its answer.
@@ -61,9 +71,9 @@ func (d *demo) show(ctx context.Context, commands ...command) {
 func (d *demo) typed(c command) string {
 	switch c.program {
 	case "git":
-		return "git -C " + d.place.repository() + " " + strings.Join(c.args, " ")
+		return command{"git", append([]string{"-C", d.place.repository()}, c.args...)}.String()
 	case "chaperone":
-		return d.calls() + " " + strings.Join(c.args, " ")
+		return command{d.calls(), c.args}.String()
 	}
 	return c.String()
 }

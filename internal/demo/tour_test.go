@@ -139,3 +139,11 @@ func TestProgressSaysChangesOnly(t *testing.T) {
 		t.Errorf("got %d lines:\n%s", got, said.String())
 	}
 }
+
+func TestCommandsCanBeTypedIntoAShell(t *testing.T) {
+	t.Parallel()
+	d := &demo{place: layout{"/tmp/demo"}}
+	if got, want := d.typed(git("log", "--format=%h %an", "-5")), "git -C /tmp/demo/deployments.git log '--format=%h %an' -5"; got != want {
+		t.Errorf("got %s; want %s", got, want)
+	}
+}
