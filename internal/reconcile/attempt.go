@@ -8,6 +8,8 @@ import (
 func (v *verdict) finishApply() {
 	attempt := &v.e.Journal.Attempt
 	switch {
+	case v.e.Busy != ActionNone && attempt.Probe:
+		v.is(PhaseProgressing, promotion.Bisecting)
 	case v.e.Busy != ActionNone:
 		v.is(PhaseProgressing, promotion.Applying)
 	case attempt.Probe:

@@ -131,7 +131,11 @@ func (v *verdict) staged() {
 	case StageVerifying:
 		v.verifying()
 	case StagePruning:
-		v.unlessPreempted(ActionPrune, attempt.Release, promotion.Pruning)
+		reason := promotion.Pruning
+		if attempt.Probe {
+			reason = promotion.Bisecting
+		}
+		v.unlessPreempted(ActionPrune, attempt.Release, reason)
 	case StageRestoring:
 		v.restoring()
 	case StageProving:

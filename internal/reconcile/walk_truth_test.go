@@ -157,7 +157,7 @@ func (o *outside) promotedWrongly(i int, t *truth, a *Action) error {
 		return fmt.Errorf("1: %s is proposed, which %s does not allow", d, o.Policy)
 	case slices.Contains(t.failed, d):
 		return fmt.Errorf("7: %s is proposed, which failed here", d)
-	case o.Environments[i].Spec.Pin != "" && d == o.commit(o.Environments[i].Spec.Pin).digests[i]:
+	case o.at(o.Environments[i].Spec.Pin) >= 0 && d == o.commit(o.Environments[i].Spec.Pin).digests[i]:
 		return fmt.Errorf("%s is proposed, which it is pinned to", d)
 	case !o.provenBefore(i, t, a.Release):
 		return fmt.Errorf("2: %s is proposed at %s, which upstream did not verify", d, a.Release.Revision)
