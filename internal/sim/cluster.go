@@ -46,6 +46,9 @@ type effectKey struct {
 	kind        reconcile.ActionKind
 }
 
+// announced is counted like an effect: people were told something.
+const announced reconcile.ActionKind = "event"
+
 // countPush counts a push of the daemon for the environment that it names.
 func (c *clusters) countPush(branch string, pushed *commit) {
 	kind := reconcile.ActionPropose

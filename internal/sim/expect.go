@@ -189,6 +189,7 @@ func (s *Sim) find(env promotion.ID, at manifest.ID) (*live, bool) {
 	return nil, false
 }
 
+//lint:long because it is a list, one entry after the other
 func expectGit() []verb {
 	reverted := func(d *driver, a args, want int) error {
 		c := d.s.git.bySubject(a.texts[0])
@@ -284,6 +285,7 @@ func expectCounts() []verb {
 		{"applies", reconcile.ActionApply}, {"verifications", reconcile.ActionVerify},
 		{"restores", reconcile.ActionRestore}, {"prunes", reconcile.ActionPrune},
 		{"reverts", reconcile.ActionRevert}, {"proposals", reconcile.ActionPropose}, {"withdrawals", reconcile.ActionWithdraw},
+		{"events", announced},
 	} {
 		noun, kind := counts.noun, counts.kind
 		all = append(all,

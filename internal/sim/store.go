@@ -378,6 +378,7 @@ func (p storePort) Event(ctx context.Context, env promotion.ID, _ bool, reason p
 		if strings.TrimSpace(message) == "" {
 			p.s.violated(p.life, "10: an event of %s with reason %s says nothing", env, reason)
 		}
+		p.s.clusters.counts[effectKey{env, announced}]++
 		if len(p.s.store.events) < 10_000 {
 			p.s.store.events = append(p.s.store.events, event{env, reason, message})
 		}
