@@ -25,6 +25,7 @@ type truth struct {
 	passed   time.Duration                     // when anything passed last
 	failed   map[manifest.Digest]time.Duration // when it failed last
 	unjustly time.Duration                     // when something failed last that nothing is wrong with
+	wronged  map[manifest.Digest]bool          // what failed so, ever
 	applied  manifest.Digest                   // last, or begun to be
 	proven   manifest.Digest                   // passed since it was applied last
 	tampered bool                              // somebody changed objects by hand
@@ -32,7 +33,7 @@ type truth struct {
 }
 
 func newTruth() *truth {
-	return &truth{verified: map[manifest.Digest]bool{}, failed: map[manifest.Digest]time.Duration{}}
+	return &truth{verified: map[manifest.Digest]bool{}, failed: map[manifest.Digest]time.Duration{}, wronged: map[manifest.Digest]bool{}}
 }
 
 // answered notes the answer of a verification.
@@ -289,9 +290,16 @@ func (s *Sim) checkBlame(l *life, env promotion.ID, guilty, revert *commit) {
 		s.violated(l, "4: %q was reverted for %s, where its release never failed", guilty.Subject(), env)
 	case t.passed < failedAt && !s.doubled:
 		s.violated(l, "4: %q was reverted for %s before last good was seen to pass", guilty.Subject(), env)
-	case !s.guilty(env, guilty) && (t.unjustly == 0 || t.unjustly < failedAt):
+	case !s.guilty(env, guilty) && !s.wronged(env, guilty, failedAt):
 		s.violated(l, "5: %q was reverted for %s, and is not guilty", guilty.Subject(), env)
 	}
+}
+
+// wronged reports whether a check failed without a cause that the daemon could
+// see: an outage that ended in time for last good to pass looks like guilt.
+func (s *Sim) wronged(env promotion.ID, c *commit, failedAt time.Duration) bool {
+	t, made := s.truth(env), s.runsAt(env, c)
+	return t.unjustly != 0 && t.unjustly >= failedAt || made != nil && t.wronged[made.digest]
 }
 
 // guilty reports whether a commit brought something to an environment that

@@ -55,7 +55,7 @@ func (p clusterPort) Verify(ctx context.Context, env promotion.Environment, set 
 		t := p.s.truth(env.ID)
 		t.answered(p.s, verdict.Outcome, made.digest)
 		if verdict.Outcome == reconcile.OutcomeFailed && len(made.bad(env.ID.Name)) == 0 {
-			t.unjustly = p.s.pace.elapsed()
+			t.unjustly, t.wronged[made.digest] = p.s.pace.elapsed(), true
 		}
 		p.s.note(p.life, "verdict", env.ID.String(), string(verdict.Outcome))
 		return nil

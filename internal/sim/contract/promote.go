@@ -39,6 +39,7 @@ func wantProposal(t *testing.T, got controller.ProposeResult, want reconcile.Out
 	}
 }
 
+//lint:long because it is a list, one entry after the other
 func proposeCases() []Case[SourceFixture] {
 	return []Case[SourceFixture]{
 		{"a promotion is one commit that moves one pin and keeps every other byte", func(t *testing.T, f SourceFixture) {
@@ -125,6 +126,7 @@ func proposeCases() []Case[SourceFixture] {
 	}
 }
 
+//lint:long because it is a list, one entry after the other
 func proposePushCases() []Case[SourceFixture] {
 	return []Case[SourceFixture]{
 		{"other people's commits are never overwritten", func(t *testing.T, f SourceFixture) {

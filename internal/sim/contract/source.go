@@ -58,6 +58,7 @@ func SourceCases() []Case[SourceFixture] {
 	return slices.Concat(readCases(), historyCases(), revertCases(), revertPushCases(), proposeCases(), proposePushCases())
 }
 
+//lint:long because it is a list, one entry after the other
 func readCases() []Case[SourceFixture] {
 	return []Case[SourceFixture]{
 		{"a poll brings the head and all that belongs to it", func(t *testing.T, f SourceFixture) {
@@ -169,6 +170,7 @@ func revisions(commits []source.Commit) []source.Revision {
 	return all
 }
 
+//lint:long because it is a list, one entry after the other
 func historyCases() []Case[SourceFixture] {
 	return []Case[SourceFixture]{
 		{"first parents, newest first", func(t *testing.T, f SourceFixture) {
@@ -283,6 +285,7 @@ func wantRevert(t *testing.T, got controller.RevertResult, err error, outcome re
 	}
 }
 
+//lint:long because it is a list, one entry after the other
 func revertCases() []Case[SourceFixture] {
 	return []Case[SourceFixture]{
 		{"a revert takes back one commit and nothing else", func(t *testing.T, f SourceFixture) {
