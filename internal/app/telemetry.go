@@ -38,6 +38,7 @@ func line(e controller.EnvironmentView) web.Environment {
 	shown := web.Environment{
 		ID: e.ID, Phase: e.Status.Phase, Reason: e.Status.Reason, Sentence: e.Message, Since: e.Since,
 		Running: e.Journal.Running, Wanted: e.Status.Wanted, LastGood: e.Journal.LastGood,
+		Overridden: e.Journal.Overridden != "" && e.Journal.Overridden == e.Journal.Running.Digest,
 	}
 	if e.Status.Phase != reconcile.PhaseReady || e.Status.Reason != promotion.UpToDate {
 		shown.Unblock = e.Status.Reason.Unblock()

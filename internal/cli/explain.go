@@ -231,7 +231,11 @@ func (c *command) whyTable(w io.Writer, e explanation) {
 	say("evidence", e.Evidence)
 	e.sayReleases(say)
 	if e.Override {
-		shout("override", "a reviewed Chaperone-Override let "+e.Attempt.Release.Revision.Short()+" in past gates that were closed")
+		let := e.Running
+		if e.Attempt != nil && e.Attempt.Override {
+			let = e.Attempt.Release
+		}
+		shout("override", "a reviewed Chaperone-Override let "+let.Revision.Short()+" in past gates that were closed")
 	}
 	if e.Irreversible {
 		shout("irreversible", e.Attempt.Release.Revision.Short()+" cannot be taken back: if it fails, a person decides")

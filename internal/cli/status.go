@@ -31,7 +31,7 @@ func statusOf(r state.Record) statusLine {
 	l := statusLine{
 		Environment: r.ID.String(), Phase: r.Status.Phase, Reason: string(r.Status.Reason), Message: r.Message,
 		Running: r.Journal.Running, Wanted: r.Status.Wanted, LastGood: r.Journal.LastGood, Since: r.Since,
-		Override: r.Journal.Attempt.Override,
+		Override: r.Journal.Attempt.Override || r.Journal.Overridden != "" && r.Journal.Overridden == r.Journal.Running.Digest,
 	}
 	if !over(r.Requests.Pause, time.Now()) {
 		l.Pause = r.Requests.Pause

@@ -51,7 +51,8 @@ func (e *Environment) begin(a Action, now time.Time) {
 		j.Attempt = Attempt{Release: a.Release, Stage: StageCorrecting, Started: now}
 	case ActionPropose:
 		j.Proposal = Proposal{
-			Revision: a.Release.Revision, Digest: a.Release.Digest, File: e.Spec.File, Tries: j.Proposal.Tries, Again: j.Proposal.Again,
+			Revision: a.Release.Revision, Digest: a.Release.Digest, File: e.Spec.File,
+			Refused: j.Proposal.Refused, Tries: j.Proposal.Tries, Again: j.Proposal.Again, // until an answer says otherwise
 		}
 	}
 	if j.Retry.Digest != a.Release.Digest {

@@ -44,7 +44,7 @@ func largest() reconcile.Journal {
 		Run:      reconcile.Run{At: at, Digest: digest},
 		Served:   strings.Repeat("<", maxRequestID), // JSON makes six characters of it
 		Branch:   strings.Repeat("<", maxRequestID),
-		Accepted: first,
+		Accepted: first, Overridden: digest,
 	}
 }
 

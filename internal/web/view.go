@@ -35,6 +35,8 @@ type Environment struct {
 	Wanted   reconcile.Release `json:"wanted,omitzero"`
 	LastGood reconcile.Release `json:"lastGood,omitzero"`
 	Since    time.Time         `json:"since,omitzero"`
+	// Overridden: a break-glass override let in what runs.
+	Overridden bool `json:"overridden,omitempty"`
 }
 
 // clone keeps what is published apart from what its publisher goes on with.
