@@ -234,9 +234,11 @@ func (p clusterPort) writeOne(env promotion.Environment, made *rendered, at mani
 		return fault.Terminal("apply", at.String(), errors.New("forbidden"))
 	}
 	p.s.touched(&env.ID)
+	// A hook that ran under a former name is not run again.
+	took := found && object.text == made.texts[at] && slices.Contains(env.Formerly, object.owner)
 	object.owner, object.text, object.byHand = env.ID, made.texts[at], ""
 	_, object.stays = made.has(markStays, env.ID.Name)
-	if hook {
+	if hook && !took {
 		object.ran++
 		if failing, is := made.has(markHookFails, env.ID.Name); is && failing == at {
 			p.s.truth(env.ID).answered(p.s, reconcile.OutcomeFailed, made.digest)

@@ -134,7 +134,9 @@ func (s *Sim) checkEffect(l *life, kind reconcile.ActionKind, env promotion.Envi
 	t.kept = t.kept || !env.Prune
 	switch kind {
 	case reconcile.ActionApply:
-		s.checkApply(l, env, made)
+		if !s.takesOver(env.ID, made) {
+			s.checkApply(l, env, made)
+		}
 		t.applied, t.proven = made.digest, ""
 	case reconcile.ActionRestore:
 		j, _ := s.store.journal(env.ID)
@@ -155,6 +157,13 @@ func (s *Sim) checkEffect(l *life, kind reconcile.ActionKind, env promotion.Envi
 	if !s.belongs(env, made) {
 		s.violated(l, "%s: was given the objects of something that its path never rendered to", env.ID)
 	}
+}
+
+// takesOver: what ran under a former name is put in place under the new one,
+// with its hooks where they have not run.
+func (s *Sim) takesOver(env promotion.ID, made *rendered) bool {
+	j, _ := s.store.journal(env)
+	return j.Attempt.Stage == reconcile.StageRestoring && j.Running.Digest == "" && j.LastGood.Digest == reconcile.Digest(made.digest)
 }
 
 // intended is rule 9: the intent is stored before the effect.
