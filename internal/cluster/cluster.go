@@ -177,7 +177,8 @@ type Owner struct {
 	// ends their inventories.
 	Formerly []promotion.ID
 	// Restoring says that this brings last good back: hooks are not run, and
-	// the guard on mass deletion lets pass what came after last good.
+	// the guard on mass deletion lets pass what came after last good. What is
+	// taken over stays under it: last good may be another environment's.
 	Restoring bool
 }
 

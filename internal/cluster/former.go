@@ -90,6 +90,33 @@ func (c *Cluster) loadHoldings(ctx context.Context, w Owner) (holdings, error) {
 	return h, nil
 }
 
+// asOwned is what a plan needs to know of entries.
+func (h holdings) asOwned(w Owner, entries []inventory.Entry) []plan.Owned {
+	owned := make([]plan.Owned, len(entries))
+	for i, e := range entries {
+		owned[i] = plan.Owned{ID: e.ID, UID: e.UID, Applied: e.Applied, Kept: e.Kept, Carried: h.carried(w, e.ID)}
+	}
+	return owned
+}
+
+// carried are the environments from which an entry came. Their inventories tell
+// it until they end, also when the owner has written the entry down as its own.
+func (h holdings) carried(w Owner, id manifest.ID) (from []string) {
+	if h.own.parent != nil {
+		if wrote := h.own.parent.GetAnnotations()[plan.AnnotationEnvironment]; wrote != w.Environment.String() {
+			if _, found := h.own.Get(id); found {
+				from = append(from, wrote)
+			}
+		}
+	}
+	for _, f := range h.formers {
+		if _, found := f.Get(id); found {
+			from = append(from, f.Environment.String())
+		}
+	}
+	return from
+}
+
 // loadFormer reads the inventory of an environment that is taken over. One of
 // that name which is another environment's is none of it.
 func (c *Cluster) loadFormer(ctx context.Context, f Owner) (stored, error) {
@@ -105,8 +132,8 @@ func (c *Cluster) loadFormer(ctx context.Context, f Owner) (stored, error) {
 func (p *pruner) markKept(ctx context.Context, changes []plan.Change, live map[manifest.ID]*manifest.Object) {
 	for _, change := range changes {
 		o := live[change.ID]
-		if change.Action != plan.Keep || o == nil || !p.owner.TakesOver(o) {
-			continue
+		if change.Action != plan.Keep || o == nil || !p.owner.TakesOver(o) || change.Reason == plan.ReasonMassDeletion {
+			continue // what is still to be decided about stays as it is
 		}
 		err := p.c.mark(ctx, p.owner, p.kinds[change.ID], o)
 		if fault.IsTerminal(err) {

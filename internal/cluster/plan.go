@@ -54,16 +54,8 @@ func (c *Cluster) plan(ctx context.Context, w Owner, desired manifest.Set, skipH
 		return plan.Plan{}, err
 	}
 	p, err := plan.Build(plan.Input{Owner: w.plan(), Guards: c.guards(w), Manager: c.options.FieldManager,
-		Redact: *c.options.Redactor, Desired: r.set, Owned: asOwned(owned.Entries()), Seen: seen, SkipHooks: skipHooks})
+		Redact: *c.options.Redactor, Desired: r.set, Owned: owned.asOwned(w, owned.Entries()), Seen: seen, SkipHooks: skipHooks})
 	return p, fault.Terminal("", "", err)
-}
-
-func asOwned(entries []inventory.Entry) []plan.Owned {
-	owned := make([]plan.Owned, len(entries))
-	for i, e := range entries {
-		owned[i] = plan.Owned{ID: e.ID, UID: e.UID, Applied: e.Applied, Kept: e.Kept}
-	}
-	return owned
 }
 
 // look reads and tries everything that a plan is about.

@@ -59,7 +59,7 @@ func (c *Cluster) Prune(ctx context.Context, w Owner, keep manifest.Set, also ..
 	if err != nil {
 		return PruneResult{}, err // what could not be read is not known to be ours
 	}
-	changes, refusal := plan.Prune(w.plan(), c.guards(w), keep.Len(), asOwned(owned.Entries()), asOwned(unwanted), read.live)
+	changes, refusal := plan.Prune(w.plan(), c.guards(w), keep.Len(), owned.asOwned(w, owned.Entries()), owned.asOwned(w, unwanted), read.live)
 	if refusal != nil {
 		return PruneResult{}, fault.Terminal("", "", refusal)
 	}
@@ -69,10 +69,21 @@ func (c *Cluster) Prune(ctx context.Context, w Owner, keep manifest.Set, also ..
 	}
 	p.run(ctx, changes)
 	p.markKept(ctx, changes, read.live)
-	for _, left := range p.result.Pending {
-		c.options.Logger.Warn("deletion is not confirmed", "environment", w.Environment.String(), "object", left.ID.String(), "err", left.Reason)
-	}
+	p.warn(w)
 	return p.result, p.finish(ctx, w, owned)
+}
+
+// warn tells of what stays though it is to go.
+func (p *pruner) warn(w Owner) {
+	log := p.c.options.Logger.With("environment", w.Environment.String())
+	for _, left := range p.result.Kept {
+		if left.Reason == plan.ReasonMassDeletion {
+			log.Warn("kept: a restore would delete too much of what is taken over", "object", left.ID.String())
+		}
+	}
+	for _, left := range p.result.Pending {
+		log.Warn("deletion is not confirmed", "object", left.ID.String(), "err", left.Reason)
+	}
 }
 
 // finish writes down what is left, and lets go of the inventories that this one
@@ -160,7 +171,7 @@ func (p *pruner) left(owned inventory.Inventory) inventory.Inventory {
 	var kept []manifest.ID
 	for _, one := range p.result.Kept {
 		switch one.Reason {
-		case plan.ReasonPruneDisabled, plan.ReasonPartialRead:
+		case plan.ReasonPruneDisabled, plan.ReasonPartialRead, plan.ReasonMassDeletion:
 			// For now only: it counts as one that is still to be deleted.
 		default:
 			kept = append(kept, one.ID)

@@ -40,6 +40,7 @@ const (
 	ReasonOwnObject       = "OwnObject"       // the daemon's own
 	ReasonHasOwner        = "HasOwner"        // has an ownerReference: another object decides about it
 	ReasonPartialRead     = "PartialRead"     // a part of the API is out of sight; decided when it is back
+	ReasonMassDeletion    = "MassDeletion"    // of what is taken over, too much for a restore to delete
 	ReasonGone            = "Gone"            // is not on the cluster any more
 	ReasonForeign         = "Foreign"         // was made again by somebody else, or changed owner
 )

@@ -21,7 +21,8 @@ type Guards struct {
 	// to be missing may only be out of sight, so nothing is deleted or forgotten.
 	Partial bool
 	// Restoring lets pass what the guard on mass deletion forbids: what last good
-	// does not have came with the release that failed.
+	// does not have came with the release that failed. What came from another
+	// environment instead stays where the guard forbids it.
 	Restoring bool
 }
 
@@ -38,6 +39,9 @@ type Owned struct {
 	UID     string
 	Applied string // digest of what was applied, of Jobs only
 	Kept    bool   // kept before
+	// Carried are the environments that are taken over, and whose own inventories
+	// still hold the object.
+	Carried []string
 }
 
 // Prune decides the fate of every owned object that is no longer rendered.
@@ -52,8 +56,9 @@ func Prune(w Owner, g Guards, rendered int, owned, unwanted []Owned, live map[ma
 	for _, entry := range unwanted {
 		changes = append(changes, fate(w, g, entry, live[entry.ID]))
 	}
+	changes, refusal := guardShare(g, owned, changes)
 	sortDeletes(changes)
-	return guardShare(g, owned, changes)
+	return changes, refusal
 }
 
 func fate(w Owner, g Guards, entry Owned, live *manifest.Object) Change {
@@ -159,6 +164,11 @@ func guardShare(g Guards, owned []Owned, changes []Change) ([]Change, *Refusal) 
 	if limit == 0 {
 		limit = defaultDeletePart
 	}
+	if g.Restoring {
+		// What last good does not have came with the release that failed. Last good
+		// is complete: its bundle was read by digest, and it passed this guard.
+		return keepCarried(limit, owned, changes), nil
+	}
 	var doomed []Culprit
 	for _, c := range changes {
 		if c.Action == Delete {
@@ -174,12 +184,37 @@ func guardShare(g Guards, owned []Owned, changes []Change) ([]Change, *Refusal) 
 	if len(doomed) < minDeletes || float64(len(doomed)) <= limit*float64(total) {
 		return changes, nil
 	}
-	if g.Restoring {
-		// What last good does not have came with the release that failed. Last good
-		// is complete: its bundle was read by digest, and it passed this guard.
-		return changes, nil
-	}
 	return changes, &Refusal{Reason: promotion.MassDeletion, Objects: doomed,
 		Text: fmt.Sprintf("%d of %d owned objects would be deleted, and the limit is %.0f%%; raise maxDeletePart if that is meant",
 			len(doomed), total, 100*limit)}
+}
+
+// keepCarried keeps what would be too large a share of any one environment that
+// is taken over, however few objects that are: last good is another's then, and
+// says nothing about them. The next release that is verified decides. A refusal
+// would keep last good from coming back.
+func keepCarried(limit float64, owned []Owned, changes []Change) []Change {
+	carried, total, doomed := map[manifest.ID][]string{}, map[string]int{}, map[string]int{}
+	for _, entry := range owned {
+		carried[entry.ID] = entry.Carried
+		for _, former := range entry.Carried {
+			if !entry.Kept {
+				total[former]++
+			}
+		}
+	}
+	for _, c := range changes {
+		for _, former := range carried[c.ID] {
+			if c.Action == Delete {
+				doomed[former]++
+			}
+		}
+	}
+	tooMany := func(former string) bool { return float64(doomed[former]) > limit*float64(total[former]) }
+	for i, c := range changes {
+		if c.Action == Delete && slices.ContainsFunc(carried[c.ID], tooMany) {
+			changes[i].Action, changes[i].Reason = Keep, ReasonMassDeletion
+		}
+	}
+	return changes
 }

@@ -3,6 +3,7 @@ package plan
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 
@@ -121,7 +122,8 @@ func anyOwned(t *rapid.T, n int) (*manifest.Object, Owned) {
 		o.SetOwnerReferences([]metav1.OwnerReference{{Kind: "Pod", Name: "p"}})
 	}
 	o.SetUID(types.UID(rapid.SampledFrom([]string{"1", "2"}).Draw(t, "live uid")))
-	return o, Owned{ID: manifest.IDOf(o), UID: rapid.SampledFrom([]string{"", "1", "2"}).Draw(t, "uid")}
+	return o, Owned{ID: manifest.IDOf(o), UID: rapid.SampledFrom([]string{"", "1", "2"}).Draw(t, "uid"),
+		Carried: rapid.SliceOfNDistinct(rapid.SampledFrom([]string{"shop/a", "shop/b"}), 0, 2, rapid.ID[string]).Draw(t, "carried")}
 }
 
 func TestWhatIsProtectedIsNeverDeleted(t *testing.T) {
@@ -147,7 +149,10 @@ func TestWhatIsProtectedIsNeverDeleted(t *testing.T) {
 				checkDeletion(t, guards, c, live[c.ID], owned)
 			}
 		}
-		tooMany := deleted >= minDeletes && 2*deleted > len(owned)
+		tooMany := !guards.Restoring && deleted >= minDeletes && 2*deleted > len(owned)
+		if guards.Restoring {
+			checkCarried(t, changes, owned)
+		}
 		if (rendered == 0 || tooMany) && refusal == nil {
 			t.Fatalf("%d of %d would be deleted with %d rendered, and nothing is refused", deleted, len(owned), rendered)
 		}
@@ -155,6 +160,26 @@ func TestWhatIsProtectedIsNeverDeleted(t *testing.T) {
 			t.Fatalf("%d fates for %d objects", len(changes), len(owned))
 		}
 	})
+}
+
+// checkCarried: a restore deletes no more than half of what came from any one
+// environment, however few objects that are.
+func checkCarried(t *rapid.T, changes []Change, owned []Owned) {
+	for _, former := range []string{"shop/a", "shop/b"} {
+		total, deleted := 0, 0
+		for _, entry := range owned {
+			if !slices.Contains(entry.Carried, former) {
+				continue
+			}
+			total++
+			if slices.ContainsFunc(changes, func(c Change) bool { return c.ID == entry.ID && c.Action == Delete }) {
+				deleted++
+			}
+		}
+		if 2*deleted > total {
+			t.Fatalf("a restore deletes %d of %d that came from %s", deleted, total, former)
+		}
+	}
 }
 
 func checkDeletion(t *rapid.T, g Guards, c Change, o *manifest.Object, owned []Owned) {

@@ -69,3 +69,48 @@ func TestRestoringDeletesWhatTheFailedReleaseAdded(t *testing.T) {
 		}
 	}
 }
+
+// Last good of one environment says nothing about another that is taken over
+// with it.
+func TestRestoringKeepsWhatIsTakenOver(t *testing.T) {
+	t.Parallel()
+	owner := Owner{Environment: "novamind/merged", Namespace: "novamind"}
+	for name, c := range map[string]struct {
+		carried, added, unwanted int // of an environment; by the failed release; of the carried ones
+		limit                    float64
+		deleted, kept            int
+	}{
+		"all of it":                       {8, 0, 8, 0, 0, 8},
+		"all of a small one":              {2, 0, 2, 0, 0, 2},
+		"all of it, and what was added":   {8, 12, 8, 0, 12, 8},
+		"half of it":                      {8, 0, 4, 0, 4, 0},
+		"more than half, and a person":    {8, 0, 5, 0.7, 5, 0},
+		"more than a smaller limit":       {8, 0, 3, 0.25, 0, 3},
+		"what was added only":             {8, 40, 0, 0, 40, 0},
+		"nothing is carried, all is gone": {0, 40, 0, 0, 40, 0},
+	} {
+		live := map[manifest.ID]*manifest.Object{}
+		var owned, unwanted []Owned
+		for i := range 1 + c.carried + c.added {
+			o := configMap(fmt.Sprint("c", i), fmt.Sprint(i), map[string]any{AnnotationEnvironment: owner.Environment})
+			entry := Owned{ID: manifest.IDOf(o), UID: fmt.Sprint(i)}
+			if i > 0 && i <= c.carried {
+				entry.Carried = []string{"novamind/second"}
+			}
+			live[entry.ID], owned = o, append(owned, entry)
+			if i > c.carried || i > 0 && i <= c.unwanted {
+				unwanted = append(unwanted, entry)
+			}
+		}
+		changes, refusal := Prune(owner, Guards{Prune: true, Restoring: true, MaxDeletePart: c.limit}, 1, owned, unwanted, live)
+		p := Plan{Changes: changes}
+		if refusal != nil || p.Count(Delete) != c.deleted || p.Count(Keep) != c.kept {
+			t.Errorf("%s: %d deleted, %d kept, refusal %v; want %d and %d", name, p.Count(Delete), p.Count(Keep), refusal, c.deleted, c.kept)
+		}
+		for i, change := range changes {
+			if change.Action == Keep && change.Reason != ReasonMassDeletion || i > 0 && change.Action == Delete && changes[i-1].Action == Keep {
+				t.Errorf("%s: %s", name, change)
+			}
+		}
+	}
+}
