@@ -86,12 +86,12 @@ func (t *trail) sides(ctx context.Context, merge source.Commit) ([]move, error) 
 		if !found {
 			continue
 		}
-		had, err := t.ancestor(ctx, side.Revision, merge.Parents[0])
+		had, err := t.ancestor(ctx, side.by.Revision, merge.Parents[0])
 		if err != nil {
 			return nil, err
 		}
 		if !had {
-			sides = append(sides, side)
+			sides = append(sides, side.by)
 		}
 	}
 	return sides, nil

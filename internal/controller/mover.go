@@ -16,8 +16,6 @@ const (
 	maxMoves = 10_000
 	// movesAtOnce is how many are asked for at a time: most pins are young.
 	movesAtOnce = 250
-	// maxTurns bounds how often a pin was contested since.
-	maxTurns = 100
 	// maxMovers bounds what is remembered: one for each environment is enough.
 	maxMovers = 8192
 )
@@ -49,8 +47,9 @@ type moverKey struct {
 
 // seenMove is who had moved a pin as of a head.
 type seenMove struct {
-	head source.Revision
-	by   move
+	head  source.Revision
+	first move // the oldest of the line that had the pin without a break
+	by    move
 }
 
 func (m *movers) get(key moverKey) seenMove {
@@ -117,120 +116,162 @@ func (t *trail) pinAt(revision source.Revision) (pin, error) {
 // head is who moved the pin to what stands at the head of the branch.
 func (t *trail) head(ctx context.Context, head source.Revision, memory *movers) (move, bool, error) {
 	key := moverKey{t.file.ID, t.file.Revision, t.file.Path}
-	by, found, err := t.mover(ctx, head, memory.get(key))
+	seen, found, err := t.mover(ctx, head, memory.get(key))
 	if found && err == nil {
-		memory.put(key, seenMove{head, by})
+		memory.put(key, seen)
 	}
-	return by, found, err
+	return seen.by, found, err
 }
 
 // mover is the commit on a first-parent line that brought the pin, as far as
 // no later one decided otherwise. It is not found where the pin is another.
-// What was known of an earlier commit of the line is not looked for again.
-func (t *trail) mover(ctx context.Context, from source.Revision, before seenMove) (move, bool, error) {
-	line, by, found, err := t.run(ctx, from, before)
-	if !found || err != nil {
-		return move{}, found, err
+// What was seen at an earlier commit of the line is not looked for again.
+func (t *trail) mover(ctx context.Context, from source.Revision, before seenMove) (seenMove, bool, error) {
+	line, first, err := t.run(ctx, from, before.head)
+	if err != nil || len(line) == 0 {
+		return seenMove{}, false, err
 	}
-	base := by.Revision
-	if known := before.head; known != "" && slices.Contains(line, known) {
-		base = known
+	seen, base := seenMove{from, first, first}, first.Revision
+	if line[len(line)-1] == before.head {
+		seen.first, seen.by, base = before.first, before.by, before.head
 	}
-	for range maxTurns {
-		contested, err := t.contested(ctx, by.Revision, base, from, line)
-		if contested == "" || err != nil {
-			return by, true, err
-		}
-		commit, err := t.bringing(ctx, contested, by.Revision, line)
-		if err != nil {
-			return move{}, false, err
-		}
-		by, base = move{Commit: commit}, commit.Revision
+	decided, found, err := t.decided(ctx, seen.first.Revision, base, line)
+	if err != nil {
+		return seenMove{}, false, err
 	}
-	return move{}, false, errTooOld
+	if found {
+		seen.by = decided
+	}
+	return seen, true, nil
 }
 
 // run is the newest part of a first-parent line whose commits all have the pin,
 // or a file that cannot be read, newest first, and the oldest that has the pin.
-func (t *trail) run(ctx context.Context, from source.Revision, before seenMove) (line []source.Revision, by move, found bool, err error) {
+// It ends at until.
+func (t *trail) run(ctx context.Context, from, until source.Revision) (line []source.Revision, oldest move, err error) {
 	for next := from; next != ""; {
 		commits, err := t.FirstParents(ctx, "", next, movesAtOnce)
 		if err != nil {
-			return nil, move{}, false, err
+			return nil, move{}, err
 		}
 		next = ""
 		for _, commit := range commits {
 			is, err := t.pinAt(commit.Revision)
 			switch {
 			case err != nil:
-				return nil, move{}, false, err
+				return nil, move{}, err
 			case is == pinOther, is == pinUnreadable && len(line) == 0:
-				return line, by, by.Revision != "", nil
+				return line, oldest, nil
 			case is == pinUnreadable:
-				by.murky = append(by.murky, commit)
+				oldest.murky = append(oldest.murky, commit)
 			default:
-				by = move{Commit: commit}
+				oldest = move{Commit: commit}
 			}
 			line = append(line, commit.Revision)
-			if commit.Revision == before.head {
-				return line, before.by, true, nil
+			if commit.Revision == until {
+				return line, oldest, nil
 			}
 			if len(line) > maxMoves {
-				return nil, move{}, false, errTooOld
+				return nil, move{}, errTooOld
 			}
-			if len(commit.Parents) > 0 {
-				next = commit.Parents[0]
-			} else {
-				next = ""
-			}
+			next = append(commit.Parents, "")[0]
 		}
 	}
-	return line, by, by.Revision != "", nil
+	return line, oldest, nil
 }
 
-// contested is a commit beside the line that comes after the mover and has
-// another pin: a merge that is on the line took that back, by whichever order
-// of parents. Up to base, which is the mover or comes after it, there is none.
-func (t *trail) contested(ctx context.Context, mover, base, from source.Revision, line []source.Revision) (source.Revision, error) {
-	if from == base {
-		return "", nil
+// decided is the newest merge of the line that took back what came after the
+// first that had the pin, and set another. Which of a merge's parents is its
+// first is for its maker to say: an old commit there does not make the pin that
+// one's again. Up to base, which is the first or comes after it, all is seen.
+func (t *trail) decided(ctx context.Context, first, base source.Revision, line []source.Revision) (move, bool, error) {
+	if line[0] == base {
+		return move{}, false, nil
 	}
-	commits, err := t.Beyond(ctx, base, from)
+	commits, err := t.Beyond(ctx, base, line[0])
 	if err != nil {
-		return "", tooOld(err)
+		return move{}, false, tooOld(err)
 	}
-	d := descent{trail: t, mover: mover, base: base, commits: map[source.Revision]source.Commit{}, known: map[source.Revision]bool{}}
+	d := descent{trail: t, first: first, base: base, commits: map[source.Revision]source.Commit{}, known: map[source.Revision]bool{base: true}}
 	for _, commit := range commits {
 		d.commits[commit.Revision] = commit
 	}
-	onLine := make(map[source.Revision]bool, len(line))
-	for _, revision := range line {
-		onLine[revision] = true
-	}
+	brought := d.brought(line)
+	newest := len(line)
 	for _, commit := range commits {
-		if onLine[commit.Revision] {
+		at, found := brought[commit.Revision]
+		if !found || at >= newest || line[at] == commit.Revision {
 			continue
 		}
-		is, err := t.pinAt(commit.Revision)
+		differs, err := d.differs(ctx, commit.Revision)
 		if err != nil {
-			return "", err
+			return move{}, false, err
 		}
-		if is != pinOther {
-			continue
-		}
-		if after, err := d.after(ctx, commit.Revision); after || err != nil {
-			return commit.Revision, err
+		if differs {
+			newest = at
 		}
 	}
-	return "", nil
+	if newest == len(line) {
+		return move{}, false, nil
+	}
+	by, err := d.settled(line[:newest+1])
+	return by, true, err
 }
 
-// descent tells which commits come after the one that moved a pin.
+// settled is the oldest of some commits that can be read: all before it had to
+// be mended.
+func (d *descent) settled(line []source.Revision) (move, error) {
+	var by move
+	for _, revision := range slices.Backward(line) {
+		by.Commit = d.commits[revision]
+		is, err := d.pinAt(revision)
+		if is == pinSame || err != nil {
+			return by, err
+		}
+		by.murky = slices.Insert(by.murky, 0, by.Commit)
+	}
+	return by, nil
+}
+
+// descent tells which commits come after the one that first had a pin.
 type descent struct {
 	*trail
-	mover, base source.Revision
+	first, base source.Revision
 	commits     map[source.Revision]source.Commit // all that are beyond base
 	known       map[source.Revision]bool
+}
+
+// differs reports whether a commit has another pin than the one before it.
+func (d *descent) differs(ctx context.Context, revision source.Revision) (bool, error) {
+	is, err := d.pinAt(revision)
+	if is != pinOther || err != nil {
+		return false, err
+	}
+	after, err := d.after(ctx, revision)
+	if !after || err != nil || d.base == d.first {
+		return after, err
+	}
+	seen, err := d.ancestor(ctx, revision, d.base)
+	return !seen, err
+}
+
+// brought tells by which commit of the line each one came: the oldest from
+// which it can be reached.
+func (d *descent) brought(line []source.Revision) map[source.Revision]int {
+	by := map[source.Revision]int{}
+	for at, revision := range slices.Backward(line) {
+		for stack := []source.Revision{revision}; len(stack) > 0; {
+			next := stack[len(stack)-1]
+			stack = stack[:len(stack)-1]
+			commit, beyond := d.commits[next]
+			if _, seen := by[next]; seen || !beyond {
+				continue
+			}
+			by[next] = at
+			stack = append(stack, commit.Parents...)
+		}
+	}
+	return by
 }
 
 // after goes from parent to parent, without recursion: histories are long.
@@ -268,33 +309,10 @@ func (d *descent) after(ctx context.Context, of source.Revision) (bool, error) {
 
 // below tells it of a commit that base has, too.
 func (d *descent) below(ctx context.Context, revision source.Revision) (bool, error) {
-	if revision == d.base || d.base == d.mover {
-		return revision == d.base, nil
+	if d.base == d.first {
+		return false, nil
 	}
-	return d.ancestor(ctx, d.mover, revision)
-}
-
-// bringing is the commit of the line, after the mover, that brought another in.
-func (t *trail) bringing(ctx context.Context, brought, mover source.Revision, line []source.Revision) (source.Commit, error) {
-	// line is newest first: the oldest commit that has it is looked for, and the
-	// newest has it.
-	newest, oldest := 0, len(line)
-	if at := slices.Index(line, mover); at >= 0 {
-		oldest = at
-	}
-	for newest+1 < oldest {
-		middle := (newest + oldest) / 2
-		has, err := t.ancestor(ctx, brought, line[middle])
-		if err != nil {
-			return source.Commit{}, err
-		}
-		if has {
-			newest = middle
-		} else {
-			oldest = middle
-		}
-	}
-	return t.Commit(line[newest])
+	return d.ancestor(ctx, d.first, revision)
 }
 
 // ancestor reports whether a commit is another one, or can be reached from it.
