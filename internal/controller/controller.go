@@ -232,7 +232,7 @@ func (c *Controller) load(ctx context.Context) error {
 			c.unreadable(record)
 			continue
 		}
-		c.requests[record.ID] = record.Requests
+		c.asked(record.ID, record.Requests)
 		e := c.environment(record.ID)
 		e.recorder = c.newRecorder(record)
 		e.file = record.Environment

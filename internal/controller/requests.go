@@ -40,6 +40,18 @@ func (c *Controller) requested(id promotion.ID, requests state.Requests) {
 	if requests.Problem != "" && requests.Problem != c.requests[id].Problem {
 		c.Log.Warn("read request", "environment", id.String(), "revision", "", "reason", promotion.Paused, "err", requests.Problem)
 	}
+	c.asked(id, requests)
+	c.change(id, func(e *reconcile.Environment) { e.Requests = c.requestsFor(id) })
+	for i := range c.world.Environments { // those that were renamed from it
+		world := &c.world.Environments[i]
+		if slices.Contains(c.environment(world.ID).file.Formerly, id) {
+			world.Requests = c.requestsFor(world.ID)
+		}
+	}
+}
+
+// asked keeps what people ask for, and how it is told.
+func (c *Controller) asked(id promotion.ID, requests state.Requests) {
 	c.requests[id] = requests
 	e := c.environment(id)
 	if requests.Pause != nil {
@@ -47,13 +59,6 @@ func (c *Controller) requested(id promotion.ID, requests state.Requests) {
 	}
 	if requests.Retry != nil {
 		e.notes[promotion.Retrying] = fmt.Sprintf("%s asked to try again", requests.Retry.By)
-	}
-	c.change(id, func(e *reconcile.Environment) { e.Requests = c.requestsFor(id) })
-	for i := range c.world.Environments { // those that were renamed from it
-		world := &c.world.Environments[i]
-		if slices.Contains(c.environment(world.ID).file.Formerly, id) {
-			world.Requests = c.requestsFor(world.ID)
-		}
 	}
 }
 
