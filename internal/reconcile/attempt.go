@@ -16,7 +16,7 @@ func (v *verdict) finishApply() {
 		v.finishProbe()
 	case v.undecided():
 		v.is(PhaseProgressing, promotion.Evaluating)
-	case v.c.candidate != nil && !v.c.current:
+	case v.c.candidate != nil && !v.c.current && v.mayTakeOver(v.c.candidate):
 		v.apply(v.c.candidate)
 	case v.e.Journal.LastGood.Digest != "":
 		// What was begun may not run any more, so what it left is taken back.
@@ -24,6 +24,12 @@ func (v *verdict) finishApply() {
 	default:
 		v.wait()
 	}
+}
+
+// mayTakeOver reports whether a release may be applied over what was begun: that
+// itself, and another only while the source can be read.
+func (v *verdict) mayTakeOver(c *Candidate) bool {
+	return c.Release.Digest == v.e.Journal.Attempt.Release.Digest || v.w.SourceFault == "" || !on(guardSource)
 }
 
 // undecided reports whether it is worth waiting for a verdict that is asked
@@ -86,7 +92,15 @@ func (v *verdict) restoring() {
 		v.unlessPreempted(ActionRestore, release, promotion.Restoring)
 		return
 	}
-	v.effect(ActionRestore, release, promotion.Restoring)
+	v.effect(ActionRestore, release, v.restoringReason(release))
+}
+
+// restoringReason: where nothing ran before, as after a rename, nothing failed.
+func (v *verdict) restoringReason(before Release) promotion.Reason {
+	if before.Digest == "" && v.e.Journal.Attempt.Failure == "" {
+		return promotion.Moving
+	}
+	return promotion.Restoring
 }
 
 // proving: last good runs again after a failure. Where it fails its checks too,

@@ -261,6 +261,8 @@ func (v *verdict) stays() {
 // idle: nothing is under way.
 func (v *verdict) idle() {
 	switch {
+	case v.e.Busy == ActionPropose || v.e.Busy == ActionWithdraw:
+		v.promoting()
 	case v.e.Busy != ActionNone:
 		v.is(PhaseProgressing, promotion.Evaluating)
 	case v.c.candidate == nil:
@@ -273,8 +275,8 @@ func (v *verdict) idle() {
 		v.is(PhaseHeld, v.e.Journal.Hold.Reason)
 	case v.c.current:
 		// Last good is wanted and something else was left running.
-		v.effect(ActionRestore, v.e.Journal.Running, promotion.Restoring)
-	case (v.w.SourceFault == "" || !on(guardSource)) && !v.held():
+		v.effect(ActionRestore, v.e.Journal.Running, v.restoringReason(v.e.Journal.Running))
+	case (v.w.SourceFault == "" || !on(guardSource)) && !v.held() && !v.holdsBack(v.c.candidate):
 		v.apply(v.c.candidate)
 	default:
 		v.wait()
@@ -336,6 +338,12 @@ func (v *verdict) quiet() {
 	}
 }
 
+// holdsBack reports whether the hold is about a candidate.
+func (v *verdict) holdsBack(c *Candidate) bool {
+	hold := &v.e.Journal.Hold
+	return hold.Reason != "" && c.Release.Digest == hold.Digest && on(guardHold)
+}
+
 // held reports whether the hold is about what is wanted now.
 func (v *verdict) held() bool {
 	hold := &v.e.Journal.Hold
@@ -387,7 +395,7 @@ func (v *verdict) revertComes() bool {
 
 // preempted reports whether a release other than the attempt's may be applied.
 func (v *verdict) preempted() bool {
-	return v.c.candidate != nil && !v.c.current && v.c.newest && v.w.SourceFault == "" &&
+	return v.c.candidate != nil && !v.c.current && v.c.newest && v.w.SourceFault == "" && !v.holdsBack(v.c.candidate) &&
 		v.c.candidate.Release.Digest != v.e.Journal.Attempt.Release.Digest
 }
 

@@ -93,6 +93,34 @@ func policyRows(t reporter) {
 	)
 }
 
+// heldRows: what is held waits, wanted or not; what is begun while the source
+// cannot be read is finished, and nothing else.
+func heldRows(t reporter) {
+	t.Helper()
+	denied := candidate(func(c *Candidate) { c.Verdict = VerdictDeny })
+	held := func(d Digest) func(*Environment) {
+		return func(e *Environment) { e.Journal.Hold = Hold{Reason: promotion.RevertRejected, Digest: d} }
+	}
+	blind := func(edits ...func(*Environment)) World {
+		w := world("c3", dev(allow("c3", "d3"), append([]func(*Environment){attempt(StageApplying, allow("c2", "d2"))}, edits...)...))
+		w.SourceFault = promotion.SourceUnavailable
+		return w
+	}
+	unknown := func(e *Environment) {
+		e.Journal.LastGood, e.Journal.Verified, e.Candidates = Release{}, nil, e.Candidates[:1]
+		e.Candidates[0].Since = ""
+	}
+	renamed := func(e *Environment) { e.Journal.Running = Release{} }
+	rows(t,
+		row{"what is wanted", world("c3", dev(allow("c3", "d3"), held("d3"))), ActionNone, promotion.RevertRejected},
+		row{"something else", world("c3", dev(allow("c3", "d3"), held("d2"))), ActionApply, promotion.Applying},
+		row{"an older one, which could run instead", world("c3", dev(denied, between, held("d2"))), ActionNone, promotion.PolicyDenied},
+		row{"begun, and the source cannot be read", blind(between), ActionRestore, promotion.Restoring},
+		row{"begun as the first, and the source cannot be read", blind(unknown), ActionNone, promotion.SourceUnavailable},
+		row{"renamed: nothing has failed", world("c1", dev(allow("c3", "d3"), renamed)), ActionRestore, promotion.Moving},
+	)
+}
+
 func approvalRows(t reporter) {
 	t.Helper()
 	big := candidate(func(c *Candidate) { c.Irreversible = true })

@@ -93,17 +93,35 @@ func (v *verdict) propose() {
 		v.again = sooner(v.again, v.p.until)
 	case candidate == nil:
 		v.push(ActionWithdraw, Release{Revision: proposal.Revision, Digest: proposal.Digest})
+		if proposal.Refused != "" {
+			v.proposed(promotion.PromotionRejected)
+		}
 	case proposal.Revision == candidate.Release.Revision && proposal.File == v.e.Spec.File && proposal.Commit != "":
 		v.proposed(promotion.WaitingForPromotion)
 	case proposal.Digest == candidate.Release.Digest && proposal.File == v.e.Spec.File && proposal.Commit != "":
 		v.proposed(promotion.WaitingForPromotion) // a newer commit with the same content
 	default:
 		v.push(ActionPropose, candidate.Release)
-		v.proposed(promotion.WaitingForPromotion)
+		v.proposed(v.openPromotion())
 	}
-	if proposal.Refused != "" && v.postponed(proposal.Again) {
-		v.proposed(promotion.PromotionRejected)
+}
+
+// promoting: the promotion branch is being pushed, which changes nothing here.
+func (v *verdict) promoting() {
+	if v.c.candidate == nil || !v.c.current {
+		v.wait()
+	} else {
+		v.quiet()
 	}
+	v.proposed(v.openPromotion())
+}
+
+// openPromotion is why a promotion that is not merged is not.
+func (v *verdict) openPromotion() promotion.Reason {
+	if v.e.Journal.Proposal.Refused != "" {
+		return promotion.PromotionRejected
+	}
+	return promotion.WaitingForPromotion
 }
 
 // mayNotPropose: a hold, a freeze and a branch that cannot be read mean no
