@@ -192,7 +192,7 @@ func (t *trail) decided(ctx context.Context, first, base source.Revision, line [
 	if err != nil {
 		return move{}, false, tooOld(err)
 	}
-	d := descent{trail: t, first: first, base: base, commits: map[source.Revision]source.Commit{}, known: map[source.Revision]bool{base: true}}
+	d := descent{trail: t, first: first, base: base, commits: map[source.Revision]source.Commit{}, known: map[source.Revision]bool{first: true, base: true}}
 	for _, commit := range commits {
 		d.commits[commit.Revision] = commit
 	}
