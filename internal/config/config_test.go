@@ -41,7 +41,7 @@ func TestEveryFieldHasASetting(t *testing.T) {
 		"  timeout: 9s", "  cacheDir: /c", "  tokenFile: /t", "  username: oauth2", "  sshKeyFile: /k", "  knownHostsFile: /h",
 		"policies: {directory: /p}", "namespace: ops", "listen: 127.0.0.1:0", "kubeconfig: /kc", "context: ctx", "leaderElection: false",
 		"author: {name: A Robot, email: robot@example.org}", "verify: {proxy: 'http://u:"+canary+"@proxy:3128'}", "workers: 7",
-		"groups: {release-managers: [alex@example.org]}", "log: {level: debug, format: json}")
+		"groups: {release-managers: [alex@example.org]}", "people: {alex: [alex@example.org]}", "log: {level: debug, format: json}")
 	c, err := Load(Input{File: "chaperone.yaml", Content: file})
 	if err != nil {
 		t.Fatal(err)

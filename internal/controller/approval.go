@@ -68,17 +68,11 @@ func (a agreement) reviews(writer int) bool {
 	return by != "" && slices.ContainsFunc(others, func(o voice) bool { return o.who != "" && o.who != by })
 }
 
-// sides are the moves that a merge brought to the branch: a parent that the
-// branch had before, or a move that it had before, brought nothing.
+// sides are the moves that a merge brought to the branch: one that the branch
+// had before, by an old parent or below a new one, is nobody's word on this.
 func (t *trail) sides(ctx context.Context, merge source.Commit) ([]move, error) {
 	var sides []move
 	for _, parent := range merge.Parents[min(1, len(merge.Parents)):] {
-		if had, err := t.ancestor(ctx, parent, merge.Parents[0]); had || err != nil {
-			if err != nil {
-				return nil, err
-			}
-			continue
-		}
 		side, found, err := t.mover(ctx, parent, seenMove{})
 		if err != nil {
 			return nil, err

@@ -88,7 +88,7 @@ func (g *graph) Beyond(_ context.Context, after, upTo source.Revision) ([]source
 			found = append(found, g.commits[r])
 		}
 	}
-	slices.SortFunc(found, func(a, b source.Commit) int { return strings.Compare(string(a.Revision), string(b.Revision)) })
+	slices.SortFunc(found, func(a, b source.Commit) int { return strings.Compare(string(b.Revision), string(a.Revision)) })
 	return found, nil
 }
 

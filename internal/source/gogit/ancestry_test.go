@@ -8,6 +8,7 @@ import (
 	"maps"
 	"path/filepath"
 	"slices"
+	"sort"
 	"strings"
 	"testing"
 	"time"
@@ -28,40 +29,45 @@ type made struct {
 	files   map[string]string // path to content; nil is one file that no other commit has
 }
 
-// tree writes a commit's files; directories are one level deep.
+// tree writes a commit's files, with what they hold.
 func (m made) tree(storage objectWriter, number int) (plumbing.Hash, error) {
 	files := m.files
 	if files == nil {
 		files = map[string]string{"own": fmt.Sprint(number)}
 	}
-	var top, below object.Tree
+	return writeTree(storage, files)
+}
+
+func writeTree(storage objectWriter, files map[string]string) (plumbing.Hash, error) {
+	var t object.Tree
+	below := map[string]map[string]string{}
 	for _, path := range slices.Sorted(maps.Keys(files)) {
-		at, name := &top, path
-		if dir, file, found := strings.Cut(path, "/"); found {
-			if dir != "environments" {
-				return plumbing.ZeroHash, fmt.Errorf("%s: want environments/", path)
+		if dir, rest, found := strings.Cut(path, "/"); found {
+			if below[dir] == nil {
+				below[dir] = map[string]string{}
 			}
-			at, name = &below, file
+			below[dir][rest] = files[path]
+			continue
 		}
-		content := plumbing.ComputeHash(plumbing.BlobObject, []byte(files[path]))
-		at.Entries = append(at.Entries, object.TreeEntry{Name: name, Mode: filemode.Regular, Hash: content})
-	}
-	write := func(t object.Tree) (plumbing.Hash, error) {
-		encoded := &plumbing.MemoryObject{}
-		if err := t.Encode(encoded); err != nil {
-			return plumbing.ZeroHash, err
-		}
-		return storage.SetEncodedObject(encoded)
-	}
-	if len(below.Entries) > 0 {
-		hash, err := write(below)
+		hash, err := storage.SetEncodedObject(memoryObject(plumbing.BlobObject, []byte(files[path])))
 		if err != nil {
 			return hash, err
 		}
-		top.Entries = append(top.Entries, object.TreeEntry{Name: "environments", Mode: filemode.Dir, Hash: hash})
-		slices.SortFunc(top.Entries, func(a, b object.TreeEntry) int { return strings.Compare(a.Name, b.Name) })
+		t.Entries = append(t.Entries, object.TreeEntry{Name: path, Mode: filemode.Regular, Hash: hash})
 	}
-	return write(top)
+	for dir, inside := range below {
+		hash, err := writeTree(storage, inside)
+		if err != nil {
+			return hash, err
+		}
+		t.Entries = append(t.Entries, object.TreeEntry{Name: dir, Mode: filemode.Dir, Hash: hash})
+	}
+	sort.Sort(object.TreeEntrySorter(t.Entries))
+	encoded := &plumbing.MemoryObject{}
+	if err := t.Encode(encoded); err != nil {
+		return plumbing.ZeroHash, err
+	}
+	return storage.SetEncodedObject(encoded)
 }
 
 // history writes commits into a repository of its own.
@@ -152,9 +158,17 @@ func TestAncestryOfAnyHistory(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
+		commits, err := o.Beyond(t.Context(), revisions[left], revisions[right])
+		if err != nil {
+			t.Fatal(err)
+		}
 		for i := range all {
 			want := ofRight[i] && !ofLeft[i]
 			got := slices.ContainsFunc(people, func(p source.Person) bool { return p.Email == all[i].email })
+			brought := slices.ContainsFunc(commits, func(c source.Commit) bool { return c.Revision == revisions[i] })
+			if brought != got {
+				t.Fatalf("commit %d in %d..%d: %v, and its author %v", i, left, right, brought, got)
+			}
 			if want && !got || got && !want && (honest || !ofRight[i]) {
 				t.Fatalf("author of commit %d in %d..%d: %v, want %v", i, left, right, got, want)
 			}
@@ -212,8 +226,11 @@ func TestAuthors(t *testing.T) {
 // Who merges, or moves a pin, approves; who changes what a pin renders writes.
 func TestWhoOnlyMergedWroteNothing(t *testing.T) {
 	t.Parallel()
-	const pin = "environments/staging.yaml"
-	base := map[string]string{"a": "1", "b": "1", pin: "old"}
+	const pin = "environments/demo/staging.yaml"
+	environment := func(extra string) string {
+		return "apiVersion: chaperone.dev/v1alpha1\nkind: Environment\nmetadata: {name: staging}\nspec:\n  target: {namespace: demo}\n" + extra
+	}
+	base := map[string]string{"a": "1", "b": "1", pin: environment("")}
 	with := func(path, content string) map[string]string {
 		files := maps.Clone(base)
 		files[path] = content
@@ -245,8 +262,8 @@ func TestWhoOnlyMergedWroteNothing(t *testing.T) {
 		{email: "first", files: base},
 		{email: "dev", minute: 1, parents: []int{0}, files: with("a", "2")},
 		{email: "manager", minute: 2, parents: []int{0, 1}, files: with("a", "2")},
-		{email: "manager", minute: 3, parents: []int{2}, files: map[string]string{"a": "2", "b": "1", pin: "new"}},
-		{email: "both", minute: 4, parents: []int{3}, files: map[string]string{"a": "3", "b": "1", pin: "newer"}},
+		{email: "manager", minute: 3, parents: []int{2}, files: map[string]string{"a": "2", "b": "1", pin: environment("# new\n")}},
+		{email: "both", minute: 4, parents: []int{3}, files: map[string]string{"a": "3", "b": "1", pin: environment("# newer\n")}},
 	})
 	for _, test := range []struct {
 		after, upTo source.Revision
@@ -256,6 +273,54 @@ func TestWhoOnlyMergedWroteNothing(t *testing.T) {
 		if got := emails(people); got != test.want || err != nil {
 			t.Errorf("%s..%s: %q, %v; want %q", test.after.Short(), test.upTo.Short(), got, err, test.want)
 		}
+	}
+}
+
+// TestWhatIsRenderedBelowEnvironments: a base of an overlay may lie anywhere, so
+// only what is read as an environment's file is left out.
+func TestWhatIsRenderedBelowEnvironments(t *testing.T) {
+	t.Parallel()
+	const valid = "apiVersion: chaperone.dev/v1alpha1\nkind: Environment\nmetadata: {name: x}\nspec:\n  target: {namespace: demo}\n"
+	for _, test := range []struct {
+		path, before, after string
+		wrote               bool
+	}{
+		{"environments/demo/x.yaml", valid, valid + "# moved\n", false},
+		{"environments/demo/x.yaml", "", valid, false},
+		{"environments/demo/x.yaml", valid, "", false},
+		{"environments/demo/x.yaml", "kind: Deployment\n", "kind: Deployment\nspec: {}\n", true},
+		{"environments/demo/x.yaml", "kind: Deployment\n", valid, true},
+		{"environments/demo/kustomization.yaml", "resources: []\n", "resources: [x]\n", true},
+		{"environments/demo/base/x.yaml", "", valid, true},
+		{"environments/demo/x.yml", "", valid, true},
+		{"environments/x.yaml", "", valid, true},
+		{"base/demo/x.yaml", "", valid, true},
+	} {
+		files := func(content string) map[string]string {
+			if content == "" {
+				return map[string]string{"a": "1"}
+			}
+			return map[string]string{"a": "1", test.path: content}
+		}
+		o, r := history(t, t.TempDir(), Limits{}, []made{
+			{email: "first", files: files(test.before)}, {email: "dev", minute: 1, parents: []int{0}, files: files(test.after)},
+		})
+		people, err := o.Authors(t.Context(), r[0], r[1], 10)
+		if wrote := len(people) == 1; wrote != test.wrote || err != nil {
+			t.Errorf("%s: %q to %q: wrote %t, %v; want %t", test.path, test.before, test.after, wrote, err, test.wrote)
+		}
+	}
+}
+
+// TestAuthorsByTheirLetters: A to Z are a to z, and no other letters are.
+func TestAuthorsByTheirLetters(t *testing.T) {
+	t.Parallel()
+	all := straight(4)
+	all[1].email, all[2].email, all[3].email = "carolk@x", "CarolK@x", "carol\u212a@x"
+	o, r := history(t, t.TempDir(), Limits{}, all)
+	people, err := o.Authors(t.Context(), r[0], r[3], 10)
+	if got := emails(people); got != "carol\u212a@x CarolK@x" || err != nil {
+		t.Errorf("%q, %v", got, err)
 	}
 }
 
