@@ -30,7 +30,7 @@ func (d *driver) inPlace() error {
 		if err := s.atLastGood(file, j, known); err != nil {
 			return err
 		}
-		if made, clear := s.unhindered(file, j, head); clear && known.status.Reason != promotion.TargetMoved {
+		if made, clear := s.unhindered(file, j, head); clear && known.status.Reason != promotion.TargetMoved && known.status.Reason != promotion.Soaking {
 			if known.status.Reason != promotion.UpToDate && known.status.Reason != promotion.Drifted {
 				return unexpected("%s could run the newest commit, and is %s %s: %s", env, known.status.Phase, known.status.Reason, known.message)
 			}
