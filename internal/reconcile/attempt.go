@@ -133,7 +133,7 @@ func (v *verdict) reverting() {
 // the policies in force must still allow it.
 func (v *verdict) correct() {
 	lastGood := v.e.Journal.LastGood
-	allowed := v.c.candidate != nil && v.c.current && (v.c.candidate.Verdict == VerdictAllow || !on(guardCorrect))
+	allowed := v.c.candidate != nil && v.c.current && (v.allows(v.c.candidate) || !on(guardCorrect))
 	switch {
 	case v.undecided() && v.e.Busy == ActionNone:
 		v.is(PhaseProgressing, promotion.Evaluating)

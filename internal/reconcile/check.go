@@ -62,7 +62,7 @@ func (c *check) must(holds bool, rule string) {
 func (c *check) run() {
 	c.stillness()
 	c.patience()
-	c.must(!c.e.Moved || c.a.Kind == ActionEvaluate || c.a.Kind == ActionMove, string(c.a.Kind)+" in the place it is to leave")
+	c.must(!c.e.Moved || c.e.Fault != "" || c.a.Kind == ActionEvaluate || c.a.Kind == ActionMove, string(c.a.Kind)+" in the place it is to leave")
 	switch c.a.Kind {
 	case ActionApply:
 		c.apply()
@@ -76,7 +76,8 @@ func (c *check) run() {
 	case ActionRestore:
 		c.must(c.j.LastGood.Digest != "", "restored without a last good")
 		c.must(c.j.Attempt.Stage != StageVerifying || !c.j.Attempt.Irreversible, "what cannot be taken back was, while it is judged")
-		failed := c.j.Hold.Reason == promotion.IrreversibleFailed && c.j.Hold.Digest == c.j.Running.Digest
+		failed := c.j.Attempt.Stage == StageNone && c.j.Hold.Reason == promotion.IrreversibleFailed &&
+			c.j.Hold.Digest == c.j.Running.Digest && c.j.Hold.Digest != ""
 		c.must(!failed || c.newestIsLastGood(), "what cannot be taken back was, and nobody asked")
 	case ActionBlame, ActionRevert:
 		c.blame()
@@ -168,11 +169,11 @@ func (c *check) apply() {
 
 // timing is about when something new begins; what was begun may be finished.
 func (c *check) timing() {
-	if c.finishing() || c.is(func(k *Candidate) bool { return k.Override }) {
+	if c.finishing() {
 		return
 	}
 	_, open := c.e.Spec.Calendar.Open(c.w.Now)
-	c.must(open, "started outside its windows")
+	c.must(open || c.is(func(k *Candidate) bool { return k.Override }), "started outside its windows")
 	last, _, scheduled := c.e.Spec.Calendar.Fired(c.w.Now)
 	if !scheduled || c.a.Probe || c.is(func(k *Candidate) bool { return k.Urgent }) {
 		return

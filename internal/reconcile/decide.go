@@ -284,16 +284,18 @@ func (v *verdict) idle() {
 }
 
 // stuckForGood: what runs failed and cannot be taken back. It stays until
-// something newer may run, or a person asks for last good.
+// something newer may run, or a person asks for last good. A daemon that has not
+// read the branch yet, or a pin that is gone, asks for nothing.
 func (v *verdict) stuckForGood() bool {
 	hold := &v.e.Journal.Hold
-	return hold.Reason == promotion.IrreversibleFailed && hold.Digest == v.e.Journal.Running.Digest && !v.c.newest && on(guardStuck)
+	asked := v.c.newest && (v.e.Spec.Pinned && v.e.Spec.Pin != "" || !v.e.Spec.Pinned && v.w.Head != "")
+	return hold.Reason == promotion.IrreversibleFailed && hold.Digest == v.e.Journal.Running.Digest && !asked && on(guardStuck)
 }
 
 // settledAt: what runs is last good, and nothing newer may run.
 func (v *verdict) settledAt() {
 	running := v.e.Journal.LastGood
-	allowed := v.c.candidate.Verdict == VerdictAllow
+	allowed := v.allows(v.c.candidate)
 	switch {
 	case v.c.newest && (allowed || !on(guardAdvance)) && (v.c.candidate.Release != running || v.e.ahead(v.w.Now)):
 		// The same content under a newer commit, or allowed by newer policies; or
@@ -310,6 +312,11 @@ func (v *verdict) settledAt() {
 	default:
 		v.effect(ActionCorrect, v.c.candidate.Release, promotion.Drifted)
 	}
+}
+
+// allows reports whether the policies in force allow a release.
+func (v *verdict) allows(c *Candidate) bool {
+	return c.Verdict == VerdictAllow && (v.w.Policy != "" || !on(guardNoPolicy))
 }
 
 // ahead reports whether a verification is dated in the future.

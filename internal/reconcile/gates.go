@@ -113,10 +113,10 @@ func timeGate(w *World, e *Environment, c *Candidate) (promotion.Reason, time.Ti
 		return promotion.Frozen, until
 	}
 	a := &e.Journal.Attempt
-	if c.Override || a.Stage == StageApplying && a.Release.Digest == c.Release.Digest {
+	if a.Stage == StageApplying && a.Release.Digest == c.Release.Digest {
 		return "", time.Time{}
 	}
-	if next, open := e.Spec.Calendar.Open(w.Now); !open && on(guardWindow) {
+	if next, open := e.Spec.Calendar.Open(w.Now); !open && !c.Override && on(guardWindow) {
 		return promotion.OutsideWindow, next
 	}
 	if next, due := e.due(w.Now, c); !due && on(guardSchedule) {

@@ -132,7 +132,10 @@ func approvalRows(t reporter) {
 		e.Journal.Running, e.Journal.Quarantine = big.Release, []Digest{"d3"}
 		e.Journal.Hold = Hold{Reason: promotion.IrreversibleFailed, Digest: "d3"}
 	}
+	blind := world("c3", dev(big, failed))
+	blind.Head, blind.History, blind.SourceFault = "", nil, promotion.SourceUnavailable
 	rows(t,
+		row{"irreversible and failed, and a daemon that cannot read Git", blind, ActionNone, promotion.IrreversibleFailed},
 		row{"nobody has agreed", world("c3", dev(allow("c3", "d3"), asks)), ActionNone, promotion.ApprovalRequired},
 		row{"somebody has", world("c3", dev(agreed, asks)), ActionApply, promotion.Applying},
 		row{"irreversible, and nobody was asked", world("c3", dev(big)), ActionApply, promotion.Applying},
@@ -164,10 +167,14 @@ func overrideRows(t reporter) {
 	pin := func(e *Environment) {
 		e.Spec.Pinned, e.Spec.Pin, e.Spec.After, e.Spec.Soak = true, "c3", []promotion.ID{id("zero")}, time.Hour
 	}
+	daily := func(e *Environment) {
+		e.Spec.Calendar = calendarOf(promotion.Promotion{Mode: promotion.ModeSchedule, Schedule: "0 6 * * *"})
+	}
 	closed := func(e *Environment) { e.Spec.Calendar = calendarOf(promotion.Promotion{Windows: night}) }
 	rows(t,
 		row{"refused without", world("c3", dev(plain, pin)), ActionNone, promotion.UnverifiedRevision},
 		row{"provenance, soak and window", world("c3", dev(unverified, pin, closed)), ActionApply, promotion.Overridden},
+		row{"not the schedule", world("c3", dev(unverified, pin, daily)), ActionNone, promotion.WaitingForSchedule},
 		row{"not a freeze", world("c3", dev(unverified, pin, frozenAtNoon)), ActionNone, promotion.Frozen},
 		row{"not the policies", world("c3", dev(denied, pin)), ActionNone, promotion.PolicyDenied},
 		row{"not a pause", world("c3", dev(unverified, pin, func(e *Environment) { e.Requests.Paused = true })), ActionNone, promotion.Paused},
@@ -256,7 +263,8 @@ func breakerRows(t reporter) {
 		row{"one", at(noon.Add(-time.Hour)), ActionRevert, promotion.Reverting},
 		row{"two", at(noon.Add(-time.Hour), noon.Add(-24*time.Hour+time.Second)), ActionGiveUp, promotion.TooManyReverts},
 		row{"a day has passed since one", at(noon.Add(-time.Hour), noon.Add(-24*time.Hour)), ActionRevert, promotion.Reverting},
-		row{"of a clock that ran ahead", at(noon.Add(time.Hour), noon.Add(time.Minute)), ActionRevert, promotion.Reverting},
+		row{"of a clock that ran ahead", at(noon.Add(25*time.Hour), noon.Add(24*time.Hour)), ActionRevert, promotion.Reverting},
+		row{"the clock was set back", at(noon.Add(time.Hour), noon.Add(time.Minute)), ActionGiveUp, promotion.TooManyReverts},
 		row{"what may have been pushed is finished", tried, ActionRevert, promotion.Reverting},
 	)
 }

@@ -148,12 +148,12 @@ func (e *Environment) rewritten() bool {
 	return e.Rewritten && j.Accepted != j.LastGood.Revision && (j.Branch == "" || j.Branch == e.Spec.Branch)
 }
 
-// revertsToday counts the reverts of the last day; those of a clock that ran
-// ahead do not count.
+// revertsToday counts the reverts of the last day, by a clock that may have been
+// set back since; what a clock that ran further ahead dated does not count.
 func (e *Environment) revertsToday(now time.Time) int {
 	count := 0
 	for _, at := range e.Journal.Reverts {
-		if !at.After(now) && (now.Sub(at) < 24*time.Hour || !on(guardDay)) {
+		if now.Sub(at).Abs() < 24*time.Hour || !on(guardDay) {
 			count++
 		}
 	}
