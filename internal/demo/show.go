@@ -159,7 +159,7 @@ func (d *demo) ideas() []string {
 		"# what holds an environment, and who can change that",
 		d.calls() + " why novamind/production",
 		"# a promotion, as one who may approve",
-		"export GIT_AUTHOR_EMAIL=" + releaseManager.email,
+		"export GIT_AUTHOR_EMAIL=" + releaseManager.email + " GIT_COMMITTER_EMAIL=" + releaseManager.email,
 		"git -C mine fetch && git -C mine merge --no-ff --no-edit origin/" + source.PromotionBranch("novamind/staging"),
 		"git -C mine push",
 		"# what production would run, what the policies say of it, and what differs on the cluster",
