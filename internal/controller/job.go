@@ -285,7 +285,8 @@ func (c *Controller) observed(end ended, stored reconcile.Journal, now time.Time
 func (c *Controller) upstreamMoved(id promotion.ID) {
 	for i := range c.world.Environments {
 		if e := &c.world.Environments[i]; slices.Contains(e.Spec.After, id) {
-			e.Candidates = nil
+			good := e.Journal.LastGood.Digest // stays known: it is at rest on that
+			e.Candidates = slices.DeleteFunc(slices.Clone(e.Candidates), func(k reconcile.Candidate) bool { return k.Release.Digest != good })
 			c.environment(e.ID).generation++
 		}
 	}
