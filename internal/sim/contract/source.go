@@ -218,6 +218,22 @@ func historyCases() []Case[SourceFixture] {
 				t.Errorf("a merge is one commit of the line, not %v", revisions(commits))
 			}
 		}},
+		{"what one commit has over another, along any parent", func(t *testing.T, f SourceFixture) {
+			l := line(f)
+			side := f.Commit(Commit{Branch: "side", Parent: l[1], Message: "side", Files: map[string]string{"b": "1"}})
+			merged := f.Commit(Commit{Message: "merge", Merge: side, Files: map[string]string{"b": "1"}})
+			f.poll(t)
+			for after, want := range map[source.Revision][]source.Revision{l[3]: {merged, side}, side: {merged, l[3], l[2]}, merged: nil} {
+				commits, err := f.Beyond(t.Context(), after, merged)
+				must(t, err)
+				if got := revisions(commits); !slices.Equal(slices.Sorted(slices.Values(got)), slices.Sorted(slices.Values(want))) {
+					t.Errorf("beyond %s: %v, want %v", after.Short(), got, want)
+				}
+			}
+			if _, err := f.Beyond(t.Context(), source.Revision(strings.Repeat("0", 40)), merged); !errors.Is(err, source.ErrUnknownRevision) {
+				t.Errorf("error %v, want that the revision is unknown", err)
+			}
+		}},
 		{"a force-push takes commits out of the history", func(t *testing.T, f SourceFixture) {
 			l := line(f)
 			f.poll(t)
