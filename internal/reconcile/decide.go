@@ -265,6 +265,10 @@ func (v *verdict) idle() {
 		v.promoting()
 	case v.e.Busy != ActionNone:
 		v.is(PhaseProgressing, promotion.Evaluating)
+	case v.judgedAnew():
+		v.is(PhaseReady, promotion.UpToDate)
+		v.status.Wanted = v.e.Journal.LastGood
+		v.propose()
 	case v.c.candidate == nil:
 		v.wait()
 		v.propose()
@@ -281,6 +285,17 @@ func (v *verdict) idle() {
 	default:
 		v.wait()
 	}
+}
+
+// judgedAnew: what is wanted runs and is verified, and its verdict is being asked
+// for again, as happens every hour. That is no news for anybody.
+func (v *verdict) judgedAnew() bool {
+	wanted := v.w.Head
+	if v.e.Spec.Pinned {
+		wanted = v.e.Spec.Pin
+	}
+	return v.c.pending && v.c.wanted == nil && wanted != "" && wanted == v.e.Journal.LastGood.Revision &&
+		v.e.settled() && v.w.SourceFault == "" && v.w.Policy != "" && v.still == "" && !v.e.Drifted
 }
 
 // stuckForGood: what runs failed and cannot be taken back. It stays until

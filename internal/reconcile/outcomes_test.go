@@ -135,10 +135,10 @@ func proposalRows(t reporter) {
 		row{"what upstream verified", at(allow("c3", "d3")), ActionPropose, promotion.WaitingForPromotion},
 		row{"it is open", at(allow("c3", "d3"), open), ActionNone, promotion.WaitingForPromotion},
 		row{"denied by now", at(verdict(VerdictDeny), open), ActionWithdraw, promotion.UpToDate},
-		row{"a rule that errs closes nothing", at(verdict(VerdictError), open), ActionNone, promotion.UpToDate},
-		row{"nor does an upstream that cannot be told", typo, ActionNone, promotion.UpToDate},
+		row{"a rule that errs closes nothing", at(verdict(VerdictError), open), ActionNone, promotion.WaitingForPromotion},
+		row{"nor does an upstream that cannot be told", typo, ActionNone, promotion.WaitingForPromotion},
 		row{"it failed here", at(allow("c3", "d3"), open, func(e *Environment) { e.Journal.Quarantine = []Digest{"d3"} }), ActionWithdraw, promotion.UpToDate},
-		row{"what it is pinned to is not known yet", unknownPin, ActionNone, promotion.Evaluating},
+		row{"what it is pinned to is not known yet", unknownPin, ActionNone, promotion.UpToDate},
 		row{"held", at(allow("c3", "d3"), func(e *Environment) { e.Journal.Hold = Hold{Reason: promotion.RevertConflict, Digest: "d2"} }), ActionNone, promotion.UpToDate},
 		row{"pushed a moment ago in vain", at(allow("c3", "d3"), func(e *Environment) {
 			e.Journal.Proposal = Proposal{Revision: "c3", Digest: "d3", Refused: promotion.PromotionRejected, Tries: 1, Again: noon.Add(time.Second)}

@@ -91,6 +91,9 @@ func (v *verdict) propose() {
 	switch {
 	case candidate == nil && (v.p.evaluate != "" || v.p.unsure && on(guardUnsure) || proposal.Revision == ""):
 		v.again = sooner(v.again, v.p.until)
+		if proposal.Commit != "" {
+			v.proposed(v.openPromotion())
+		}
 	case candidate == nil:
 		v.push(ActionWithdraw, Release{Revision: proposal.Revision, Digest: proposal.Digest})
 		if proposal.Refused != "" {
