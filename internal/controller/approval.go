@@ -99,7 +99,7 @@ func (p people) voice(m move, merges bool) voice {
 	author, committer := p.who(m.Author), p.who(m.Committer)
 	switch {
 	case automatic(m.Commit):
-		said.problem = fmt.Sprintf("%s is the daemon's, whoever its author %s is", m.Revision.Short(), m.Author)
+		said.problem = fmt.Sprintf("%s by %s has the trailers of the daemon's commits, which are nobody's word; merge it from a branch", m.Revision.Short(), m.Author)
 	case author == "":
 		said.problem = fmt.Sprintf("%s is no person", m.Author)
 	case author != committer && !(merges && committer == "" && ofForge(source.Address(m.Committer.Email))):

@@ -125,10 +125,10 @@ func TestApproval(t *testing.T) {
 			g.add("r1", "alice@x/"+forge, "merge", pinA, "r0", "s1")
 		}, false, false, "committed it"},
 		{"the daemon", anybody, nil, func(g *graph) { g.add("r1", "chaperone@LOCALHOST", "pin", pinA, "r0") }, false, false, "is no person"},
-		{"the daemon of before", anybody, nil, func(g *graph) { g.add("r1", "old@x", promotes, pinA, "r0") }, false, false, "r1 is the daemon's"},
+		{"the daemon of before", anybody, nil, func(g *graph) { g.add("r1", "old@x", promotes, pinA, "r0") }, false, false, "r1 by P <old@x> has the trailers"},
 		{"its revert", anybody, nil, func(g *graph) {
 			g.add("r1", "old@x", strings.Replace(promotes, "Promotes", "Reverts", 1), pinA, "r0")
-		}, false, false, "r1 is the daemon's"},
+		}, false, false, "r1 by P <old@x> has the trailers"},
 		{"letters that fold to others", managers, nil, func(g *graph) { g.add("r1", "carol\u212a@x", "pin", pinA, "r0") }, false, false, "is no person"},
 		{"a hidden address", anybody, nil, func(g *graph) { g.add("r1", "7+alice@users.noreply.forge.example", "pin", pinA, "r0") }, false, false, "is no person"},
 		{"a hidden address that is known", managers, aliceTwice, func(g *graph) {
