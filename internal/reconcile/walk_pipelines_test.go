@@ -70,7 +70,7 @@ func oneOfFour() *story {
 			{files: files{"staging.b": "bad-staging"}}, {files: files{"staging.c": "c4"}}, {files: files{"staging": "s5"}},
 		},
 		adversity: 1, start: newYear,
-		accidents: []accident{crashes, outagesOfGit, pauses, freezes, clockForward, clockBack, outages, drifts, retries, exchanges, rewrites},
+		accidents: []accident{crashes, outagesOfGit, pauses, outages, retries, exchanges},
 		rests:     rests{"staging": {promotion.NoLastGood}},
 	}
 }

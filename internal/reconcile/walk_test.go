@@ -30,6 +30,7 @@ type step struct {
 	what    string
 	action  ActionKind
 	outcome Outcome
+	own     bool // nobody else has its environments
 }
 
 func (s step) String() string {
@@ -58,6 +59,7 @@ type walk struct {
 	ends  []end
 	d     Decision
 	bytes []byte
+	spare [][]Environment // of worlds that were known already
 }
 
 type waiting struct {
@@ -101,7 +103,11 @@ func (w *walk) visit(at waiting, t *tally) error {
 		if w.steps[i].adversity < 0 {
 			continue
 		}
+		known := len(w.keys)
 		id := w.found(&w.steps[i].outside, at.id)
+		if w.steps[i].own && int(id) < known {
+			w.spare = append(w.spare, w.steps[i].Environments)
+		}
 		if i == alone {
 			w.next[at.id] = id
 		}
@@ -304,11 +310,25 @@ func (w *walk) land(o *outside, e *end) {
 	if e.result.Action.Kind != ActionEvaluate {
 		landed = landed.told(&e.result, stage)
 	}
-	landed.World = Observe(o.World, e.result)
+	// What Observe does, in memory that is no longer needed.
+	landed.World = o.World
+	landed.Environments = w.copied(o.Environments)
+	landed.Environments[i].fold(e.result, o.Now)
 	if len(landed.gone) > 0 {
 		landed.markRewritten()
 	}
-	w.steps = append(w.steps, step{outside: landed, what: "end", action: e.result.Action.Kind, outcome: e.result.Outcome})
+	w.steps = append(w.steps, step{outside: landed, what: "end", action: e.result.Action.Kind, outcome: e.result.Outcome, own: true})
+}
+
+func (w *walk) copied(environments []Environment) []Environment {
+	last := len(w.spare) - 1
+	if last < 0 {
+		return slices.Clone(environments)
+	}
+	into := w.spare[last]
+	w.spare = w.spare[:last]
+	copy(into, environments)
+	return into
 }
 
 // comesToRest follows from each world the way it goes when left alone, which
