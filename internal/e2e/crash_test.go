@@ -43,6 +43,24 @@ var (
 			w.wantApp(development, "1.0.0")
 		},
 	}
+	// Of two commits between two polls, the bad one is taken back once.
+	severalStory = story{
+		begin: func(w *world) source.Revision {
+			w.git.Down()
+			w.push("say good day", greeting("good day"))
+			bad := w.push("break it", version("2.0.0-errors-100"))
+			w.git.Up(w.T)
+			return bad
+		},
+		end: func(w *world, bad source.Revision) {
+			w.Helper()
+			w.await("a revert", func() bool { return w.head() != bad })
+			w.awaitRuns(development, w.head())
+			w.wantTakenBack(bad, bad, "base/demo/deployment.yaml")
+			w.wantApp(development, "1.0.0")
+			w.kept("the good commit's text", "good day", w.uses(development))
+		},
+	}
 	// What was changed by hand is put back.
 	driftStory = story{
 		begin: func(w *world) source.Revision {
@@ -71,7 +89,9 @@ func TestKilledAtEachStage(t *testing.T) {
 		{reconcile.StageVerifying, goodStory},
 		{reconcile.StagePruning, goodStory},
 		{reconcile.StageRestoring, badStory},
+		{reconcile.StageProving, badStory},
 		{reconcile.StageBlaming, badStory},
+		{reconcile.StageBisecting, severalStory},
 		{reconcile.StageReverting, badStory},
 		{reconcile.StageCorrecting, driftStory},
 	} {
@@ -187,7 +207,7 @@ func TestKilledAfterEachStep(t *testing.T) {
 		seen = append(seen, stage)
 		victim.Store(w.spawn(settings))
 	}
-	if len(seen) < 6 {
+	if len(seen) < 7 {
 		t.Errorf("died at %v; want every stage of a failing release", seen)
 	}
 	w.api.set(nil)
