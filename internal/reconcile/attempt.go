@@ -141,6 +141,9 @@ func (v *verdict) correct() {
 		v.apply(v.c.candidate)
 	case (!allowed || v.still != "") && v.e.Busy == ActionNone:
 		v.effect(ActionRestore, lastGood, promotion.Restoring)
+	case allowed:
+		// As it is allowed now, which may be by other policies than when it passed.
+		v.unlessPreempted(ActionCorrect, v.c.candidate.Release, promotion.Drifted)
 	default:
 		v.unlessPreempted(ActionCorrect, lastGood, promotion.Drifted)
 	}

@@ -138,7 +138,7 @@ func decisions(t reporter) {
 			edit(func(e *Environment) {
 				e.Journal.Attempt = Attempt{Release: e.Journal.LastGood, Stage: StageCorrecting}
 				e.AskAt = noon.Add(time.Minute)
-			})), ActionCorrect, "c1", PhaseProgressing, promotion.Drifted},
+			})), ActionCorrect, "c2", PhaseProgressing, promotion.Drifted},
 		{"the file is gone: nothing new, whatever was decided", world("c3", running("dev", "c1", "d1").with(allow("c3", "d3")).
 			edit(func(e *Environment) { e.Fault, e.Drifted = promotion.Removed, true })),
 			ActionNone, "", PhaseHeld, promotion.Removed},

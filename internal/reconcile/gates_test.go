@@ -82,7 +82,12 @@ func policyRows(t reporter) {
 	compared := dev(allow("c3", "d3"), func(e *Environment) { e.Candidates[0].Since = "d0" })
 	renamed := allow("c3", "d1")
 	renamed.Verdict = VerdictDeny
+	exchanged := world("c3", dev(allow("c3", "d1"), drifted, func(e *Environment) {
+		e.Journal.LastGood.Policy = "p0"
+		e.Journal.Attempt = Attempt{Release: e.Journal.LastGood, Stage: StageCorrecting}
+	}))
 	rows(t,
+		row{"a correction goes on under other policies that allow it", exchanged, ActionCorrect, promotion.Drifted},
 		row{"without policies nothing runs", none, ActionNone, promotion.PolicyError},
 		row{"what was compared with another last good is compared anew", world("c3", compared), ActionNone, promotion.Evaluating},
 		row{"a denied commit with the same content is not taken for last good", world("c3", dev(renamed)), ActionNone, promotion.PolicyDenied},
