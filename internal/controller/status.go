@@ -177,7 +177,7 @@ func (c *Controller) proposal(world reconcile.Environment) string {
 
 // searching says how far the search for the guilty commit is.
 func searching(j reconcile.Journal) string {
-	left := len(j.Search.Suspects)
+	left := len(j.SuspectsLeft())
 	if j.Attempt.Probe {
 		return fmt.Sprintf("one of %d commits broke this; %s is deployed to find out which", left, j.Attempt.Release.Revision.Short())
 	}
