@@ -143,7 +143,7 @@ func searchOf(j reconcile.Journal) *searching {
 	if len(search.Suspects) == 0 {
 		return nil
 	}
-	s := &searching{Failed: search.Failed.Revision, Suspects: search.Suspects, Good: j.LastGood.Revision}
+	s := &searching{Failed: search.Failed.Revision, Suspects: j.SuspectsLeft(), Good: j.LastGood.Revision}
 	if j.Attempt.Probe {
 		s.Testing = j.Attempt.Release.Revision
 	}
