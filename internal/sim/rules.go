@@ -312,24 +312,53 @@ func (s *Sim) wronged(env promotion.ID, c *commit, failedAt time.Duration) bool 
 }
 
 // guilty reports whether a commit brought something to an environment that
-// fails there.
+// fails there: in what it renders, or in a file of it that another commit hides
+// for a while.
 func (s *Sim) guilty(env promotion.ID, c *commit) bool {
-	after := s.runsAt(env, c)
-	if after == nil {
-		return false
-	}
-	before := map[string]bool{}
-	if len(c.Parents) > 0 {
-		if r := s.runsAt(env, s.git.commits[c.Parents[0]]); r != nil {
-			before = r.bad(env.Name)
+	if after := s.runsAt(env, c); after != nil {
+		had := map[string]bool{}
+		if len(c.Parents) > 0 {
+			if r := s.runsAt(env, s.git.commits[c.Parents[0]]); r != nil {
+				had = r.bad(env.Name)
+			}
+		}
+		for text := range after.bad(env.Name) {
+			if !had[text] {
+				return true
+			}
 		}
 	}
-	for text := range after.bad(env.Name) {
-		if !before[text] {
+	before := files{}
+	if len(c.Parents) > 0 {
+		before = s.treeAt(env, s.git.commits[c.Parents[0]])
+	}
+	after := s.treeAt(env, c)
+	for _, path := range changedPaths(before, after) {
+		if !strings.HasPrefix(path, "base/"+env.Pipeline+"/") && !strings.HasPrefix(path, "overlays/"+env.String()+"/") {
+			continue
+		}
+		made, err := assemble([]input{{env.Pipeline, path, after[path]}})
+		if err == nil && len(made.bad(env.Name)) > 0 {
 			return true
 		}
 	}
 	return false
+}
+
+// treeAt is what an environment renders from as of a commit: at its pin, where
+// it has one.
+func (s *Sim) treeAt(env promotion.ID, c *commit) files {
+	file, found, err := promotion.LoadFile(c.snapshot, env)
+	if !found || err != nil {
+		return files{}
+	}
+	if !file.Pinned() {
+		return c.files
+	}
+	if pinned := s.git.commits[file.Revision]; pinned != nil {
+		return pinned.files
+	}
+	return files{}
 }
 
 // runsAt is what an environment is to run as of a commit: at its pin, where it
