@@ -278,6 +278,8 @@ func outsideVerbs() []verb {
 		state("the cluster of ENV refuses nothing", func(s *Sim, a args) { delete(s.clusters.refused, a.envs[0]) }),
 		state("policies change", func(s *Sim, _ args) { s.policies.change(); s.policies.tell(s) }),
 		state("policies deny TEXT", func(s *Sim, a args) { s.policies.change(a.texts[0]); s.policies.tell(s) }),
+		// Nobody is told: rules look at the time, and it is the same bundle.
+		state("the exception for TEXT ends", func(s *Sim, a args) { s.policies.denied[a.texts[0]] = true }),
 		state("policies are gone", func(s *Sim, _ args) { s.policies.gone = true; s.policies.tell(s) }),
 		state("policies are back", func(s *Sim, _ args) { s.policies.change(); s.policies.tell(s) }),
 		state("the clock jumps SPAN ahead", func(s *Sim, a args) { s.jump(a.spans[0]) }),
