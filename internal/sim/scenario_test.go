@@ -4,6 +4,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"testing"
 )
 
@@ -47,5 +48,43 @@ func TestScenarios(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// TestStoriesAreTold: each pitfall of promotion has a story that names it, every
+// story ends with what is expected, and those that wait for a repair can be
+// played.
+func TestStoriesAreTold(t *testing.T) {
+	t.Parallel()
+	paths, err := filepath.Glob("testdata/scenarios/*.txt")
+	if err != nil || len(paths) < 40 {
+		t.Fatalf("there are %d scenarios; want at least 40 (%v)", len(paths), err)
+	}
+	told := map[string]bool{}
+	for _, path := range paths {
+		sc := load(t, path)
+		// What chance has found was found by the rules, which always count.
+		if sc.ending() == len(sc.Steps) && !strings.HasPrefix(filepath.Base(path), "found_") {
+			t.Errorf("%s: expects nothing at its end", path)
+		}
+		if pitfall, is := strings.CutPrefix(filepath.Base(path), "pitfall"); is {
+			number := strings.TrimLeft(pitfall[:2], "0")
+			if !strings.HasPrefix(sc.Story[0], "Pitfall "+number) {
+				t.Errorf("%s: its story does not begin with Pitfall %s", path, number)
+			}
+			told[number] = true
+		}
+	}
+	for _, number := range strings.Fields("2 28 29 30 31 32 33 34 36 37 38 39") {
+		if !told[number] {
+			t.Errorf("pitfall %s has no scenario", number)
+		}
+	}
+	waiting, err := filepath.Glob("testdata/pending/*.txt")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, path := range waiting {
+		load(t, path)
 	}
 }
