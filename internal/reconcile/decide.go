@@ -280,6 +280,9 @@ func (v *verdict) idle() {
 	case v.c.current:
 		// Last good is wanted and something else was left running.
 		v.effect(ActionRestore, v.e.Journal.Running, v.restoringReason(v.e.Journal.Running))
+	case v.revertUnseen():
+		// What is on the branch as we know it still holds what was taken back.
+		v.is(PhaseProgressing, promotion.Reverted)
 	case (v.w.SourceFault == "" || !on(guardSource)) && !v.held() && !v.holdsBack(v.c.candidate):
 		v.apply(v.c.candidate)
 	default:
@@ -403,8 +406,13 @@ const revertWait = 10 * time.Minute
 // brought the failed content back, and nothing is on its way. Nor is it when it
 // should have been seen long ago: somebody rewrote the branch without it.
 func (v *verdict) revertComes() bool {
+	return v.e.Journal.LastRevert.Digest == v.c.wantedRelease().Digest && v.revertUnseen()
+}
+
+// revertUnseen reports whether our own revert is on its way to us.
+func (v *verdict) revertUnseen() bool {
 	last := &v.e.Journal.LastRevert
-	if last.Commit == "" || last.Digest != v.c.wantedRelease().Digest || slices.Contains(v.w.History, last.Commit) {
+	if last.Commit == "" || slices.Contains(v.w.History, last.Commit) || !on(guardRevertSeen) {
 		return false
 	}
 	over := last.At.Add(revertWait)

@@ -119,6 +119,12 @@ func heldRows(t reporter) {
 	rows(t,
 		row{"what is wanted", world("c3", dev(allow("c3", "d3"), held("d3"))), ActionNone, promotion.RevertRejected},
 		row{"something else", world("c3", dev(allow("c3", "d3"), held("d2"))), ActionApply, promotion.Applying},
+		row{"a newer commit, and our own revert is not seen yet", world("c3", dev(allow("c3", "d3"), func(e *Environment) {
+			e.Journal.LastRevert = Revert{Guilty: "c2", Commit: "c4", Digest: "d2", At: noon.Add(-time.Second)}
+		})), ActionNone, promotion.Reverted},
+		row{"a newer commit, and our own revert was not seen in time", world("c3", dev(allow("c3", "d3"), func(e *Environment) {
+			e.Journal.LastRevert = Revert{Guilty: "c2", Commit: "c4", Digest: "d2", At: noon.Add(-time.Hour)}
+		})), ActionApply, promotion.Applying},
 		row{"an older one, which could run instead", world("c3", dev(denied, between, held("d2"))), ActionNone, promotion.PolicyDenied},
 		row{"begun, and the source cannot be read", blind(between), ActionRestore, promotion.Restoring},
 		row{"begun as the first, and the source cannot be read", blind(unknown), ActionNone, promotion.SourceUnavailable},

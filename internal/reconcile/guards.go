@@ -83,6 +83,7 @@ const (
 
 // What is promoted.
 const (
+	guardRevertSeen      guard = "a revert is seen before anything newer starts"
 	guardHeldProposal    guard = "no promotion while held"
 	guardProposeRelease  guard = "only what may run is proposed"
 	guardProposeUpstream guard = "only what upstream verified is proposed"
