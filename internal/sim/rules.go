@@ -84,6 +84,9 @@ func (l *life) decide(w reconcile.World, d reconcile.Decision) {
 		l.decided[effectKey{a.Environment, a.Kind}] = decided{s.pace.elapsed(), a.Release, a}
 		s.checkStill(l, w, a)
 		s.checkWiring(l, w, a)
+		if a.Kind == reconcile.ActionPropose {
+			s.checkProposal(l, w, a)
+		}
 	}
 }
 
@@ -125,6 +128,18 @@ func (s *Sim) checkWiring(l *life, w reconcile.World, a reconcile.Action) {
 		spec.MaxReverts == file.MaxRevertsPerDay && spec.Soak == file.Promotion.Soak
 	if !same {
 		s.violated(l, "%s: decided by something other than its file at the head says", a.Environment)
+	}
+}
+
+// checkProposal: what an environment is pinned to already is not proposed.
+func (s *Sim) checkProposal(l *life, w reconcile.World, a reconcile.Action) {
+	file, found := s.environments(w.Head).Environments[a.Environment]
+	pinned := s.git.commits[file.Revision]
+	if !found || pinned == nil || !s.git.reachable(w.Head)[file.Revision] {
+		return
+	}
+	if now, err := s.at(pinned, file); err == nil && reconcile.Digest(now.digest) == a.Release.Digest {
+		s.violated(l, "%s: proposed what it is pinned to already", a.Environment)
 	}
 }
 
@@ -401,11 +416,6 @@ func (s *Sim) checkProposed(l *life, env promotion.ID, c *commit) {
 	}
 	if !s.passedBefore(s.git.commits[to], file) && !s.truth(env).verified[proposed.digest] {
 		s.violated(l, "2: %s: proposed what its upstream environments never passed", env)
-	}
-	if pinned := s.git.commits[file.Revision]; pinned != nil {
-		if now, err := s.at(pinned, file); err == nil && now.digest == proposed.digest {
-			s.violated(l, "%s: proposed what it is pinned to already", env)
-		}
 	}
 }
 
