@@ -68,8 +68,12 @@ type Attempt struct {
 	// Irreversible: it cannot be taken back, so its failure waits for a person.
 	Irreversible bool `json:"irreversible,omitempty"`
 	Override     bool `json:"override,omitempty"` // break-glass let it in
-	Probe        bool `json:"probe,omitempty"`    // one of the commits between last good and what failed
-	Proven       bool `json:"proven,omitempty"`   // last good passed again after the failure
+	// Before is what ran, and Held what it was held for, when it began: so it still
+	// is where the dry run refuses it.
+	Before Release `json:"before,omitzero"`
+	Held   Hold    `json:"held,omitzero"`
+	Probe  bool    `json:"probe,omitempty"`  // one of the commits between last good and what failed
+	Proven bool    `json:"proven,omitempty"` // last good passed again after the failure
 }
 
 // Suspect is a commit that changed an environment, and what it made of it.

@@ -66,9 +66,11 @@ func (e *Environment) beginApply(a Action, now time.Time) {
 	begun := Attempt{
 		Release: a.Release, Stage: StageApplying, Tries: 1, Started: now,
 		Irreversible: a.Irreversible, Override: a.Override, Probe: a.Probe,
+		Before: j.Running, Held: j.Hold,
 	}
 	if before.Stage != StageNone && before.Stage != StageBisecting {
 		begun.Tries = before.Tries + 1 // the cluster may hold part of what went before
+		begun.Before, begun.Held = before.Before, before.Held
 	}
 	if before.Release.Digest == a.Release.Digest {
 		begun.Started = before.Started
@@ -218,7 +220,7 @@ func (j *Journal) applied(r Result, now time.Time) {
 			j.Running = j.LastGood
 			j.untested()
 		case j.Attempt.Tries <= 1 || !on(guardTouched):
-			j.Running, j.Attempt = j.LastGood, Attempt{}
+			j.untouched()
 		case j.LastGood.Digest != "":
 			j.Attempt.Stage, j.Attempt.Failure = StageRestoring, r.Reason
 		}
@@ -227,6 +229,16 @@ func (j *Journal) applied(r Result, now time.Time) {
 	case OutcomeRetry:
 		j.retry(r.Reason, r.Action.Release.Digest, now)
 	}
+}
+
+// untouched: the attempt was refused before anything was changed. What cannot be
+// taken back stays held.
+func (j *Journal) untouched() {
+	before, held := j.Attempt.Before, j.Attempt.Held
+	if before.Digest == "" || held.Reason != promotion.IrreversibleFailed {
+		before, held = j.LastGood, Hold{}
+	}
+	j.Running, j.Hold, j.Attempt = before, held, Attempt{}
 }
 
 // fail quarantines the attempt's release and takes it back. That it passed

@@ -49,7 +49,7 @@ func (v *verdict) promotable() promotable {
 			p.unsure = p.unsure || reason == promotion.PolicyError
 			continue
 		}
-		reason, until := upstreamGate(w, e, candidate)
+		reason, until := verifiedBefore(w, e, candidate)
 		if reason == "" || !on(guardProposeUpstream) {
 			p.candidate = candidate
 			return p

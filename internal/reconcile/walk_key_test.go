@@ -144,6 +144,8 @@ func (w *encoder) journal(j *Journal, e *Environment, now time.Time) {
 	w.text(string(a.Stage))
 	w.text(string(a.Failure))
 	w.text(string(a.Guilty))
+	w.digest(a.Before.Digest)
+	w.text(string(a.Held.Reason))
 	w.flags(a.Tries > 1, a.Irreversible, a.Override, a.Probe, a.Proven)
 	w.digests(j.Quarantine)
 	w.digests(j.Unapplied)

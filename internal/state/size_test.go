@@ -32,7 +32,7 @@ func largest() reconcile.Journal {
 		Running: release, LastGood: release,
 		Verified: slices.Repeat([]reconcile.Verified{{Release: release, At: at}}, longest),
 		Attempt: reconcile.Attempt{Release: release, Stage: reconcile.StageCorrecting, Tries: many, Failure: reason, Guilty: first, Started: at,
-			Irreversible: true, Override: true, Probe: true, Proven: true},
+			Irreversible: true, Override: true, Probe: true, Proven: true, Before: release, Held: reconcile.Hold{Reason: reason, Digest: digest}},
 		Quarantine: digests, Unapplied: digests,
 		Hold:       reconcile.Hold{Reason: reason, Digest: digest},
 		Retry:      reconcile.Retry{Reason: reason, Digest: digest, At: at, Tries: many},
