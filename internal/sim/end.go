@@ -30,7 +30,7 @@ func (d *driver) inPlace() error {
 		if err := s.atLastGood(file, j, known); err != nil {
 			return err
 		}
-		if made, clear := s.unhindered(file, j, head); clear && known.status.Reason != promotion.TargetMoved && known.status.Reason != promotion.Soaking {
+		if made, clear := s.unhindered(file, j, head); clear && !slices.Contains(otherwise, known.status.Reason) {
 			if known.status.Reason != promotion.UpToDate && known.status.Reason != promotion.Drifted {
 				return unexpected("%s could run the newest commit, and is %s %s: %s", env, known.status.Phase, known.status.Reason, known.message)
 			}
@@ -42,6 +42,10 @@ func (d *driver) inPlace() error {
 	return nil
 }
 
+// otherwise are reasons that unhindered does not look into: a place that moved,
+// a time that is not over, the pause of a former name.
+var otherwise = []promotion.Reason{promotion.TargetMoved, promotion.Soaking, promotion.Paused}
+
 // atLastGood: nothing is under way, so what runs is last good.
 func (s *Sim) atLastGood(file promotion.Environment, j reconcile.Journal, known *shownAs) error {
 	env := file.ID
@@ -52,6 +56,9 @@ func (s *Sim) atLastGood(file promotion.Environment, j reconcile.Journal, known 
 		return nil
 	}
 	tampered := (s.truth(env).tampered || s.doubled) && (file.Drift == promotion.DriftReport || known.status.Reason != promotion.UpToDate)
+	if known.status.Reason == promotion.ConflictingOwner {
+		return nil // somebody else has taken them over
+	}
 	made := s.byDigest[manifest.Digest(j.LastGood.Digest)]
 	if made == nil || tampered || s.truth(env).kept || s.everStays(env) {
 		return nil

@@ -306,6 +306,7 @@ func (g *generator) breakdown() {
 		[2]string{"objects of " + env + " take 8m to be ready", "objects of " + env + " take 4s to be ready"},
 		[2]string{"policies change", ""}, [2]string{fmt.Sprintf("policies deny \"v%d\"", g.versions), "policies change"},
 		[2]string{"policies are gone", "policies are back"},
+		[2]string{fmt.Sprintf("the cluster of %s refuses \"v%d\"", env, g.versions), "the cluster of " + env + " refuses nothing"},
 		[2]string{"somebody changes config settings in " + env, ""}, [2]string{"somebody deletes config app in " + env, ""},
 	)
 	if i := slices.Index(g.mending, broken[1]); i >= 0 && g.often(0.7) {
@@ -322,12 +323,18 @@ func (g *generator) breakdown() {
 // process is what happens to the daemon's processes.
 func (g *generator) process() {
 	switch {
-	case g.often(0.7):
+	case g.often(0.6):
 		g.line("crash")
+	case g.often(0.2):
+		g.line("stop replica 1")
+		g.pause()
+		g.line("start replica 1")
 	case g.second:
-		g.line("%s", pick(g, "freeze replica 1", "thaw replica 1", "crash replica 2"))
+		g.line("%s", pick(g, "freeze replica 1", "thaw replica 1", "crash replica 2", "freeze replica 2", "thaw replica 2"))
 	default:
-		g.line("freeze replica 1")
+		if g.often(0.6) {
+			g.line("freeze replica 1")
+		}
 		g.line("start replica 2")
 		g.second = true
 	}
@@ -344,6 +351,11 @@ func (g *generator) reshape() {
 	case g.often(0.5):
 		g.line("  environment %s", name)
 		g.line("    target: {namespace: elsewhere, previous: leave}")
+	case g.often(0.5):
+		g.line("  remove environment %s", name)
+		g.line("  environment %s-again", name)
+		g.line("    target: {namespace: demo-%s}", name)
+		g.line("    formerly: [demo/%s]", name)
 	default:
 		g.line("  remove environment %s", name)
 	}

@@ -243,11 +243,15 @@ func (s *Sim) passedBefore(c *commit, env promotion.Environment) bool {
 	return true
 }
 
-// belongs reports whether an environment's path rendered to something at any
-// commit.
+// belongs reports whether an environment's path, or that of one that it takes
+// over, rendered to something at any commit.
 func (s *Sim) belongs(env promotion.Environment, made *rendered) bool {
+	dirs := []string{env.Path}
+	for _, former := range env.Formerly {
+		dirs = append(dirs, "overlays/"+former.String())
+	}
 	for key, result := range s.renders {
-		if result.err == nil && result.made.digest == made.digest && key.dir == env.Path {
+		if result.err == nil && result.made.digest == made.digest && slices.Contains(dirs, key.dir) {
 			return true
 		}
 	}
