@@ -147,7 +147,7 @@ func (j *Journal) suspect(suspects []Suspect) {
 		}
 		j.search()
 	default:
-		j.blame(suspects[len(suspects)-1].Revision)
+		j.blame(suspects[len(suspects)-1])
 	}
 }
 
@@ -183,13 +183,20 @@ func (j *Journal) search() {
 	case 0:
 		j.hold(promotion.NoSuspect, j.Search.Failed.Digest)
 	case 1:
-		j.blame(left[0].Revision)
+		j.blame(left[0])
 	}
 }
 
 // blame has one commit taken back. One that was taken back already is on its
-// way: what failed was deployed before that arrived.
-func (j *Journal) blame(guilty source.Revision) {
+// way: what failed was deployed before that arrived. One that was never
+// deployed without a commit taken back later is not proven guilty: another may
+// have been hidden by that.
+func (j *Journal) blame(suspect Suspect) {
+	guilty := suspect.Revision
+	if suspect.Mixed {
+		j.hold(promotion.SeveralSuspects, j.Attempt.Release.Digest)
+		return
+	}
 	if last := &j.LastRevert; guilty == last.Guilty && last.Commit != "" && on(guardBlameOnce) {
 		last.Digest = j.Attempt.Release.Digest
 		j.Attempt, j.Retry, j.Hold, j.Search = Attempt{}, Retry{}, Hold{}, Search{}
