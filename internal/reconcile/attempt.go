@@ -11,7 +11,7 @@ func (v *verdict) finishApply() {
 	case v.e.Busy != ActionNone && attempt.Probe:
 		v.is(PhaseProgressing, promotion.Bisecting)
 	case v.e.Busy != ActionNone:
-		v.is(PhaseProgressing, promotion.Applying)
+		v.trying(attempt.Release.Digest, promotion.Applying)
 	case attempt.Probe:
 		v.finishProbe()
 	case v.undecided():

@@ -62,7 +62,7 @@ func (c *check) must(holds bool, rule string) {
 func (c *check) run() {
 	c.stillness()
 	c.patience()
-	c.must(!c.e.Moved || c.e.Fault != "" || c.a.Kind == ActionEvaluate || c.a.Kind == ActionMove, string(c.a.Kind)+" in the place it is to leave")
+	c.moving()
 	switch c.a.Kind {
 	case ActionApply:
 		c.apply()
@@ -147,6 +147,28 @@ func (c *check) interrupts() {
 		c.must(false, "applied in the middle of a revert")
 	case StageProving:
 		c.must(c.j.Hold.Reason != "", "applied while last good is being verified")
+	}
+}
+
+// moving: in the place that it is to leave, an environment only ends what was
+// begun there, and it does not let go of that half-way unless it is stuck.
+func (c *check) moving() {
+	if !c.e.Moved || c.e.Fault != "" {
+		return
+	}
+	stage := c.j.Attempt.Stage
+	begun := stage != StageNone && stage != StageBisecting
+	switch c.a.Kind {
+	case ActionEvaluate, ActionCancel, ActionRetry:
+	case ActionMove:
+		gone := c.e.Rewritten || c.j.Retry.Tries > 0 || c.j.Hold.Reason != "" || c.j.LastGood.Digest == ""
+		c.must(!begun || gone, "let go of half a release")
+	case ActionApply:
+		c.must(c.finishing(), "a release begun in the place it is to leave")
+	case ActionAdvance, ActionPropose, ActionWithdraw:
+		c.must(false, string(c.a.Kind)+" in the place it is to leave")
+	default:
+		c.must(begun, string(c.a.Kind)+" in the place it is to leave")
 	}
 }
 

@@ -161,8 +161,15 @@ func retryRows(t reporter) {
 		e.Journal.Retry = Retry{Reason: promotion.ApplyRejected, Digest: "d3", Tries: 3, At: noon.Add(time.Minute)}
 	})
 	ticks(t, "between two tries", e,
-		tick{"2026-03-01T12:00:00Z", promotion.ApplyRejected, "2026-03-01T12:01:00Z"}, tick{"2026-03-01T12:01:00Z", promotion.Applying, ""},
-		tick{"2025-03-01T12:00:00Z", promotion.Applying, ""}) // set back by a year
+		tick{"2026-03-01T12:00:00Z", promotion.ApplyRejected, "2026-03-01T12:01:00Z"}, tick{"2026-03-01T12:01:00Z", promotion.ApplyRejected, ""},
+		tick{"2025-03-01T12:00:00Z", promotion.ApplyRejected, ""}) // set back by a year
+	for moment, want := range map[string]int{"2026-03-01T12:00:00Z": 0, "2026-03-01T12:01:00Z": 1, "2025-03-01T12:00:00Z": 1} {
+		w := world("c3", e)
+		w.Now = at(t, moment)
+		if d := Decide(w); len(d.Actions) != want || want == 1 && d.Actions[0].Kind != ActionApply {
+			t.Errorf("between two tries at %s: %v, want %d tries", moment, d.Actions, want)
+		}
+	}
 }
 
 func TestPitfall39_WhatIsDecidedByTheClock(t *testing.T) {

@@ -51,6 +51,9 @@ func (v *verdict) decide() {
 	}
 	v.stillness()
 	v.c = choose(v.w, v.e)
+	if v.e.Moved && on(guardMoved) {
+		v.c.onlyBegun(v.e)
+	}
 	v.status.Wanted = v.c.wantedRelease()
 	if v.granted() {
 		return
@@ -77,7 +80,7 @@ func (v *verdict) stopped() bool {
 	case paused:
 		v.is(PhaseHeld, promotion.Paused)
 		v.status.Until = v.e.Requests.PausedUntil
-	case v.e.Moved && on(guardMoved):
+	case v.e.Moved && v.e.letsGo() && on(guardMoved):
 		v.is(PhaseProgressing, promotion.Moving)
 		if v.e.Busy == ActionNone {
 			v.act(ActionMove, v.e.Journal.Running, promotion.Moving)
@@ -88,6 +91,23 @@ func (v *verdict) stopped() bool {
 		return false
 	}
 	return true
+}
+
+// letsGo reports whether an environment that moves has nothing under way in its
+// old place that can be expected to end there: what was begun is finished or
+// taken back first, but the old cluster may be gone for good.
+func (e *Environment) letsGo() bool {
+	j := &e.Journal
+	resting := j.Attempt.Stage == StageNone || j.Attempt.Stage == StageBisecting
+	stuck := j.Retry.Tries > 0 || j.Hold.Reason != "" || j.LastGood.Digest == "" || e.rewritten()
+	return resting || stuck
+}
+
+// onlyBegun leaves out what would be new: nothing more begins in the old place.
+func (c *choice) onlyBegun(e *Environment) {
+	if c.candidate != nil && !c.current && c.candidate.Release.Digest != e.Journal.Attempt.Release.Digest {
+		c.candidate = nil
+	}
 }
 
 // stillness finds what keeps everything but a restore from being begun.
@@ -225,20 +245,29 @@ func (v *verdict) apply(c *Candidate) {
 // effect starts an action unless one is under way, the same one was tried a
 // moment ago, or nothing may be begun.
 func (v *verdict) effect(kind ActionKind, release Release, reason promotion.Reason) {
-	v.is(PhaseProgressing, reason)
-	retry := &v.e.Journal.Retry
+	v.trying(release.Digest, reason)
 	switch {
 	case v.e.Busy != ActionNone && on(guardBusy):
 	case v.still != "" && kind.changes():
 		v.stays()
 	case v.waits(release.Digest):
-		v.is(PhaseWaiting, retry.Reason)
-		if retry.Reason == promotion.RestoreFailed {
-			v.is(PhaseHeld, retry.Reason)
-		}
-		v.status.Until = retry.At
+		v.status.Until = v.e.Journal.Retry.At
 	default:
 		v.act(kind, release, reason)
+	}
+}
+
+// trying says what is being done. What failed before goes on to say why until
+// an answer says otherwise: that it is tried again every other minute is no news.
+func (v *verdict) trying(d Digest, reason promotion.Reason) {
+	retry := &v.e.Journal.Retry
+	switch {
+	case retry.Digest != d || retry.Tries == 0 || retry.Reason == "":
+		v.is(PhaseProgressing, reason)
+	case retry.Reason == promotion.RestoreFailed:
+		v.is(PhaseHeld, retry.Reason)
+	default:
+		v.is(PhaseWaiting, retry.Reason)
 	}
 }
 

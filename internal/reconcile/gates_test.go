@@ -276,6 +276,6 @@ func breakerRows(t reporter) {
 		row{"a day has passed since one", at(noon.Add(-time.Hour), noon.Add(-24*time.Hour)), ActionRevert, promotion.Reverting},
 		row{"of a clock that ran ahead", at(noon.Add(25*time.Hour), noon.Add(24*time.Hour)), ActionRevert, promotion.Reverting},
 		row{"the clock was set back", at(noon.Add(time.Hour), noon.Add(time.Minute)), ActionGiveUp, promotion.TooManyReverts},
-		row{"what may have been pushed is finished", tried, ActionRevert, promotion.Reverting},
+		row{"what may have been pushed is finished", tried, ActionRevert, promotion.SourceUnavailable},
 	)
 }

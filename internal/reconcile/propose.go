@@ -91,7 +91,7 @@ func (v *verdict) propose() {
 	switch {
 	case candidate == nil && (v.p.evaluate != "" || v.p.unsure && on(guardUnsure) || proposal.Revision == ""):
 		v.again = sooner(v.again, v.p.until)
-		if proposal.Commit != "" {
+		if proposal.Commit != "" || proposal.Refused != "" {
 			v.proposed(v.openPromotion())
 		}
 	case candidate == nil:
@@ -132,7 +132,7 @@ func (v *verdict) openPromotion() promotion.Reason {
 func (v *verdict) mayNotPropose() bool {
 	acting := slices.ContainsFunc(v.d.Actions, func(a Action) bool { return a.Environment == v.e.ID && a.Kind.effect() })
 	held := v.e.Journal.Hold.Reason != "" && on(guardHeldProposal)
-	return acting || held || v.revertUnseen() || v.still != "" || v.w.SourceFault != "" || v.w.Policy == ""
+	return acting || held || v.e.Moved || v.revertUnseen() || v.still != "" || v.w.SourceFault != "" || v.w.Policy == ""
 }
 
 func (v *verdict) push(kind ActionKind, release Release) {

@@ -110,21 +110,3 @@ func TestTrace(t *testing.T) {
 		t.Fail()
 	}
 }
-
-// TestPending says which of the scenarios that wait for a repair play by now.
-func TestPending(t *testing.T) {
-	if os.Getenv("PENDING") == "" {
-		t.Skip("PENDING is not set: these fail until what they tell of is repaired")
-	}
-	paths, err := filepath.Glob("testdata/pending/*.txt")
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, path := range paths {
-		if o := Play(t, load(t, path), 1); o.Failed() {
-			t.Errorf("%s: %s", path, o.Why())
-			continue
-		}
-		t.Logf("%s: plays; move it to testdata/scenarios", path)
-	}
-}
