@@ -22,6 +22,8 @@ const (
 	DefaultSettle           = time.Minute
 	DefaultMaxDeletePart    = 0.5
 	DefaultMaxRevertsPerDay = 3
+	DefaultMaxDeletes       = 100
+	DefaultApplyTimeout     = 30 * time.Minute
 
 	maxSoak          = 365 * 24 * time.Hour
 	maxVerify        = 24 * time.Hour
@@ -30,6 +32,9 @@ const (
 	maxAllow         = 200
 	maxAccess        = 100
 	maxRevertsPerDay = 100
+	maxDeletes       = 100_000
+	minApplyTimeout  = time.Minute
+	maxApplyTimeout  = 24 * time.Hour
 	maxTimeSpan      = 100 * 365 * 24 * time.Hour
 )
 
@@ -77,6 +82,11 @@ func (d *draft) decodeSpec(spec *strictyaml.Object) {
 	d.Governance = decodeGovernance(spec.Object("governance"))
 	d.Prune = spec.Bool("prune", true)
 	d.MaxDeletePart = decodeMaxDeletePart(spec)
+	d.MaxDeletes = spec.Int("maxDeletes", DefaultMaxDeletes, 1, maxDeletes)
+	d.Protect = decodeProtect(spec.Value("protect"))
+	d.Adopt = decodeAdopt(spec.Value("adopt"))
+	d.IgnoreDrift = decodeIgnoreDrift(spec)
+	d.ApplyTimeout = spec.Object("apply").Duration("timeout", DefaultApplyTimeout, minApplyTimeout, maxApplyTimeout)
 	d.MaxRevertsPerDay = spec.Int("maxRevertsPerDay", DefaultMaxRevertsPerDay, 0, maxRevertsPerDay)
 	d.decodeFormerly(spec)
 	d.Drift = strictyaml.Enum(spec, "drift", DriftCorrect, DriftCorrect, DriftReport)

@@ -106,6 +106,18 @@ type Environment struct {
 	Verify        Verify
 	OnFailure     OnFailure // default revert
 	MaxDeletePart float64   // largest share of the inventory one release may prune, as 0.25 or 25%; default 0.5
+	// MaxDeletes is how many objects one release may prune; 1 to 100,000, default 100.
+	MaxDeletes int
+	// Protect are kinds and objects that are never deleted, whatever they say themselves.
+	Protect []Protection
+	// Adopt are the tools whose objects the environment takes over as it applies
+	// them. What another tool wrote is refused otherwise.
+	Adopt []Tool
+	// IgnoreDrift are the fields that belong to others once others have written them.
+	IgnoreDrift []Ignore
+	// ApplyTimeout bounds the apply of one release, hooks and waits included;
+	// `apply.timeout`, 1m to 24h, default 30m.
+	ApplyTimeout time.Duration
 	// MaxRevertsPerDay is how many commits may be reverted for this environment
 	// within a day, before it holds (TooManyReverts); 0 to 100, default 3.
 	MaxRevertsPerDay int
@@ -136,6 +148,36 @@ type Allowance struct {
 	Group     string
 	Kind      string
 	Name      string
+}
+
+// Protection is one entry of protect: "Kind", "Kind.group", "Kind/name" or
+// "Kind.group/name".
+type Protection struct {
+	Group string
+	Kind  string
+	Name  string // "" is every object of the kind
+}
+
+// Tool is what applied an object before: whose marks or managed fields it has.
+type Tool string
+
+// The tools that an environment may take objects over from.
+const (
+	ToolKubectl Tool = "kubectl" // client-side and server-side
+	ToolHelm    Tool = "helm"
+	ToolFlux    Tool = "flux"
+	ToolArgoCD  Tool = "argocd"
+	ToolOther   Tool = "other" // whatever else wrote fields of it
+)
+
+// Ignore is one entry of ignoreDrift. An object must match all that is given,
+// and so must a field. At least one of Fields and Managers is given.
+type Ignore struct {
+	Group    string   // with Kind: kind: Deployment.apps
+	Kind     string   // "" is every kind
+	Name     string   // "" is every object
+	Fields   []string // paths such as spec.replicas or spec.template.spec.containers[name=api].image; empty: all
+	Managers []string // field managers who may change them; empty: any
 }
 
 // Promotion is how a change enters. CalendarOf answers what it says about times.

@@ -57,6 +57,13 @@ spec:
   prune: false
   drift: report
   maxDeletePart: 25%
+  maxDeletes: 7
+  protect: [StatefulSet.apps, ConfigMap/settings]
+  adopt: [kubectl, other]
+  ignoreDrift:
+  - {kind: Deployment.apps, name: api, fields: ["spec.template.spec.containers[name=api].image", spec.replicas], managers: [scaler]}
+  - {managers: [mesh]}
+  apply: {timeout: 5m}
   maxRevertsPerDay: 0
   formerly: [novamind/live, crohns/novamind-production]
   verify:
@@ -103,7 +110,11 @@ func TestLoadReadsEveryField(t *testing.T) {
 		Governance: Governance{Owner: "platform@example.org", RTO: 4 * time.Hour, RPO: time.Hour, AuditSink: "elasticsearch",
 			AuditRetention:   2190 * 24 * time.Hour,
 			Deidentification: &Deidentification{Method: "expert-determination", By: "Dr. A. Example", Date: "2026-01-31"}},
-		Drift: DriftReport, MaxDeletePart: 0.25, OnFailure: FailureHold,
+		Drift: DriftReport, MaxDeletePart: 0.25, OnFailure: FailureHold, MaxDeletes: 7, ApplyTimeout: 5 * time.Minute,
+		Protect: []Protection{{Group: "apps", Kind: "StatefulSet"}, {Kind: "ConfigMap", Name: "settings"}},
+		Adopt:   []Tool{ToolKubectl, ToolOther},
+		IgnoreDrift: []Ignore{{Group: "apps", Kind: "Deployment", Name: "api", Managers: []string{"scaler"},
+			Fields: []string{"spec.template.spec.containers[name=api].image", "spec.replicas"}}, {Managers: []string{"mesh"}}},
 		Verify: Verify{Timeout: 5 * time.Minute, HTTP: []HTTPCheck{
 			{Name: "readiness", Service: "api", Port: 8000, Path: "/readyz?full=1", Method: "POST",
 				Headers: map[string]string{"Accept": "application/json"}, Status: []int{200, 204}, Body: "ok", Count: 12,
@@ -126,6 +137,7 @@ func TestLoadFillsInDefaults(t *testing.T) {
 		ID: ID{"novamind", "staging"}, File: "environments/novamind/staging.yaml", Path: "overlays/novamind/staging",
 		Data: DataNone, Target: Target{Namespace: "novamind"}, Promotion: Promotion{Mode: ModeAutomatic}, Prune: true,
 		Drift: DriftCorrect, OnFailure: FailureRevert, MaxDeletePart: 0.5, MaxRevertsPerDay: 3,
+		MaxDeletes: 100, ApplyTimeout: 30 * time.Minute,
 		Verify: Verify{Timeout: 10 * time.Minute, Settle: time.Minute},
 	}
 	if got := set.Environments[want.ID]; !reflect.DeepEqual(got, want) {

@@ -101,6 +101,8 @@ const (
 	Drifted Reason = "Drifted"
 	// Correcting: drift is being put back.
 	Correcting Reason = "Correcting"
+	// Contended: somebody else keeps changing back what is corrected.
+	Contended Reason = "Contended"
 	// Moving: the environment is letting go of its old place, or taking over from its old name.
 	Moving Reason = "Moving"
 )
@@ -281,6 +283,9 @@ var reasons = map[Reason]reasonText{
 	Correcting: {
 		"Fields that were changed on the cluster are being put back.",
 		"Nobody needs to: it goes on by itself."},
+	Contended: {
+		"Somebody else keeps changing fields that this environment owns, so they are reported and no longer corrected.",
+		"An operator: stop one of the two managers named; or a developer: take the fields out of the manifest, or name them in `ignoreDrift`."},
 	Moving: {
 		"The environment is letting go of what it ran in its old place, or taking over what it ran under its old name.",
 		"Nobody needs to: it goes on by itself; an object that cannot be taken over is named."},
