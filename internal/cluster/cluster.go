@@ -171,7 +171,9 @@ type Owner struct {
 	Allow         []promotion.Allowance
 	Prune         bool    // false: Prune keeps everything
 	MaxDeletePart float64 // see promotion.Environment; 0 is the default
-	Release       string  // written beside each entry of the inventory, for people
+	MaxDeletes    int     // see promotion.Environment; 0 is the default
+	Protect       []promotion.Protection
+	Release       string // written beside each entry of the inventory, for people
 	// Formerly are environments that have this one's target and are no more: what
 	// they own is this one's. Applying moves it; a prune that leaves nothing to do
 	// ends their inventories.
@@ -185,7 +187,7 @@ type Owner struct {
 // OwnerOf is the owner that an environment's file describes.
 func OwnerOf(e promotion.Environment) Owner {
 	return Owner{Environment: e.ID, Namespace: e.Target.Namespace, Allow: e.Target.Allow,
-		Prune: e.Prune, MaxDeletePart: e.MaxDeletePart, Formerly: e.Formerly}
+		Prune: e.Prune, MaxDeletePart: e.MaxDeletePart, MaxDeletes: e.MaxDeletes, Protect: e.Protect, Formerly: e.Formerly}
 }
 
 // inventoryName is the ConfigMap that holds the environment's inventory. It is
@@ -216,6 +218,6 @@ func (w Owner) check() error {
 }
 
 func (c *Cluster) guards(w Owner) plan.Guards {
-	return plan.Guards{Prune: w.Prune, MaxDeletePart: w.MaxDeletePart, DaemonNamespace: c.options.DaemonNamespace,
-		Restoring: w.Restoring, Partial: c.kinds.partial()}
+	return plan.Guards{Prune: w.Prune, MaxDeletePart: w.MaxDeletePart, MaxDeletes: w.MaxDeletes, Protect: w.Protect,
+		DaemonNamespace: c.options.DaemonNamespace, Restoring: w.Restoring, Partial: c.kinds.partial()}
 }

@@ -64,6 +64,7 @@ type builder struct {
 	changes  []Change
 	outside  []Culprit
 	taken    []Culprit
+	kept     []Culprit // replacements that protect forbids
 	rejected []Rejection
 }
 
@@ -91,6 +92,7 @@ func (b *builder) add(o *manifest.Object) {
 	if c = b.decide(c, seen); c.Action == Replace {
 		c.Object = o // made anew: there is nothing to yield to, or to take back
 	}
+	b.guardReplace(c)
 	b.changes = append(b.changes, c)
 }
 
@@ -235,6 +237,9 @@ func (b *builder) refusal() *Refusal {
 	}
 	if len(b.taken) > 0 {
 		return Taken(b.Owner, b.taken)
+	}
+	if len(b.kept) > 0 {
+		return keptRefusal(b.kept)
 	}
 	return nil
 }

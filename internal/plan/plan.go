@@ -34,6 +34,7 @@ const (
 	ReasonImmutable       = "Immutable"       // fields changed that cannot be updated in place
 	ReasonTerminating     = "Terminating"     // being deleted; created again once it is gone
 	ReasonProtectedKind   = "ProtectedKind"   // holds data or other objects, and does not allow it
+	ReasonProtected       = "Protected"       // the environment's protect holds it
 	ReasonPruneNever      = "PruneNever"      // the object says chaperone.dev/prune: never
 	ReasonPruneDisabled   = "PruneDisabled"   // the environment says prune: false
 	ReasonSystemNamespace = "SystemNamespace" // a system namespace, or in one

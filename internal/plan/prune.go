@@ -2,6 +2,7 @@ package plan
 
 import (
 	"fmt"
+	"math"
 	"slices"
 	"strings"
 
@@ -15,6 +16,11 @@ type Guards struct {
 	// MaxDeletePart is the largest share of the inventory that one release may
 	// delete; 0 is the default of one half, 1 is no limit.
 	MaxDeletePart float64
+	// MaxDeletes is how many objects one release may delete; 0 is the default.
+	MaxDeletes int
+	// Protect are kinds and objects that are neither deleted nor replaced,
+	// whatever they say themselves.
+	Protect []promotion.Protection
 	// DaemonNamespace is where the daemon runs. Nothing in it is ever deleted.
 	DaemonNamespace string
 	// Partial says that a part of the API could not be discovered. What seems
@@ -26,12 +32,9 @@ type Guards struct {
 	Restoring bool
 }
 
-const (
-	defaultDeletePart = 0.5
-	// minDeletes is how many deletions always pass: half of two objects is no
-	// sign of a mistake.
-	minDeletes = 5
-)
+// minDeletes is how many deletions are no matter of their share: half of two
+// objects is no sign of a mistake.
+const minDeletes = 5
 
 // Owned is an inventory entry, as far as a plan needs it.
 type Owned struct {
@@ -112,6 +115,8 @@ func protected(g Guards, live *manifest.Object) string {
 		return ReasonHasOwner
 	case word == "never":
 		return ReasonPruneNever
+	case g.protects(id) != "":
+		return ReasonProtected
 	case manifest.KeptUnlessAllowed(id.GroupKind()) && word != "allow":
 		return ReasonProtectedKind
 	case !g.Prune:
@@ -160,40 +165,64 @@ func sortDeletes(changes []Change) {
 }
 
 func guardShare(g Guards, owned []Owned, changes []Change) ([]Change, *Refusal) {
-	limit := g.MaxDeletePart
-	if limit == 0 {
-		limit = defaultDeletePart
-	}
 	if g.Restoring {
 		// What last good does not have came with the release that failed. Last good
 		// is complete: its bundle was read by digest, and it passed this guard.
-		return keepCarried(limit, owned, changes), nil
+		return keepCarried(g, owned, changes), nil
 	}
 	var doomed []Culprit
+	counted := map[manifest.ID]bool{}
 	for _, c := range changes {
 		if c.Action == Delete {
-			doomed = append(doomed, Culprit{ID: c.ID})
+			doomed, counted[c.ID] = append(doomed, Culprit{ID: c.ID}), true
 		}
 	}
-	total := 0
 	for _, entry := range owned {
 		if !entry.Kept {
-			total++
+			counted[entry.ID] = true
 		}
 	}
-	if len(doomed) < minDeletes || float64(len(doomed)) <= limit*float64(total) {
-		return changes, nil
+	total := len(counted)
+	if text := g.tooMany(len(doomed), total); text != "" {
+		return changes, &Refusal{Reason: promotion.MassDeletion, Objects: doomed, Text: text}
 	}
-	return changes, &Refusal{Reason: promotion.MassDeletion, Objects: doomed,
-		Text: fmt.Sprintf("%d of %d owned objects would be deleted, and the limit is %.0f%%; raise maxDeletePart if that is meant",
-			len(doomed), total, 100*limit)}
+	return changes, nil
+}
+
+// tooMany says which of the two limits the deletions pass, and what to raise.
+func (g Guards) tooMany(doomed, total int) string {
+	part, count := g.limits()
+	var limits, raise []string
+	if doomed >= minDeletes && float64(doomed) > part*float64(total) {
+		limits, raise = append(limits, fmt.Sprintf("%.0f%%", 100*part)), append(raise, fmt.Sprintf("maxDeletePart to %.0f%%", math.Ceil(100*float64(doomed)/float64(total))))
+	}
+	if doomed > count {
+		limits, raise = append(limits, fmt.Sprint(count)), append(raise, fmt.Sprintf("maxDeletes to %d", doomed))
+	}
+	if len(limits) == 0 {
+		return ""
+	}
+	return fmt.Sprintf("%d of %d owned objects would be deleted, and the limit is %s; raise %s if that is meant",
+		doomed, total, strings.Join(limits, " and "), strings.Join(raise, " and "))
+}
+
+func (g Guards) limits() (part float64, count int) {
+	part, count = g.MaxDeletePart, g.MaxDeletes
+	if part == 0 {
+		part = promotion.DefaultMaxDeletePart
+	}
+	if count == 0 {
+		count = promotion.DefaultMaxDeletes
+	}
+	return part, count
 }
 
 // keepCarried keeps what would be too large a share of any one environment that
 // is taken over, however few objects that are: last good is another's then, and
 // says nothing about them. The next release that is verified decides. A refusal
 // would keep last good from coming back.
-func keepCarried(limit float64, owned []Owned, changes []Change) []Change {
+func keepCarried(g Guards, owned []Owned, changes []Change) []Change {
+	part, count := g.limits()
 	carried, total, doomed := map[manifest.ID][]string{}, map[string]int{}, map[string]int{}
 	for _, entry := range owned {
 		carried[entry.ID] = entry.Carried
@@ -210,7 +239,9 @@ func keepCarried(limit float64, owned []Owned, changes []Change) []Change {
 			}
 		}
 	}
-	tooMany := func(former string) bool { return float64(doomed[former]) > limit*float64(total[former]) }
+	tooMany := func(former string) bool {
+		return doomed[former] > count || float64(doomed[former]) > part*float64(total[former])
+	}
 	for i, c := range changes {
 		if c.Action == Delete && slices.ContainsFunc(carried[c.ID], tooMany) {
 			changes[i].Action, changes[i].Reason = Keep, ReasonMassDeletion

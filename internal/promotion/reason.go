@@ -269,8 +269,8 @@ var reasons = map[Reason]reasonText{
 		"The release is verified, and what Git no longer has is being deleted.",
 		"Nobody needs to: it goes on by itself; an object that does not go is named."},
 	MassDeletion: {
-		"The release would delete a larger share of the environment's objects than it may at once.",
-		"A developer: restore what was dropped by mistake; or an operator: raise `maxDeletePart` for this change."},
+		"The release would delete more of the environment's objects, or a larger share, than it may at once.",
+		"A developer: restore what was dropped by mistake; or an operator: raise `maxDeletePart` or `maxDeletes` for this change."},
 	ConflictingOwner: {
 		"An object belongs to another environment or tool, and is not taken from it.",
 		"A developer: rename the object here, or remove it from its other owner."},
