@@ -8,7 +8,6 @@ import (
 	"maps"
 	"net/http"
 	"sync"
-	"time"
 
 	"k8s.io/client-go/rest"
 
@@ -20,7 +19,6 @@ import (
 	"chaperone.dev/chaperone/internal/plan"
 	"chaperone.dev/chaperone/internal/promotion"
 	"chaperone.dev/chaperone/internal/reconcile"
-	"chaperone.dev/chaperone/internal/state"
 	"chaperone.dev/chaperone/internal/verify"
 )
 
@@ -306,22 +304,4 @@ func proxied(proxy string) (*http.Client, error) {
 		return nil, fault.Terminal("read configuration", "verify.proxy", err)
 	}
 	return verify.NewClient(address), nil
-}
-
-// Plan is what the daemon would do for a release now; nothing is changed.
-func Plan(ctx context.Context, own *rest.Config, namespace string, env promotion.Environment, set manifest.Set) (plan.Plan, error) {
-	store, err := state.New(own, namespace, time.Now)
-	if err != nil {
-		return plan.Plan{}, err
-	}
-	on := &clusters{
-		own: own, namespace: namespace, secret: store.Kubeconfig, redactor: newRedactor(), log: slog.New(slog.DiscardHandler),
-		request: func(string, string, int) {}, open: map[target]*connection{},
-	}
-	defer on.Close()
-	connected, err := on.For(ctx, env.Target)
-	if err != nil {
-		return plan.Plan{}, err
-	}
-	return connected.Plan(ctx, cluster.OwnerOf(env), set)
 }

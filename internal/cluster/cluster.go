@@ -182,6 +182,8 @@ type Owner struct {
 	// the guard on mass deletion lets pass what came after last good. What is
 	// taken over stays under it: last good may be another environment's.
 	Restoring bool
+	// Contents asks Plan for the objects before and after, to be shown.
+	Contents bool
 }
 
 // OwnerOf is the owner that an environment's file describes.

@@ -54,7 +54,8 @@ func (c *Cluster) plan(ctx context.Context, w Owner, desired manifest.Set, skipH
 		return plan.Plan{}, err
 	}
 	p, err := plan.Build(plan.Input{Owner: w.plan(), Guards: c.guards(w), Manager: c.options.FieldManager,
-		Redact: *c.options.Redactor, Desired: r.set, Owned: owned.asOwned(w, owned.Entries()), Seen: seen, SkipHooks: skipHooks})
+		Redact: *c.options.Redactor, Desired: r.set, Owned: owned.asOwned(w, owned.Entries()), Seen: seen, SkipHooks: skipHooks,
+		Contents: w.Contents})
 	return p, fault.Terminal("", "", err)
 }
 

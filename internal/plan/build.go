@@ -31,6 +31,8 @@ type Input struct {
 	// SkipHooks leaves hooks alone: while restoring, the old release's
 	// migrations are not to run against the new one's data.
 	SkipHooks bool
+	// Contents asks for the objects before and after, to be shown.
+	Contents bool
 }
 
 // Build decides. The error is a *Refusal or a *Rejected; the plan is then what
@@ -46,6 +48,7 @@ func Build(in Input) (Plan, error) {
 	b.stageDependents()
 	deletes, refusal := Prune(in.Owner, in.Guards, in.Desired.Len(), in.Owned, b.unwanted(), b.live())
 	p := Plan{Changes: append(b.changes, deletes...), Refused: b.refusal()}
+	in.show(p.Changes)
 	if p.Refused == nil {
 		p.Refused = refusal
 	}

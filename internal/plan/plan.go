@@ -69,6 +69,8 @@ type Change struct {
 	// Object is what is sent, Secrets' values included. It is for the cluster
 	// only: it is never marshalled, and printing a Change does not show it.
 	Object *manifest.Object `json:"-"`
+	// Content is the object before and after, where Input.Contents asked for it.
+	Content *Content `json:"-"`
 }
 
 // String never shows the object.

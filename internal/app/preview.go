@@ -1,0 +1,74 @@
+package app
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"time"
+
+	"k8s.io/client-go/rest"
+
+	"chaperone.dev/chaperone/internal/cluster"
+	"chaperone.dev/chaperone/internal/manifest"
+	"chaperone.dev/chaperone/internal/plan"
+	"chaperone.dev/chaperone/internal/promotion"
+	"chaperone.dev/chaperone/internal/reconcile"
+	"chaperone.dev/chaperone/internal/state"
+)
+
+// Preview is what the daemon would do for a release now.
+type Preview struct {
+	plan.Plan
+	Digest manifest.Digest
+	// Correcting says that the environment is at rest with this very release: what
+	// differs is drift. It is put back as a restore is, without hooks.
+	Correcting bool
+	// Unasked is why the daemon's record could not be read; then the release is
+	// taken for a new one.
+	Unasked error
+}
+
+// Plan is what the daemon would do for a release now; nothing is changed. It is
+// the daemon's own way to the target, and the plan is the one that Apply and
+// Restore would carry out.
+func Plan(ctx context.Context, own *rest.Config, namespace string, env promotion.Environment, set manifest.Set) (Preview, error) {
+	store, err := state.New(own, namespace, time.Now)
+	if err != nil {
+		return Preview{}, err
+	}
+	digest, err := set.Digest()
+	if err != nil {
+		return Preview{}, err
+	}
+	p := Preview{Digest: digest}
+	p.Correcting, p.Unasked = rests(ctx, store, env.ID, digest)
+	on := &clusters{
+		own: own, namespace: namespace, secret: store.Kubeconfig, redactor: newRedactor(), log: slog.New(slog.DiscardHandler),
+		request: func(string, string, int) {}, open: map[target]*connection{},
+	}
+	defer on.Close()
+	connected, err := on.For(ctx, env.Target)
+	if err != nil {
+		return p, err
+	}
+	owner := cluster.OwnerOf(env)
+	owner.Restoring, owner.Contents = p.Correcting, true
+	p.Plan, err = connected.Plan(ctx, owner, set)
+	return p, err
+}
+
+// rests reports whether the daemon has nothing under way in an environment, and
+// runs this release there.
+func rests(ctx context.Context, store *state.Store, id promotion.ID, digest manifest.Digest) (bool, error) {
+	record, err := store.Get(ctx, id)
+	switch {
+	case errors.Is(err, state.ErrNotFound):
+		return false, nil // no record of it, or no daemon yet
+	case err != nil:
+		return false, err
+	case record.Unreadable != nil:
+		return false, record.Unreadable
+	}
+	j := record.Journal
+	return j.Running.Digest == reconcile.Digest(digest) && j.Attempt.Stage == reconcile.StageNone, nil
+}

@@ -1,0 +1,176 @@
+package cli
+
+import (
+	"bufio"
+	"fmt"
+	"io"
+	"strings"
+
+	"chaperone.dev/chaperone/internal/manifest"
+	"chaperone.dev/chaperone/internal/plan"
+	"chaperone.dev/chaperone/internal/promotion"
+)
+
+// formatDiff is unified YAML.
+const formatDiff format = "diff"
+
+// diffResult is `diff -o json`.
+type diffResult struct {
+	Environment promotion.ID    `json:"environment"`
+	Revision    string          `json:"revision,omitempty"` // "" for the files as they are
+	Digest      manifest.Digest `json:"digest"`
+	// Correction says that the release runs already: what differs is drift.
+	Correction bool                `json:"correction"`
+	Counts     map[plan.Action]int `json:"counts"`
+	Changes    []diffLine          `json:"changes"`
+	Refused    *diffRefusal        `json:"refused,omitempty"`
+}
+
+// diffLine is one object of it.
+type diffLine struct {
+	Object manifest.ID        `json:"object"`
+	Action plan.Action        `json:"action"`
+	Stage  string             `json:"stage,omitempty"`
+	Reason string             `json:"reason,omitempty"`
+	Why    string             `json:"why,omitempty"` // the reason in words
+	Fields []plan.FieldChange `json:"fields,omitempty"`
+	// Staged: it is tried as soon as what it depends on is there.
+	Staged bool `json:"staged,omitempty"`
+}
+
+// diffRefusal is why the daemon would not carry the plan out.
+type diffRefusal struct {
+	Reason  promotion.Reason `json:"reason"`
+	Text    string           `json:"text"`
+	Objects []diffCulprit    `json:"objects,omitempty"`
+}
+
+type diffCulprit struct {
+	Object manifest.ID `json:"object"`
+	Text   string      `json:"text,omitempty"`
+}
+
+func (f compared) result(all bool) diffResult {
+	r := diffResult{Environment: f.env.ID, Revision: string(f.revision), Digest: f.Digest, Correction: f.Correcting,
+		Counts: map[plan.Action]int{}, Changes: []diffLine{}}
+	for _, change := range f.Changes {
+		r.Counts[change.Action]++
+		if change.Action == plan.Unchanged && !all {
+			continue
+		}
+		line := diffLine{Object: change.ID, Action: change.Action, Reason: change.Reason, Why: explained[change.Reason],
+			Fields: change.Fields, Staged: change.Staged}
+		switch change.Action {
+		case plan.Keep, plan.Forget: // nothing is done about them in any stage
+		default:
+			line.Stage = change.Stage.String()
+		}
+		r.Changes = append(r.Changes, line)
+	}
+	if f.Refused != nil {
+		r.Refused = &diffRefusal{Reason: f.Refused.Reason, Text: f.Refused.Text}
+		for _, o := range f.Refused.Objects {
+			r.Refused.Objects = append(r.Refused.Objects, diffCulprit{o.ID, o.Text})
+		}
+	}
+	return r
+}
+
+// explained are a plan's reasons in words.
+var explained = map[string]string{
+	plan.ReasonAdopted:         "was there without an owner",
+	plan.ReasonTakenOver:       "belonged to an environment that this one was",
+	plan.ReasonCompleted:       "has run with this very content",
+	plan.ReasonHookFailed:      "failed before, and runs again",
+	plan.ReasonImmutable:       "a field changes that cannot be changed in place",
+	plan.ReasonTerminating:     "is being deleted, and made again once it is gone",
+	plan.ReasonProtectedKind:   "holds data or other objects, and does not allow it",
+	plan.ReasonPruneNever:      "says chaperone.dev/prune: never",
+	plan.ReasonPruneDisabled:   "the environment says prune: false",
+	plan.ReasonSystemNamespace: "the system's",
+	plan.ReasonOwnObject:       "the daemon's own",
+	plan.ReasonHasOwner:        "another object owns it, and decides",
+	plan.ReasonPartialRead:     "a part of the API does not answer; decided when it is back",
+	plan.ReasonMassDeletion:    "too much to delete in a restore",
+	plan.ReasonGone:            "is not there any more",
+	plan.ReasonForeign:         "is somebody else's by now",
+}
+
+// because is a change's reason for people, or "".
+func (l diffLine) because() string {
+	switch {
+	case l.Reason == "":
+		return ""
+	case l.Why == "":
+		return " (" + l.Reason + ")"
+	}
+	return " (" + l.Reason + ": " + l.Why + ")"
+}
+
+// title is the line above a plan.
+func (f compared) title() string {
+	text := f.env.ID.String() + ": " + f.Summary()
+	if !f.Correcting || f.Quiet() {
+		return text
+	}
+	if f.env.Drift == promotion.DriftReport {
+		return text + "; drift from what runs, which is reported only"
+	}
+	return text + "; drift from what runs"
+}
+
+var actionColours = map[plan.Action]string{plan.Create: green, plan.Update: yellow, plan.Replace: red, plan.Delete: red}
+
+func (c *command) diffTable(w io.Writer, f compared, lines []diffLine) {
+	fmt.Fprintln(w, f.title())
+	t := table{indent: 2, paint: func(column int, text string) string {
+		if column > 0 {
+			return text
+		}
+		return c.painted(actionColours[plan.Action(text)], text)
+	}}
+	for _, l := range lines {
+		t.add(string(l.Action), l.Object.String()+l.because())
+		if l.Staged {
+			t.note("tried as soon as what it depends on is there")
+		}
+		for _, field := range l.Fields {
+			t.note(field.String())
+		}
+	}
+	t.write(w)
+	if f.Unasked != nil {
+		fmt.Fprintln(w, "The daemon's record could not be read, so this is taken for a new release: "+cleanLines(f.Unasked.Error()))
+	}
+}
+
+// diffText writes the objects as they are and as they will be. What is no
+// hunk begins with #, which patch and its like pass over.
+func (c *command) diffText(f compared) error {
+	w := bufio.NewWriter(c.Out)
+	fmt.Fprintln(w, "#", f.title())
+	for _, change := range f.Changes {
+		if change.Action == plan.Unchanged {
+			continue
+		}
+		line := diffLine{Reason: change.Reason, Why: explained[change.Reason]}
+		fmt.Fprintln(w, c.painted(cyan, "# "+string(change.Action)+" "+clean(change.ID.String())+line.because()))
+		c.hunks(w, change)
+	}
+	return w.Flush()
+}
+
+func (c *command) hunks(w io.Writer, change plan.Change) {
+	text := change.Unified()
+	if text == "" && change.Action == plan.Update {
+		fmt.Fprintln(w, "# only who owns the fields changes")
+	}
+	for line := range strings.Lines(text) {
+		line = strings.TrimSuffix(line, "\n")
+		colour := map[byte]string{'+': green, '-': red, '@': cyan}[line[0]]
+		if strings.HasPrefix(line, "+++ ") || strings.HasPrefix(line, "--- ") {
+			colour = ""
+		}
+		fmt.Fprintln(w, c.painted(colour, clean(line)))
+	}
+}
