@@ -33,7 +33,7 @@ var packages = []struct {
 	{loop, []string{"metrics", "web", "controller"}},
 	{wiring, []string{"app", "demo", "cli"}},
 	{program, []string{"cmd/chaperone"}},
-	{testOnly, []string{"testkit/*", "sim", "sim/contract", "e2e", "lint"}},
+	{testOnly, []string{"testkit/*", "sim", "sim/contract", "e2e", "bench", "lint"}},
 }
 
 // siblings says, for each layer, why its packages do not import each other;

@@ -1,0 +1,160 @@
+package bench
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"chaperone.dev/chaperone/internal/manifest"
+	"chaperone.dev/chaperone/internal/render"
+	"chaperone.dev/chaperone/internal/source/worktree"
+)
+
+const patience = 5 * time.Minute
+
+// BenchmarkCold measures a first release: commit to everything applied, and to
+// everything verified and pruned.
+func BenchmarkCold(b *testing.B) {
+	for _, c := range []struct{ environments, each int }{{1, 500}, {20, 100}, {1, 2000}} {
+		environments, each := c.environments, size(c.each)
+		if smoke() {
+			environments = min(environments, 3)
+		}
+		b.Run(fmt.Sprintf("%d-in-%d", c.environments*c.each, c.environments), func(b *testing.B) {
+			g := newGround(b)
+			s := newSamples()
+			to := results.section("cold: %d objects in %d environments, %d rounds, floor with %d workers", environments*each, environments,
+				rounds(), floorWorkers(environments))
+			for b.Loop() {
+				for range rounds() {
+					g.cold(s, to, environments, each)
+				}
+			}
+			s.report(b, to)
+		})
+	}
+}
+
+// cold is one round: the floor's turn, then the daemon's.
+func (g *ground) cold(s *samples, to *section, environments, each int) {
+	g.Helper()
+	floorSpaces, spaces := g.namespaces(environments), g.namespaces(environments)
+	w := g.newWorld()
+	files := w.fill(spaces, each, "one")
+	g.calm()
+	theirs := g.measure(func() time.Time {
+		var all []*manifest.Object
+		for _, namespace := range floorSpaces {
+			all = append(all, decoded(g, namespace, each, "one")...)
+		}
+		floor(g, g.cluster.Config(), all, floorWorkers(environments))
+		return g.watch.await(g, patience, w.objects(), "one", floorSpaces...)
+	})
+	rendering := renderTime(g, files, environments)
+	var finished time.Time
+	var head string
+	ours := g.measure(func() time.Time {
+		w.door.expect()
+		head = w.push("everything", files)
+		applied := g.watch.await(g, patience, w.objects(), "one", spaces...)
+		finished = w.daemon.settled(head, environments, patience)
+		return applied
+	})
+	asked := w.door.asked()
+	applied := ours.until.Sub(asked)
+	s.took("applied-s", applied)
+	s.took("finished-s", finished.Sub(asked))
+	s.took("floor-s", theirs.until.Sub(theirs.began))
+	s.took("render-s", rendering)
+	s.add("x-floor", (applied-rendering).Seconds()/theirs.until.Sub(theirs.began).Seconds())
+	s.path(w, head, asked)
+	s.add("requests/object", float64(ours.requests.of(released).total())/float64(w.objects()))
+	s.add("floor-requests/object", float64(theirs.requests.of(released).total())/float64(w.objects()))
+	s.add("own-requests", float64(ours.requests.of(own).total()))
+	s.add("server-cpu-ms/object", ours.cpu.Seconds()*1000/float64(w.objects()))
+	s.add("floor-server-cpu-ms/object", theirs.cpu.Seconds()*1000/float64(w.objects()))
+	s.add("server-cpu-x", ours.cpu.Seconds()/theirs.cpu.Seconds())
+	s.took("daemon-cpu-s", cpuOf(g, w.daemon.pid()))
+	now, peak := memoryOf(g, w.daemon.pid())
+	s.add("resident-MiB", now)
+	s.add("peak-MiB", peak)
+	if len(s.values["applied-s"]) == 1 {
+		to.say("requests: %s", ours.requests.of(released))
+		to.say("of the floor: %s", theirs.requests.of(released))
+		to.say("for itself: %s", ours.requests.of(own))
+	}
+	w.daemon.stop()
+}
+
+// path tells how long after the poll each step of a commit's way came.
+func (s *samples) path(w *world, head string, asked time.Time) {
+	s.took("  head-s", w.daemon.followed(head).Sub(asked))
+	steps := w.daemon.steps(head)
+	for _, name := range []string{"begin apply", "end apply", "begin verify", "end verify", "end prune"} {
+		if at, found := steps[name]; found {
+			s.took("  "+name+"-s", at.Sub(asked))
+		}
+	}
+}
+
+// measured is what something cost the API server.
+type measured struct {
+	began, until time.Time // all applied
+	requests     counts
+	cpu          time.Duration // until the cluster's own controllers are done, too
+}
+
+func (g *ground) measure(do func() time.Time) measured {
+	g.Helper()
+	before := requestsSoFar(g, g.client)
+	g.calm()
+	cpu := cpuOf(g, g.cluster.PID)
+	m := measured{began: time.Now()}
+	m.until = do()
+	g.calm()
+	m.cpu = cpuOf(g, g.cluster.PID) - cpu
+	m.requests = requestsSoFar(g, g.client).since(before)
+	return m
+}
+
+// renderTime is what rendering alone takes, of environments side by side.
+func renderTime(tb testing.TB, files map[string]string, environments int) time.Duration {
+	tb.Helper()
+	dir := tb.TempDir()
+	for name, content := range files {
+		file := filepath.Join(dir, name)
+		if err := os.MkdirAll(filepath.Dir(file), 0o755); err != nil {
+			tb.Fatal(err)
+		}
+		if err := os.WriteFile(file, []byte(content), 0o600); err != nil {
+			tb.Fatal(err)
+		}
+	}
+	snapshot, err := worktree.Open(dir)
+	if err != nil {
+		tb.Fatal(err)
+	}
+	defer snapshot.Close()
+	const workers = 4 // as many as the daemon has by default
+	began := time.Now()
+	renderer := render.New(render.DefaultLimits())
+	group, ctx := errgroup.WithContext(tb.Context())
+	group.SetLimit(workers)
+	for i := range environments {
+		group.Go(func() error { return renderOne(ctx, renderer, snapshot, overlayPath(i)) })
+	}
+	if err := group.Wait(); err != nil {
+		tb.Fatal(err)
+	}
+	return time.Since(began)
+}
+
+func renderOne(ctx context.Context, renderer *render.Renderer, snapshot *worktree.Snapshot, path string) error {
+	_, err := renderer.Render(ctx, snapshot, path)
+	return err
+}
