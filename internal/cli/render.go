@@ -32,7 +32,10 @@ build prints. With -o json it prints the objects with the release's digest.
 				return err
 			}
 			if output == formatYAML {
-				_, err = c.Out.Write(result.YAML)
+				text, err := result.YAML()
+				if err == nil {
+					_, err = c.Out.Write(text)
+				}
 				return err
 			}
 			return c.print(output, rendered{

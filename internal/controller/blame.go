@@ -114,7 +114,7 @@ func (j *job) digestAt(ctx context.Context, revision source.Revision) (string, e
 	if err != nil || file.Path == "" {
 		return "", err
 	}
-	_, digest, err := j.c.Renderer.Render(ctx, snapshot, file.Path)
+	digest, err := j.c.Renderer.Digest(ctx, snapshot, file.Path)
 	if fault.IsTerminal(err) {
 		return "does not render at " + string(revision), nil
 	}

@@ -336,7 +336,9 @@ func (v *evaluation) upstreamAt(ctx context.Context, snapshot source.Snapshot, u
 	if u.path == "" {
 		return at, nil
 	}
-	_, digest, err := v.render(ctx, snapshot, u.path)
+	began := v.c.Now()
+	digest, err := v.c.Renderer.Digest(ctx, snapshot, u.path)
+	v.c.Telemetry.Step("render", v.c.Now().Sub(began))
 	switch {
 	case fault.IsTerminal(err):
 		return at, nil

@@ -205,6 +205,11 @@ func (content) Render(_ context.Context, s source.Snapshot, dir string) (manifes
 	return manifest.Set{}, manifest.Digest(file.Data), nil
 }
 
+func (c content) Digest(ctx context.Context, s source.Snapshot, dir string) (manifest.Digest, error) {
+	_, digest, err := c.Render(ctx, s, dir)
+	return digest, err
+}
+
 type silent struct{}
 
 func (silent) Step(string, time.Duration)                                  {}

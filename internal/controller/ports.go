@@ -63,6 +63,8 @@ type RevertResult struct {
 // snapshot cannot be built. It is called from many goroutines and caches.
 type Renderer interface {
 	Render(ctx context.Context, snap source.Snapshot, dir string) (manifest.Set, manifest.Digest, error)
+	// Digest is that of Render, for less where the objects are not needed.
+	Digest(ctx context.Context, snap source.Snapshot, dir string) (manifest.Digest, error)
 }
 
 // Policies judge a release. Digest is "" while no bundle could be loaded.

@@ -7,6 +7,7 @@ import (
 
 	"sigs.k8s.io/kustomize/api/krusty"
 	"sigs.k8s.io/kustomize/api/resmap"
+	"sigs.k8s.io/kustomize/api/resource"
 	"sigs.k8s.io/kustomize/api/types"
 	"sigs.k8s.io/yaml"
 
@@ -98,43 +99,63 @@ func classified(ctx context.Context, dir string, err error) error {
 	return fault.Terminal("render", dir, err)
 }
 
-// finish turns kustomize's objects into a result. The YAML is what ResMap.AsYaml
-// makes of them; each object is encoded once for it and for the set.
+// finish turns kustomize's objects into a result.
 func finish(ctx context.Context, built resmap.ResMap, limits Limits) (Result, error) {
 	if built.Size() > limits.Objects {
 		return Result{}, fmt.Errorf("renders %d objects; want at most %d", built.Size(), limits.Objects)
 	}
-	var result Result
-	objects := make([]*manifest.Object, 0, built.Size())
+	lines := make([][]byte, 0, built.Size())
+	room := limits.Output
 	for i, r := range built.Resources() {
 		if ctx.Err() != nil {
 			return Result{}, context.Cause(ctx)
 		}
-		json, err := r.MarshalJSON()
+		line, length, err := encode(r)
 		if err != nil {
-			return Result{}, fmt.Errorf("%s: encode: %w", r.CurId(), err)
-		}
-		text, err := yaml.JSONToYAML(json)
-		if err != nil {
-			return Result{}, fmt.Errorf("%s: encode: %w", r.CurId(), err)
+			return Result{}, err
 		}
 		if i > 0 {
-			result.YAML = append(result.YAML, "---\n"...)
+			length += len(separatorLine)
 		}
-		result.YAML = append(result.YAML, text...)
-		if int64(len(result.YAML)) > limits.Output {
+		if room -= int64(length); room < 0 {
 			return Result{}, fmt.Errorf("renders more than %d bytes; want fewer or smaller objects, or a higher limit", limits.Output)
 		}
-		object := &manifest.Object{}
-		if err := object.UnmarshalJSON(json); err != nil {
-			return Result{}, fmt.Errorf("%s: want a Kubernetes object", r.CurId())
-		}
-		objects = append(objects, object)
+		lines = append(lines, line)
 	}
-	var err error
-	if result.Set, err = manifest.NewSet(objects); err != nil {
+	return settle(lines)
+}
+
+// encode is one object as JSON, and the length of its YAML. The YAML is what
+// ResMap.AsYaml makes of it, and that it can be made is part of the build.
+func encode(r *resource.Resource) ([]byte, int, error) {
+	line, err := r.MarshalJSON()
+	if err != nil {
+		return nil, 0, fmt.Errorf("%s: encode: %w", r.CurId(), err)
+	}
+	text, err := yaml.JSONToYAML(line)
+	if err != nil {
+		return nil, 0, fmt.Errorf("%s: encode: %w", r.CurId(), err)
+	}
+	return line, len(text), nil
+}
+
+// settle makes a result of objects in kustomize's order.
+func settle(lines [][]byte) (Result, error) {
+	objects := make([]*manifest.Object, len(lines))
+	for i, line := range lines {
+		objects[i] = &manifest.Object{}
+		if err := objects[i].UnmarshalJSON(line); err != nil {
+			return Result{}, fmt.Errorf("object %d: want a Kubernetes object", i+1)
+		}
+	}
+	set, err := manifest.NewSet(objects)
+	if err != nil {
 		return Result{}, err
 	}
-	result.Digest, err = result.Set.Digest()
+	result := Result{Set: set}
+	if result.Digest, err = set.Digest(); err != nil {
+		return Result{}, err
+	}
+	result.packed, err = pack(lines)
 	return result, err
 }

@@ -2,8 +2,10 @@ package render
 
 import (
 	"fmt"
+	"maps"
 	"strings"
 	"testing"
+	"unsafe"
 
 	"chaperone.dev/chaperone/internal/manifest"
 	"chaperone.dev/chaperone/internal/source"
@@ -62,23 +64,66 @@ func TestDirectoriesAreCachedApart(t *testing.T) {
 func TestCacheIsBounded(t *testing.T) {
 	t.Parallel()
 	c := cache{budget: 100}
-	result := func(i, size int) Result {
-		return Result{Digest: manifest.Digest(fmt.Sprint(i)), YAML: make([]byte, size)}
+	result := func(dir string, i, size int) entry {
+		return entry{dir: dir, digest: manifest.Digest(fmt.Sprint(i)), packed: &packed{deflated: make([]byte, size)}}
 	}
 	for i := range 20 {
-		c.add("a", result(i, 1))
+		c.add(result("a", i, 1))
 	}
-	c.add("b", result(100, 1))
-	if got := c.of("a"); len(got) != cachedPerDir || got[0].Digest != "19" {
-		t.Errorf("%d results of a, newest %s; want %d, newest 19", len(got), got[0].Digest, cachedPerDir)
+	c.add(result("b", 100, 1))
+	if got := c.of("a"); len(got) != cachedPerDir || got[0].digest != "19" {
+		t.Errorf("%d results of a, newest %s; want %d, newest 19", len(got), got[0].digest, cachedPerDir)
 	}
-	c.add("c", result(101, 97))
+	c.add(result("c", 101, 97))
 	if got := len(c.entries); got != 4 {
 		t.Errorf("%d entries within the budget, want 4", got)
 	}
-	c.add("d", result(102, 1000))
+	c.add(result("d", 102, 1000))
 	if len(c.entries) != 1 || len(c.of("d")) != 1 {
 		t.Errorf("%d entries; want the newest alone, even over the budget", len(c.entries))
+	}
+}
+
+// What comes out of the cache is what went in, whether it is still decoded or
+// not, and a digest is answered without either.
+func TestCachedResultIsTheBuiltOne(t *testing.T) {
+	t.Parallel()
+	repo, r := sample(), New(patient)
+	built := mustRender(t, r, repo, "overlays/prod")
+	digest, err := r.Digest(t.Context(), repo.snapshot(), "overlays/prod")
+	if err != nil || digest != built.Digest {
+		t.Fatalf("digest %s, %v; want %s", digest, err, built.Digest)
+	}
+	for _, state := range []string{"decoded", "packed"} {
+		got := mustRender(t, r, repo, "overlays/prod")
+		if got.Digest != built.Digest || printed(t, got) != printed(t, built) {
+			t.Errorf("%s: not what was built", state)
+		}
+		if again, err := got.Set.Digest(); err != nil || again != built.Digest {
+			t.Errorf("%s: objects of digest %s, %v; want %s", state, again, err, built.Digest)
+		}
+		if shared := &got.Set.Objects()[0].Object == &built.Set.Objects()[0].Object; shared != (state == "decoded") {
+			t.Errorf("%s: objects shared: %v", state, shared)
+		}
+		checkSet(t, got)
+		r.fresh.forget(r.cache.entries[0].packed)
+	}
+	if got := r.Stats(); got != (Stats{Builds: 1, Hits: 3}) {
+		t.Errorf("stats %+v", got)
+	}
+}
+
+// Results of one directory share the names and hashes of their files.
+func TestClosuresShareTheirStrings(t *testing.T) {
+	t.Parallel()
+	earlier := source.Closure{"same": "1", "gone": "1", "changed": "1"}
+	closure := source.Closure{"same": strings.Clone("1"), "changed": "2", "new": ""}
+	share(closure, earlier)
+	if want := (source.Closure{"same": "1", "changed": "2", "new": ""}); !maps.Equal(closure, want) {
+		t.Errorf("closure %v, want %v", closure, want)
+	}
+	if unsafe.StringData(closure["same"]) != unsafe.StringData(earlier["same"]) {
+		t.Error("the hash is a copy")
 	}
 }
 

@@ -41,8 +41,8 @@ func TestRandomRepositoriesRenderAsByKustomize(t *testing.T) {
 			return
 		}
 		built++
-		if string(got.YAML) != string(want) {
-			rt.Fatalf("we:\n%s\nkustomize:\n%s\n%s", got.YAML, want, repo.show())
+		if printed(t, got) != string(want) {
+			rt.Fatalf("we:\n%s\nkustomize:\n%s\n%s", printed(t, got), want, repo.show())
 		}
 		checkSet(t, got)
 	})
@@ -87,7 +87,7 @@ func TestClosureIsSufficientAndNecessary(t *testing.T) {
 			}
 		}
 		again, err := New(patient).Render(t.Context(), others.snapshot(), "o")
-		if err != nil || string(again.YAML) != string(first.YAML) {
+		if err != nil || printed(t, again) != printed(t, first) {
 			rt.Fatalf("files outside of the closure changed the result: %v\n%s", err, repo.show())
 		}
 		mustRender(t, r, others, "o")

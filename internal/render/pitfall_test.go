@@ -72,8 +72,8 @@ func TestPitfall03_LinksInsideTheTree(t *testing.T) {
 	}
 	r := New(patient)
 	got := mustRender(t, r, repo, "overlays/alias")
-	if string(got.YAML) != string(want) {
-		t.Errorf("got:\n%s\nwant:\n%s", got.YAML, want)
+	if printed(t, got) != string(want) {
+		t.Errorf("got:\n%s\nwant:\n%s", printed(t, got), want)
 	}
 	for _, name := range []string{"base/service.yaml", "base/service-2.yaml", "shared", "overlays/alias", "overlays/prod/kustomization.yaml"} {
 		if got.Closure[name] == "" {
@@ -155,7 +155,7 @@ func doublingBases(depth int) files {
 // no substitution from the outside at all, and what looks like one stays.
 func TestPitfall04_NothingIsSubstituted(t *testing.T) {
 	t.Parallel()
-	got := string(mustRender(t, New(patient), sample(), "overlays/prod").YAML)
+	got := printed(t, mustRender(t, New(patient), sample(), "overlays/prod"))
 	for _, literal := range []string{"--name=${NAME}", "$(HOST)"} {
 		if !strings.Contains(got, literal) {
 			t.Errorf("%s did not stay as it is:\n%s", literal, got)
@@ -180,7 +180,7 @@ func TestPitfall05_NamespaceTransformerRenamesNamespaces(t *testing.T) {
 		"o/ns.yaml":            "apiVersion: v1\nkind: Namespace\nmetadata: {name: chaperone-system}\n",
 	}, "o")
 	if _, renamed := got.Set.Get(manifest.ID{Kind: "Namespace", Name: "other"}); !renamed || got.Set.Len() != 1 {
-		t.Errorf("want only Namespace/other:\n%s", got.YAML)
+		t.Errorf("want only Namespace/other:\n%s", printed(t, got))
 	}
 }
 
@@ -233,8 +233,8 @@ func TestPitfall06_SchemasDoNotLeakOrRace(t *testing.T) {
 				if err != nil && dir != "broken" {
 					t.Errorf("%s: %v", dir, err)
 				}
-				if string(got.YAML) != want[dir] {
-					t.Errorf("%s: another schema was used:\n%s", dir, got.YAML)
+				if printed(t, got) != want[dir] {
+					t.Errorf("%s: another schema was used:\n%s", dir, printed(t, got))
 				}
 			})
 		}

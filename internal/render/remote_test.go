@@ -206,7 +206,7 @@ func TestLocalPathsThatLookRemoteMayBeWritten(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if got := mustRender(t, New(patient), repo, "o"); string(got.YAML) != string(want) {
-		t.Errorf("got:\n%s\nwant:\n%s", got.YAML, want)
+	if got := mustRender(t, New(patient), repo, "o"); printed(t, got) != string(want) {
+		t.Errorf("got:\n%s\nwant:\n%s", printed(t, got), want)
 	}
 }

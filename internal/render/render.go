@@ -27,7 +27,7 @@ type Limits struct {
 	Files   int           // paths that are looked at, and kustomizations that are loaded, each as often as it is
 	Bytes   int64         // read, a file as often as kustomize reads it
 	Objects int           // in the result
-	Output  int64         // bytes of YAML in the result
+	Output  int64         // bytes of YAML that the result stands for
 	Time    time.Duration // until the answer
 }
 
@@ -57,15 +57,6 @@ func (l Limits) withDefaults() Limits {
 	return l
 }
 
-// Result is one render. It is shared with later callers and not to be changed.
-// An empty Set is no error here: whoever applies or prunes refuses it.
-type Result struct {
-	Set     manifest.Set
-	Digest  manifest.Digest
-	Closure source.Closure
-	YAML    []byte // exactly what `kustomize build` prints
-}
-
 // Stats count since New.
 type Stats struct {
 	Builds uint64 // renders that no earlier result answered, failed ones included
@@ -80,12 +71,13 @@ type Renderer struct {
 
 	mu    sync.Mutex
 	cache cache
+	fresh fresh
 }
 
 // New makes a Renderer.
 func New(limits Limits) *Renderer {
 	limits = limits.withDefaults()
-	return &Renderer{limits: limits, cache: cache{budget: 4 * limits.Output}}
+	return &Renderer{limits: limits, cache: cache{budget: maxCached}}
 }
 
 // Stats tells how often kustomize was spared.
@@ -97,48 +89,79 @@ func (r *Renderer) Stats() Stats {
 // read exactly what stands in this snapshot. Its errors are terminal, except
 // where the snapshot could not be read or the time was up.
 func (r *Renderer) Render(ctx context.Context, snap source.Snapshot, dir string) (Result, error) {
+	e, built, err := r.entry(ctx, snap, dir)
+	switch {
+	case err != nil:
+		return Result{}, err
+	case built != nil:
+		return *built, nil
+	}
+	set, err := r.decoded(e)
+	if err != nil {
+		return Result{}, fault.Terminal("render", dir, err)
+	}
+	return Result{Set: set, Digest: e.digest, Closure: e.closure, packed: e.packed}, nil
+}
+
+// Digest is that of Render, for whoever does not need the objects: what was
+// rendered before is not even decoded.
+func (r *Renderer) Digest(ctx context.Context, snap source.Snapshot, dir string) (manifest.Digest, error) {
+	e, _, err := r.entry(ctx, snap, dir)
+	return e.digest, err
+}
+
+// entry finds a render in the cache, or builds it. A result is there only if
+// it was built now.
+func (r *Renderer) entry(ctx context.Context, snap source.Snapshot, dir string) (entry, *Result, error) {
 	name := path.Clean(strings.TrimSuffix(dir, "/"))
 	if dir == "" || !fs.ValidPath(name) {
-		return Result{}, fault.Terminal("render", dir, errors.New("want a directory inside the repository, relative to its root"))
+		return entry{}, nil, fault.Terminal("render", dir, errors.New("want a directory inside the repository, relative to its root"))
 	}
-	if found, err := r.recall(snap, name); err != nil || found != nil {
-		return deref(found), err
+	if e, found, err := r.recall(snap, name); err != nil || found {
+		return e, nil, err
 	}
 	r.builds.Add(1)
 	result, err := r.buildInTime(ctx, snap, name)
 	if err != nil {
-		return Result{}, err
+		return entry{}, nil, err
 	}
+	e := entry{dir: name, digest: result.Digest, closure: result.Closure, packed: result.packed}
+	r.fresh.keep(e.packed, result.Set)
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.cache.add(name, result)
-	return result, nil
-}
-
-func deref(result *Result) Result {
-	if result == nil {
-		return Result{}
-	}
-	return *result
+	r.cache.add(e)
+	return e, &result, nil
 }
 
 // recall looks for a result whose closure matches. Reading hashes can take
 // time, so no lock is held meanwhile.
-func (r *Renderer) recall(snap source.Snapshot, dir string) (*Result, error) {
+func (r *Renderer) recall(snap source.Snapshot, dir string) (entry, bool, error) {
 	r.mu.Lock()
 	candidates := r.cache.of(dir)
 	r.mu.Unlock()
 	for _, candidate := range candidates {
-		matches, err := candidate.Closure.Matches(snap)
+		matches, err := candidate.closure.Matches(snap)
 		if err != nil {
-			return nil, fault.Retryable("render", dir, err)
+			return entry{}, false, fault.Retryable("render", dir, err)
 		}
 		if matches {
 			r.hits.Add(1)
-			return &candidate, nil
+			return candidate, true, nil
 		}
 	}
-	return nil, nil
+	return entry{}, false, nil
+}
+
+// decoded are the objects of an entry.
+func (r *Renderer) decoded(e entry) (manifest.Set, error) {
+	if set, found := r.fresh.of(e.packed); found {
+		return set, nil
+	}
+	set, err := e.packed.set()
+	if err == nil {
+		r.fresh.keep(e.packed, set)
+	}
+	return set, err
 }
 
 // buildInTime answers by the deadline even though kustomize cannot be
@@ -162,46 +185,4 @@ func (r *Renderer) buildInTime(parent context.Context, snap source.Snapshot, dir
 	case <-ctx.Done():
 		return Result{}, fault.Retryable("render", dir, context.Cause(ctx))
 	}
-}
-
-// cachedPerDir is how many results of one directory are kept: enough for head,
-// last good and the commits of a bisection between them.
-const cachedPerDir = 8
-
-// cache holds the newest results first, within a budget of YAML bytes.
-type cache struct {
-	budget  int64
-	entries []entry
-}
-
-type entry struct {
-	dir    string
-	result Result
-}
-
-func (c *cache) of(dir string) []Result {
-	var found []Result
-	for _, e := range c.entries {
-		if e.dir == dir {
-			found = append(found, e.result)
-		}
-	}
-	return found
-}
-
-func (c *cache) add(dir string, result Result) {
-	kept := []entry{{dir, result}}
-	size, same := int64(len(result.YAML)), 1
-	for _, e := range c.entries {
-		if e.dir == dir {
-			if same++; same > cachedPerDir {
-				continue
-			}
-		}
-		if size += int64(len(e.result.YAML)); size > c.budget {
-			break
-		}
-		kept = append(kept, e)
-	}
-	c.entries = kept
 }

@@ -22,8 +22,8 @@ func TestOutputIsKustomizes(t *testing.T) {
 		t.Fatal(err)
 	}
 	got := mustRender(t, New(patient), repo, "overlays/prod")
-	if string(got.YAML) != string(want) {
-		t.Errorf("got:\n%s\nwant:\n%s", got.YAML, want)
+	if printed(t, got) != string(want) {
+		t.Errorf("got:\n%s\nwant:\n%s", printed(t, got), want)
 	}
 	checkSet(t, got)
 	if got.Set.Len() != 3 {
@@ -34,7 +34,7 @@ func TestOutputIsKustomizes(t *testing.T) {
 // checkSet: the set is what a reader of the YAML would get.
 func checkSet(t testing.TB, r Result) {
 	t.Helper()
-	objects, err := manifest.Decode("output", r.YAML)
+	objects, err := manifest.Decode("output", []byte(printed(t, r)))
 	if err != nil {
 		t.Fatalf("read the output back: %v", err)
 	}
@@ -126,8 +126,8 @@ func TestErrorsNameTheFile(t *testing.T) {
 func TestEmptyResultIsExposed(t *testing.T) {
 	t.Parallel()
 	got := mustRender(t, New(patient), files{"e/kustomization.yaml": "namespace: nothing\n"}, "e")
-	if got.Set.Len() != 0 || len(got.YAML) != 0 || got.Digest == "" {
-		t.Errorf("set of %d, %d bytes, digest %q; want an empty set with a digest", got.Set.Len(), len(got.YAML), got.Digest)
+	if got.Set.Len() != 0 || len(printed(t, got)) != 0 || got.Digest == "" {
+		t.Errorf("set of %d, %d bytes, digest %q; want an empty set with a digest", got.Set.Len(), len(printed(t, got)), got.Digest)
 	}
 }
 

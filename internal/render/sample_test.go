@@ -30,7 +30,7 @@ func TestSampleRendersAsByKustomize(t *testing.T) {
 			t.Logf("%s: %v", dir, err)
 			continue
 		}
-		if string(got.YAML) != string(want) {
+		if printed(t, got) != string(want) {
 			t.Errorf("%s: differs from kustomize's", dir)
 		}
 		checkSet(t, got)

@@ -163,6 +163,19 @@ func mustRender(t testing.TB, r *Renderer, f files, dir string) Result {
 	return result
 }
 
+// printed is what `kustomize build` would print.
+func printed(t interface {
+	Helper()
+	Fatal(...any)
+}, r Result) string {
+	t.Helper()
+	text, err := r.YAML()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(text)
+}
+
 // patient is for tests that are not about time, on a machine with other work.
 var patient = Limits{Time: 10 * time.Minute}
 

@@ -123,6 +123,12 @@ func (p rendererPort) Render(ctx context.Context, snap source.Snapshot, dir stri
 	return made.set, made.digest, nil
 }
 
+// Digest implements controller.Renderer.
+func (p rendererPort) Digest(ctx context.Context, snap source.Snapshot, dir string) (manifest.Digest, error) {
+	_, digest, err := p.Render(ctx, snap, dir)
+	return digest, err
+}
+
 // renderKey names a render in one simulation.
 type renderKey struct {
 	revision source.Revision
