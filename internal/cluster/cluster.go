@@ -90,6 +90,7 @@ type Cluster struct {
 	dynamic  dynamic.Interface
 	metadata metadata.Interface
 	kinds    *kinds
+	losses   *losses
 	http     *http.Client
 }
 
@@ -117,7 +118,7 @@ func Connect(config *rest.Config, options Options) (*Cluster, error) {
 	if err != nil {
 		return nil, fmt.Errorf("connect to cluster: %w", err)
 	}
-	c := &Cluster{options: options, http: client}
+	c := &Cluster{options: options, losses: newLosses(), http: client}
 	if c.dynamic, err = dynamic.NewForConfigAndClient(config, client); err != nil {
 		return nil, fmt.Errorf("connect to cluster: %w", err)
 	}

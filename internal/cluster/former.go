@@ -27,7 +27,7 @@ func (w Owner) formers() []Owner {
 	var formers []Owner
 	for _, id := range w.Formerly {
 		if id != w.Environment && id.Pipeline != "" && id.Name != "" {
-			formers = append(formers, Owner{Environment: id, Namespace: w.Namespace})
+			formers = append(formers, Owner{Environment: id, Namespace: w.Namespace, Allow: w.Allow})
 		}
 	}
 	return formers
@@ -94,7 +94,7 @@ func (c *Cluster) loadHoldings(ctx context.Context, w Owner) (holdings, error) {
 func (h holdings) asOwned(w Owner, entries []inventory.Entry) []plan.Owned {
 	owned := make([]plan.Owned, len(entries))
 	for i, e := range entries {
-		owned[i] = plan.Owned{ID: e.ID, UID: e.UID, Applied: e.Applied, Kept: e.Kept, Carried: h.carried(w, e.ID)}
+		owned[i] = plan.Owned{ID: e.ID, UID: e.UID, Applied: e.Applied, Kept: e.Kept, Rebuilt: e.Rebuilt, Carried: h.carried(w, e.ID)}
 	}
 	return owned
 }

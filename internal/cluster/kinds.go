@@ -19,6 +19,7 @@ import (
 type kind struct {
 	resource   schema.GroupVersionResource
 	namespaced bool
+	listed     bool
 }
 
 // kinds knows which kinds the cluster serves. A group whose API service is
@@ -81,6 +82,25 @@ func (k *kinds) lookup(gk schema.GroupKind, version string) (kind, bool) {
 	}
 	reached, ok := s.byName[version]
 	return reached, ok
+}
+
+// listable are the namespaced kinds that can be listed, each in its preferred
+// version.
+func (k *kinds) listable(ctx context.Context) (map[schema.GroupKind]kind, error) {
+	if !k.known() {
+		if err := k.refresh(ctx); err != nil {
+			return nil, err
+		}
+	}
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	all := map[schema.GroupKind]kind{}
+	for gk, s := range k.served {
+		if preferred := s.byName[s.versions[0]]; preferred.namespaced && preferred.listed {
+			all[gk] = preferred
+		}
+	}
+	return all, nil
 }
 
 // refresh looks at the cluster again. Every plan begins with it, so that a
@@ -153,7 +173,8 @@ func add(all map[schema.GroupKind]served, gv schema.GroupVersion, resource metav
 		return
 	}
 	s.versions = append(s.versions, gv.Version)
-	s.byName[gv.Version] = kind{resource: gv.WithResource(resource.Name), namespaced: resource.Namespaced}
+	s.byName[gv.Version] = kind{resource: gv.WithResource(resource.Name), namespaced: resource.Namespaced,
+		listed: slices.Contains(resource.Verbs, "list")}
 	all[gk] = s
 }
 

@@ -31,7 +31,7 @@ func (c *Cluster) Drift(ctx context.Context, w Owner, desired manifest.Set) ([]p
 	if err != nil {
 		return nil, err
 	}
-	return p.Applies(), nil
+	return p.Applies(), c.settle(ctx, w, desired)
 }
 
 func (c *Cluster) plan(ctx context.Context, w Owner, desired manifest.Set, skipHooks bool) (plan.Plan, error) {

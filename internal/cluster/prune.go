@@ -39,7 +39,7 @@ func (c *Cluster) Prune(ctx context.Context, w Owner, keep manifest.Set, also ..
 	if err := c.kinds.refresh(ctx); err != nil {
 		return PruneResult{}, err
 	}
-	owned, err := c.loadHoldings(ctx, w)
+	owned, err := c.loadSettled(ctx, w, keep)
 	if err != nil {
 		return PruneResult{}, err
 	}
@@ -77,8 +77,11 @@ func (c *Cluster) Prune(ctx context.Context, w Owner, keep manifest.Set, also ..
 func (p *pruner) warn(w Owner) {
 	log := p.c.options.Logger.With("environment", w.Environment.String())
 	for _, left := range p.result.Kept {
-		if left.Reason == plan.ReasonMassDeletion {
+		switch left.Reason {
+		case plan.ReasonMassDeletion:
 			log.Warn("kept: a restore would delete too much of what is taken over", "object", left.ID.String())
+		case plan.ReasonInventoryRebuilt:
+			log.Warn("kept: known by its marks only since the inventory was lost; a person has to agree", "object", left.ID.String(), "agree", agreement(w))
 		}
 	}
 	for _, left := range p.result.Pending {
@@ -171,7 +174,7 @@ func (p *pruner) left(owned inventory.Inventory) inventory.Inventory {
 	var kept []manifest.ID
 	for _, one := range p.result.Kept {
 		switch one.Reason {
-		case plan.ReasonPruneDisabled, plan.ReasonPartialRead, plan.ReasonMassDeletion:
+		case plan.ReasonPruneDisabled, plan.ReasonPartialRead, plan.ReasonMassDeletion, plan.ReasonInventoryRebuilt:
 			// For now only: it counts as one that is still to be deleted.
 		default:
 			kept = append(kept, one.ID)

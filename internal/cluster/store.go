@@ -35,6 +35,9 @@ var configMaps = schema.GroupVersionResource{Version: "v1", Resource: "configmap
 type stored struct {
 	inventory.Inventory
 	parent *unstructured.Unstructured // nil: there is none yet
+	// changed says that this is not what is written down: lost parts were
+	// rebuilt, or a person agreed to what was.
+	changed bool
 }
 
 // Inventory reads what an environment owns, what it takes over included.
@@ -49,7 +52,7 @@ func (c *Cluster) loadInventory(ctx context.Context, w Owner) (stored, error) {
 	}
 	parent, err := c.getConfigMap(ctx, w, w.inventoryName())
 	if apierrors.IsNotFound(err) {
-		return stored{}, nil
+		return c.rebuildLost(ctx, w)
 	}
 	return c.decodeInventory(ctx, w, parent, err)
 }
@@ -61,7 +64,7 @@ func (c *Cluster) decodeInventory(ctx context.Context, w Owner, parent *unstruct
 	if err := belongsTo(parent, w); err != nil {
 		return stored{}, err
 	}
-	shards, err := c.readShards(ctx, w, parent)
+	shards, missing, err := c.readShards(ctx, w, parent)
 	if err != nil {
 		return stored{}, err
 	}
@@ -69,7 +72,7 @@ func (c *Cluster) decodeInventory(ctx context.Context, w Owner, parent *unstruct
 	if err != nil {
 		return stored{}, fault.Terminal("", inventoryID(w, w.inventoryName()).String(), err)
 	}
-	return stored{Inventory: read, parent: parent}, nil
+	return c.completed(ctx, w, stored{Inventory: read, parent: parent}, missing)
 }
 
 func inventoryID(w Owner, name string) manifest.ID {
@@ -91,21 +94,25 @@ func belongsTo(parent *unstructured.Unstructured, w Owner) error {
 	return nil
 }
 
-func (c *Cluster) readShards(ctx context.Context, w Owner, parent *unstructured.Unstructured) ([][]byte, error) {
+// readShards reads the entries, and names the shards that are gone: without
+// them it is not a smaller inventory, but an incomplete one.
+func (c *Cluster) readShards(ctx context.Context, w Owner, parent *unstructured.Unstructured) (shards [][]byte, missing []string, err error) {
 	names := shardNames(parent)
 	if len(names) == 0 {
-		return [][]byte{[]byte(data(parent, keyEntries))}, nil
+		return [][]byte{[]byte(data(parent, keyEntries))}, nil, nil
 	}
-	shards := make([][]byte, len(names))
-	for i, name := range names {
+	for _, name := range names {
 		shard, err := c.getConfigMap(ctx, w, name)
-		if err != nil {
-			// A missing shard is an unreadable inventory, never a smaller one.
-			return nil, fault.Retryable("read inventory", inventoryID(w, name).String(), err)
+		switch {
+		case apierrors.IsNotFound(err):
+			missing = append(missing, name)
+		case err != nil:
+			return nil, nil, fault.Retryable("read inventory", inventoryID(w, name).String(), err)
+		default:
+			shards = append(shards, []byte(data(shard, keyEntries)))
 		}
-		shards[i] = []byte(data(shard, keyEntries))
 	}
-	return shards, nil
+	return shards, missing, nil
 }
 
 func shardNames(parent *unstructured.Unstructured) []string {
@@ -132,7 +139,7 @@ func (c *Cluster) getConfigMap(ctx context.Context, w Owner, name string) (found
 // writer in between is an error: two daemons must not both think that they
 // know what an environment owns.
 func (c *Cluster) saveInventory(ctx context.Context, w Owner, old stored, next inventory.Inventory) (stored, error) {
-	if old.parent != nil && old.Equal(next) && old.parent.GetAnnotations()[plan.AnnotationEnvironment] == w.Environment.String() {
+	if old.parent != nil && !old.changed && old.Equal(next) && old.parent.GetAnnotations()[plan.AnnotationEnvironment] == w.Environment.String() {
 		return old, nil
 	}
 	shards, err := next.Encode(inventory.ShardBytes)
@@ -150,12 +157,16 @@ func (c *Cluster) saveInventory(ctx context.Context, w Owner, old stored, next i
 		content[keyShards] = strings.Join(names, "\n")
 	}
 	parent, err := c.writeParent(ctx, w, old, next, content)
+	if old.parent != nil && apierrors.IsNotFound(err) {
+		return old, meanwhile("write inventory", inventoryID(w, w.inventoryName()))
+	}
 	if err != nil {
 		return old, failed("write inventory", inventoryID(w, w.inventoryName()), err)
 	}
 	if len(shardNames(parent)) > 0 || old.parent != nil && len(shardNames(old.parent)) > 0 {
 		c.dropShards(ctx, w, shardNames(parent))
 	}
+	c.losses.written(w.setID())
 	return stored{Inventory: next, parent: parent}, nil
 }
 

@@ -22,6 +22,9 @@ type Entry struct {
 	Release string `json:"release,omitempty"` // the release that applied it last, in short
 	Applied string `json:"applied,omitempty"` // digest of what was applied; Jobs only, as they may be gone when asked for
 	Kept    bool   `json:"kept,omitempty"`    // no longer rendered, not deleted either
+	// Rebuilt: the inventory was lost, and the marks on the object are all that
+	// tells of it. It is not deleted until a person agrees.
+	Rebuilt bool `json:"rebuilt,omitempty"`
 }
 
 // Inventory is a sorted set of entries. Its methods return changed copies.
@@ -96,6 +99,30 @@ func (i Inventory) Keep(ids ...manifest.ID) Inventory {
 		}
 	}
 	return Inventory{entries: marked}
+}
+
+// Agree lets what was rebuilt be deleted.
+func (i Inventory) Agree() Inventory {
+	return i.confirm(func(manifest.ID) bool { return true })
+}
+
+// Confirm makes ordinary entries of what was rebuilt and is rendered.
+func (i Inventory) Confirm(rendered manifest.Set) Inventory {
+	return i.confirm(func(id manifest.ID) bool {
+		_, found := rendered.Get(id)
+		return found
+	})
+}
+
+func (i Inventory) confirm(which func(manifest.ID) bool) Inventory {
+	confirmed := maps.Clone(i.entries)
+	for id, e := range confirmed {
+		if e.Rebuilt && which(id) {
+			e.Rebuilt = false
+			confirmed[id] = e
+		}
+	}
+	return Inventory{entries: confirmed}
 }
 
 // Unwanted are the entries that the desired objects do not name, sorted.

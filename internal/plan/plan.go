@@ -41,9 +41,12 @@ const (
 	ReasonOwnObject       = "OwnObject"       // the daemon's own
 	ReasonHasOwner        = "HasOwner"        // has an ownerReference: another object decides about it
 	ReasonPartialRead     = "PartialRead"     // a part of the API is out of sight; decided when it is back
-	ReasonMassDeletion    = "MassDeletion"    // of what is taken over, too much for a restore to delete
-	ReasonGone            = "Gone"            // is not on the cluster any more
-	ReasonForeign         = "Foreign"         // was made again by somebody else, or changed owner
+	// The inventory was lost and is rebuilt from the marks on the objects: kept
+	// until a person agrees, by annotating the inventory's ConfigMap.
+	ReasonInventoryRebuilt = "InventoryRebuilt"
+	ReasonMassDeletion     = "MassDeletion" // of what is taken over, too much for a restore to delete
+	ReasonGone             = "Gone"         // is not on the cluster any more
+	ReasonForeign          = "Foreign"      // was made again by somebody else, or changed owner
 )
 
 // Change is one line of a plan.

@@ -42,6 +42,7 @@ type Owned struct {
 	UID     string
 	Applied string // digest of what was applied, of Jobs only
 	Kept    bool   // kept before
+	Rebuilt bool   // known by its marks only, since the inventory was lost
 	// Carried are the environments that are taken over, and whose own inventories
 	// still hold the object.
 	Carried []string
@@ -85,6 +86,9 @@ func fate(w Owner, g Guards, entry Owned, live *manifest.Object) Change {
 	}
 	if reason := protected(g, live); reason != "" {
 		return decide(Keep, reason)
+	}
+	if entry.Rebuilt {
+		return decide(Keep, ReasonInventoryRebuilt)
 	}
 	return decide(Delete, "")
 }
