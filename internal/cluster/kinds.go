@@ -120,6 +120,11 @@ func (k *kinds) refresh(ctx context.Context) error {
 		return fault.Retryable("discover", "", fmt.Errorf("ask the cluster for its kinds: %w", err))
 	}
 	all := index(groups, lists)
+	if _, core := all[schema.GroupKind{Kind: "ConfigMap"}]; !core {
+		// A 404 of the core API, which client-go takes for an empty list, is a
+		// proxy's. Nothing owned may be taken for gone on it.
+		return fault.Retryable("discover", "", errors.New("the answer lacks the core API; something between here and the server gave it"))
+	}
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	k.served, k.broken, k.loaded = all, broken, true

@@ -3,8 +3,10 @@ package cluster
 import (
 	"context"
 	"errors"
+	"io"
 	"math/rand/v2"
 	"net"
+	"net/http"
 	"strings"
 	"time"
 
@@ -74,15 +76,19 @@ func passing(err error) bool {
 	if errors.As(err, &status) {
 		code := status.Status().Code
 		switch {
-		case code == 429 || code == 409 && !apierrors.IsAlreadyExists(err):
+		case code == http.StatusTooManyRequests || code == http.StatusConflict && !apierrors.IsAlreadyExists(err):
 			return true
-		case code == 500 || code >= 502 && code <= 504:
+		case code == http.StatusRequestTimeout: // of a proxy on the way
+			return true
+		case code == http.StatusGone:
+			return true // a list that took too long; it begins anew
+		case code >= 500 && code != http.StatusNotImplemented && code != http.StatusHTTPVersionNotSupported:
 			return !isMalformed(err)
 		}
 		return false
 	}
 	var netErr net.Error
-	return errors.Is(err, context.DeadlineExceeded) || errors.As(err, &netErr) ||
+	return errors.Is(err, context.DeadlineExceeded) || errors.As(err, &netErr) || errors.Is(err, io.ErrUnexpectedEOF) ||
 		utilnet.IsConnectionRefused(err) || utilnet.IsConnectionReset(err) ||
 		utilnet.IsHTTP2ConnectionLost(err) || utilnet.IsProbableEOF(err)
 }
