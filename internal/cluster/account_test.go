@@ -11,6 +11,7 @@ import (
 	"k8s.io/apimachinery/pkg/runtime/schema"
 
 	"chaperone.dev/chaperone/internal/plan"
+	"chaperone.dev/chaperone/internal/promotion"
 )
 
 // runsAs is a manifest whose pods have the given fields beside a container.
@@ -164,6 +165,7 @@ func TestAccountByItsAlias(t *testing.T) {
 func TestAccountOfAdoptedObject(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t)
+	f.owner.Adopt = []promotion.Tool{promotion.ToolKubectl}
 	f.create("Deployment", runsAs(deployed, "serviceAccountName: before"), nil)
 	f.release(f.set(runsAs(deployed)))
 	f.wantAccount("adopted", "")

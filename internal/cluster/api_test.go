@@ -142,6 +142,7 @@ spec:
 func TestPitfall16_ClientSideFieldsAreTakenOver(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t)
+	f.owner.Adopt = []promotion.Tool{promotion.ToolKubectl}
 	o := f.set(deployment("api", "registry.local/api:1", "replicas: 0", "paused: true")).Objects()[0].DeepCopy()
 	o.SetAnnotations(map[string]string{"kubectl.kubernetes.io/last-applied-configuration": "{}"})
 	_, err := f.c.dynamic.Resource(gvrs["Deployment"]).Namespace(f.owner.Namespace).

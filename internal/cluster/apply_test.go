@@ -11,6 +11,7 @@ import (
 	"chaperone.dev/chaperone/internal/fault"
 	"chaperone.dev/chaperone/internal/manifest"
 	"chaperone.dev/chaperone/internal/plan"
+	"chaperone.dev/chaperone/internal/promotion"
 )
 
 func TestReleaseIsAppliedOnceAndThenQuiet(t *testing.T) {
@@ -166,6 +167,7 @@ func TestOtherOwnersAreNotRobbed(t *testing.T) {
 		o.SetAnnotations(map[string]string{"meta.helm.sh/release-name": "shop"})
 	})
 	f.create("ConfigMap", configMap("orphan", "a", "b"), nil)
+	f.owner.Adopt = []promotion.Tool{promotion.ToolKubectl}
 	other := *f
 	other.owner.Environment.Name = "staging"
 	_, err := other.c.Plan(t.Context(), other.owner, f.set(configMap("shared", "from", "second"), configMap("helms", "a", "c")))

@@ -67,14 +67,14 @@ func (a *applier) condition(ctx context.Context, k kind, change plan.Change) (co
 		case a.w.plan().Other(live) != "":
 			return met, taken(a.w.plan(), change.ID, live)
 		}
-		changed := false
 		if change.Adopt {
-			if live, changed, err = a.c.takeOver(ctx, k, live); err != nil {
+			changed, err := a.c.takeOver(ctx, a.w.plan(), k, live)
+			if err != nil {
 				return met, err
 			}
-		}
-		if changed {
-			continue
+			if changed {
+				continue
+			}
 		}
 		if change.Gained {
 			met.version = live.GetResourceVersion()

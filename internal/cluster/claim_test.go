@@ -101,6 +101,7 @@ func TestRaceForANewObjectHasOneWinner(t *testing.T) {
 func TestRaceForAnOrphanHasOneWinner(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t)
+	f.owner.Adopt = []promotion.Tool{promotion.ToolKubectl}
 	for round := range 20 {
 		name := fmt.Sprintf("orphan-%d", round)
 		second := f.beside("clinic-"+fmt.Sprint(round), "live")

@@ -55,7 +55,7 @@ type Options struct {
 }
 
 func (o Options) withDefaults() (Options, error) {
-	setDefault(&o.FieldManager, "chaperone")
+	setDefault(&o.FieldManager, plan.FieldManager)
 	setDefault(&o.UserAgent, "chaperone")
 	setDefault(&o.Workers, 8)
 	setDefault(&o.RequestTimeout, 30*time.Second)
@@ -179,6 +179,8 @@ type Owner struct {
 	// they own is this one's. Applying moves it; a prune that leaves nothing to do
 	// ends their inventories.
 	Formerly []promotion.ID
+	// Adopt are the tools whose objects are taken over as they are applied.
+	Adopt []promotion.Tool
 	// Restoring says that this brings last good back: hooks are not run, and
 	// the guard on mass deletion lets pass what came after last good. What is
 	// taken over stays under it: last good may be another environment's.
@@ -190,7 +192,8 @@ type Owner struct {
 // OwnerOf is the owner that an environment's file describes.
 func OwnerOf(e promotion.Environment) Owner {
 	return Owner{Environment: e.ID, Namespace: e.Target.Namespace, Allow: e.Target.Allow,
-		Prune: e.Prune, MaxDeletePart: e.MaxDeletePart, MaxDeletes: e.MaxDeletes, Protect: e.Protect, Formerly: e.Formerly}
+		Prune: e.Prune, MaxDeletePart: e.MaxDeletePart, MaxDeletes: e.MaxDeletes, Protect: e.Protect, Formerly: e.Formerly,
+		Adopt: e.Adopt}
 }
 
 // inventoryName is the ConfigMap that holds the environment's inventory. It is
@@ -206,7 +209,7 @@ func (w Owner) setID() string {
 }
 
 func (w Owner) plan() plan.Owner {
-	owner := plan.Owner{Environment: w.Environment.String(), SetID: w.setID(), Namespace: w.Namespace, Allow: w.Allow}
+	owner := plan.Owner{Environment: w.Environment.String(), SetID: w.setID(), Namespace: w.Namespace, Allow: w.Allow, Adopt: w.Adopt}
 	for _, former := range w.formers() {
 		owner.Formerly = append(owner.Formerly, plan.Former{Environment: former.Environment.String(), SetID: former.setID()})
 	}

@@ -94,6 +94,7 @@ func TestPitfall05_OwnNamespaceIsNeverPruned(t *testing.T) {
 	home := f.local.Namespace(t) // where the daemon would run
 	f = f.with(Options{DaemonNamespace: home})
 	f.owner.Allow = []promotion.Allowance{{Kind: "Namespace", Name: home}, {Kind: "Namespace", Name: "default"}, {Namespace: home}}
+	f.owner.Adopt = []promotion.Tool{promotion.ToolOther} // the namespaces are the test's
 	namespace := func(name string) string {
 		return fmt.Sprintf("apiVersion: v1\nkind: Namespace\nmetadata: {name: %s, annotations: {chaperone.dev/prune: allow}}", name)
 	}

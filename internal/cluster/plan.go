@@ -167,6 +167,9 @@ func (t *trial) namespaceComes(id manifest.ID) bool {
 }
 
 func (t *trial) sent(o, live *manifest.Object) *manifest.Object {
+	if inherited, heir, err := t.w.plan().Inherit(live); err == nil && heir {
+		live = inherited // what adopted tools set is the daemon's by the time it is sent
+	}
 	o = plan.DropAccount(o, live, t.c.options.FieldManager)
 	if t.scaled[manifest.IDOf(o)] {
 		return plan.YieldReplicas(o, live, t.c.options.FieldManager)

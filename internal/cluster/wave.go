@@ -10,8 +10,6 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
-	"k8s.io/apimachinery/pkg/util/sets"
-	"k8s.io/client-go/util/csaupgrade"
 
 	"golang.org/x/sync/errgroup"
 
@@ -187,30 +185,4 @@ func (c *Cluster) delete(ctx context.Context, k kind, id manifest.ID, on conditi
 		return false, nil
 	}
 	return false, failed("delete", id, err)
-}
-
-// clientSide are the managers under which kubectl writes without server-side
-// apply. Fields that they own cannot be removed by applying
-// (kubernetes#99003), so they are taken over when an object is adopted.
-var clientSide = sets.New("kubectl-client-side-apply", "kubectl-create", "kubectl")
-
-// takeOver makes ours what they own of an object that was read. changed says
-// that it is not the object that was read any more.
-func (c *Cluster) takeOver(ctx context.Context, k kind, live *manifest.Object) (now *manifest.Object, changed bool, err error) {
-	id := manifest.IDOf(live)
-	patch, err := csaupgrade.UpgradeManagedFieldsPatch(live, clientSide, c.options.FieldManager)
-	if err != nil {
-		return nil, false, fault.Terminal("adopt", id.String(), errors.New("its managed fields cannot be read"))
-	}
-	if patch == nil {
-		return live, false, nil
-	}
-	err = c.retry(ctx, func(ctx context.Context) (err error) {
-		now, err = c.at(k, id).Patch(ctx, id.Name, types.JSONPatchType, patch, metav1.PatchOptions{FieldManager: c.options.FieldManager})
-		if changed = apierrors.IsConflict(err); changed {
-			return nil
-		}
-		return err
-	})
-	return now, changed, failed("adopt", id, err)
 }

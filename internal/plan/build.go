@@ -122,6 +122,9 @@ func (b *builder) decide(c Change, seen Seen) Change {
 	default:
 		c.Action = Update
 	}
+	if c.Action == Update {
+		_, c.Adopt, _ = b.Owner.Inherit(seen.Live) // an error of it is met when it is done
+	}
 	switch {
 	case c.Action == Unchanged:
 	case seen.Rejected != nil && seen.Immutable && Replaceable(c.Object):
@@ -147,8 +150,8 @@ func (b *builder) compare(c Change, seen Seen) Change {
 	if b.Owner.TakesOver(seen.Live) {
 		c.Reason = ReasonTakenOver
 	}
-	if managed(seen.Live, b.Manager) == nil {
-		c.Reason, c.Adopt = ReasonAdopted, true
+	if managed(seen.Live, b.Manager) == nil || !b.Owner.Owns(seen.Live) {
+		c.Reason = ReasonAdopted
 	}
 	return c
 }

@@ -113,9 +113,9 @@ func TestWhoElseOwnsAnObject(t *testing.T) {
 		{LabelPartOf + ": another", AnnotationEnvironment + ": shop/testing", ""}, // its inventory moved
 		{LabelPartOf + ": " + owner.SetID, AnnotationEnvironment + ": shop/production", "environment shop/production"},
 		{LabelPartOf + ": another", "", "ApplySet another"},
-		{"", "meta.helm.sh/release-name: shop", "Helm release shop"},
-		{"kustomize.toolkit.fluxcd.io/name: apps", "", "Flux Kustomization apps"},
-		{"", "argocd.argoproj.io/tracking-id: x", "Argo CD application x"},
+		{"", "meta.helm.sh/release-name: shop", `Helm release shop; add "helm" to adopt`},
+		{"kustomize.toolkit.fluxcd.io/name: apps", "", `Flux Kustomization apps; add "flux" to adopt`},
+		{"", "argocd.argoproj.io/tracking-id: x", `Argo CD application x; add "argocd" to adopt`},
 	} {
 		o := object(t, fmt.Sprintf("apiVersion: v1\nkind: ConfigMap\nmetadata: {name: a, labels: {%s}, annotations: {%s}}", test.labels, test.annotations))
 		if got := owner.Other(o); got != test.want {

@@ -24,7 +24,8 @@ type Owner struct {
 	SetID       string // value of the part-of label
 	Namespace   string // the one namespace it may touch, unless Allow says more
 	Allow       []promotion.Allowance
-	Formerly    []Former // environments whose objects it takes over
+	Formerly    []Former         // environments whose objects it takes over
+	Adopt       []promotion.Tool // tools whose objects it takes over
 }
 
 // Former is an environment that another takes over in the same target, as its
@@ -92,20 +93,8 @@ func (w Owner) named(environment string) bool {
 	return false
 }
 
-// otherTools leave these on what they own.
-var otherTools = []struct {
-	tool, label, annotation string
-}{
-	{tool: "Helm release", annotation: "meta.helm.sh/release-name"},
-	{tool: "Flux Kustomization", label: "kustomize.toolkit.fluxcd.io/name"},
-	{tool: "Flux HelmRelease", label: "helm.toolkit.fluxcd.io/name"},
-	{tool: "Argo CD application", annotation: "argocd.argoproj.io/tracking-id"},
-	{tool: "Fleet bundle", label: "objectset.rio.cattle.io/hash"},
-	{tool: "OLM operator", label: "olm.owner"},
-}
-
 // Other names who else an object on the cluster belongs to, or is "" when it
-// is the owner's, or nobody's and may be adopted.
+// is the owner's, nobody's, or only of tools whose objects it takes over.
 func (w Owner) Other(live *manifest.Object) string {
 	if w.Owns(live) {
 		return ""
@@ -116,16 +105,11 @@ func (w Owner) Other(live *manifest.Object) string {
 	if set := live.GetLabels()[LabelPartOf]; set != "" {
 		return "ApplySet " + set
 	}
-	for _, t := range otherTools {
-		if name := live.GetLabels()[t.label]; t.label != "" && name != "" {
-			return t.tool + " " + name
-		}
-		if name := live.GetAnnotations()[t.annotation]; t.annotation != "" && name != "" {
-			return t.tool + " " + name
-		}
-	}
 	if owners := live.GetOwnerReferences(); len(owners) > 0 {
 		return owners[0].Kind + " " + owners[0].Name + ", its owner"
+	}
+	if unnamed := w.unnamed(live); len(unnamed) > 0 {
+		return wanted(unnamed)
 	}
 	return ""
 }

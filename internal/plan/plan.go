@@ -27,7 +27,7 @@ const (
 
 // Why a change is what it is, where the action alone does not say it.
 const (
-	ReasonAdopted         = "Adopted"         // was there without an owner
+	ReasonAdopted         = "Adopted"         // was there without an owner, or is taken over from a tool
 	ReasonTakenOver       = "TakenOver"       // belonged to an environment that this one takes over
 	ReasonCompleted       = "Completed"       // a Job that has run with this very content
 	ReasonHookFailed      = "HookFailed"      // a hook that failed before runs again
@@ -62,8 +62,8 @@ type Change struct {
 	Staged bool
 	// Tried says that a dry run of the change was accepted.
 	Tried bool
-	// Adopt says that the object was last written by a client-side apply,
-	// whose leftover fields have to be taken over first.
+	// Adopt says that tools which the environment adopts own fields of the object,
+	// which have to be taken over first.
 	Adopt bool
 	// Gained says that the object on the cluster does not carry the owner's marks
 	// yet: it is nobody's, or it is taken over. It is written only if nobody else
