@@ -43,6 +43,7 @@ func (c *Cluster) Apply(ctx context.Context, w Owner, p plan.Plan, progress func
 		return !slices.Contains([]plan.Action{plan.Create, plan.Update, plan.Replace, plan.Unchanged}, change.Action)
 	})
 	err := a.run(ctx)
+	a.complete = err == nil
 	if a.inventory.parent != nil && ctx.Err() == nil {
 		// Also after a failure: what was created is known by its UID from here on.
 		err = errors.Join(err, a.record(ctx))
@@ -58,12 +59,14 @@ type applier struct {
 	progress  func(plan.Change, error)
 	inventory stored
 	done      map[manifest.ID]outcome
+	complete  bool // all of the release is there
 }
 
 // outcome is what became of one change.
 type outcome struct {
-	uid     string
-	applied string // digest, of a Job
+	uid         string
+	applied     string // digest, of a Job
+	sent, owned string // digests of what was sent, and of what the server made of it
 }
 
 func (a *applier) run(ctx context.Context) error {
@@ -188,6 +191,9 @@ func (a *applier) writeDown(ctx context.Context) error {
 		}
 		entries = append(entries, a.entry(old.Inventory, change))
 	}
+	if slices.ContainsFunc(a.changes, func(change plan.Change) bool { return change.Action != plan.Unchanged }) {
+		next = next.Complete("")
+	}
 	a.inventory, err = a.c.saveInventory(ctx, a.w, old.own, next.Merge(entries))
 	if apierrors.IsNotFound(err) {
 		return fault.Terminal("", "Namespace/"+a.w.Namespace,
@@ -204,6 +210,9 @@ func (a *applier) entry(old inventory.Inventory, change plan.Change) inventory.E
 	if change.Action == plan.Unchanged || change.Action == plan.Update {
 		e.UID = change.UID
 	}
+	if change.Action == plan.Unchanged {
+		e.Sent, e.Owned = change.Digest, change.Owned
+	}
 	if change.Reason == plan.ReasonCompleted {
 		// The same as before, unless it ran under another environment's name.
 		e.Applied = plan.Applied(change.Object)
@@ -217,13 +226,20 @@ func (a *applier) record(ctx context.Context) error {
 	for id, o := range a.done {
 		if e, found := a.inventory.Get(id); found {
 			e.UID = o.uid
+			if o.sent != "" {
+				e.Sent, e.Owned = o.sent, o.owned
+			}
 			if o.applied != "" {
 				e.Applied = o.applied
 			}
 			entries = append(entries, e)
 		}
 	}
-	saved, err := a.c.saveInventory(ctx, a.w, a.inventory, a.inventory.Merge(entries))
+	next := a.inventory.Merge(entries)
+	if a.complete {
+		next = next.Complete(string(a.w.Digest))
+	}
+	saved, err := a.c.saveInventory(ctx, a.w, a.inventory, next)
 	a.inventory = saved
 	return err
 }

@@ -11,6 +11,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net/http"
+	"sync"
 	"time"
 
 	"k8s.io/apimachinery/pkg/runtime/schema"
@@ -92,6 +93,9 @@ type Cluster struct {
 	kinds    *kinds
 	losses   *losses
 	http     *http.Client
+
+	mu      sync.Mutex
+	mirrors map[string]*mirror // by set ID
 }
 
 // Connect prepares a connection. No request is made: a server that is down is
@@ -118,7 +122,7 @@ func Connect(config *rest.Config, options Options) (*Cluster, error) {
 	if err != nil {
 		return nil, fmt.Errorf("connect to cluster: %w", err)
 	}
-	c := &Cluster{options: options, losses: newLosses(), http: client}
+	c := &Cluster{options: options, losses: newLosses(), http: client, mirrors: map[string]*mirror{}}
 	if c.dynamic, err = dynamic.NewForConfigAndClient(config, client); err != nil {
 		return nil, fmt.Errorf("connect to cluster: %w", err)
 	}
@@ -175,6 +179,8 @@ type Owner struct {
 	MaxDeletes    int     // see promotion.Environment; 0 is the default
 	Protect       []promotion.Protection
 	Release       string // written beside each entry of the inventory, for people
+	// Digest names the release that is applied, or whose drift is asked about.
+	Digest manifest.Digest
 	// Formerly are environments that have this one's target and are no more: what
 	// they own is this one's. Applying moves it; a prune that leaves nothing to do
 	// ends their inventories.

@@ -56,6 +56,11 @@ func (c *Cluster) plan(ctx context.Context, w Owner, desired manifest.Set, skipH
 	p, err := plan.Build(plan.Input{Owner: w.plan(), Guards: c.guards(w), Manager: c.options.FieldManager,
 		Redact: *c.options.Redactor, Desired: r.set, Owned: owned.asOwned(w, owned.Entries()), Seen: seen, SkipHooks: skipHooks,
 		Contents: w.Contents})
+	for _, change := range p.Changes {
+		if change.Action == plan.Unchanged {
+			c.mirrorOf(w).settle(change.ID, change.Digest, change.Owned)
+		}
+	}
 	return p, fault.Terminal("", "", err)
 }
 
@@ -71,13 +76,18 @@ func (c *Cluster) look(ctx context.Context, w Owner, r release, owned inventory.
 	if err != nil {
 		return nil, err
 	}
-	read, err := c.read(ctx, w, append(wants, left...))
+	m := c.mirrorOf(w)
+	read, err := c.readBeside(ctx, w, m, append(wants, left...))
 	if err != nil {
 		return nil, err
 	}
-	t := trial{c: c, w: w, release: r, read: read, scaled: plan.Scaled(r.set.Objects()), seen: map[manifest.ID]plan.Seen{}}
+	t := trial{c: c, w: w, release: r, owned: owned, mirror: m, read: read, scaled: plan.Scaled(r.set.Objects()), seen: map[manifest.ID]plan.Seen{}}
 	for _, one := range left {
-		t.seen[one.id] = plan.Seen{Live: read.live[one.id]}
+		live, err := read.object(one.id)
+		if err != nil {
+			return nil, err
+		}
+		t.seen[one.id] = plan.Seen{Live: live}
 	}
 	return t.seen, t.run(ctx)
 }
@@ -108,6 +118,8 @@ type trial struct {
 	c       *Cluster
 	w       Owner
 	release release
+	owned   inventory.Inventory
+	mirror  *mirror
 	read    *reader
 	scaled  map[manifest.ID]bool
 
@@ -135,7 +147,18 @@ func (t *trial) run(ctx context.Context) error {
 
 func (t *trial) look(ctx context.Context, o *manifest.Object) (plan.Seen, error) {
 	id := manifest.IDOf(o)
-	seen := plan.Seen{Live: t.read.live[id], Send: o}
+	seen := plan.Seen{Send: o, Digest: plan.SentDigest(o)}
+	if known := t.read.seen[id]; known != nil && t.same(o, known, seen.Digest) {
+		seen.Live, seen.Same, seen.Owned = light(o, known), true, known.owned
+		return seen, nil
+	}
+	var err error
+	if seen.Live, err = t.read.object(id); err != nil {
+		return seen, err
+	}
+	if seen.Live != nil {
+		seen.Owned = plan.OwnedDigest(seen.Live, t.c.options.FieldManager)
+	}
 	switch {
 	case t.release.rejected[id] != nil:
 		seen.Rejected = t.release.rejected[id]
@@ -158,12 +181,19 @@ func (t *trial) look(ctx context.Context, o *manifest.Object) (plan.Seen, error)
 	return t.try(ctx, seen)
 }
 
+// same reports whether the mirror and the inventory know, without a comparison,
+// that sending an object would change nothing. Of Jobs the plan asks more.
+func (t *trial) same(o *manifest.Object, known *tracked, sent string) bool {
+	e, found := t.owned.Get(known.id)
+	return found && !plan.IsJob(o) && t.mirror.same(known, settled{e.Sent, e.Owned}, e.UID, sent)
+}
+
 // namespaceComes reports whether the object's namespace is part of the release
 // and not there yet.
 func (t *trial) namespaceComes(id manifest.ID) bool {
 	namespace := manifest.ID{Kind: "Namespace", Name: id.Namespace}
 	_, rendered := t.release.set.Get(namespace)
-	return rendered && t.read.live[namespace] == nil
+	return rendered && t.read.get(namespace) == nil && t.read.seen[namespace] == nil
 }
 
 func (t *trial) sent(o, live *manifest.Object) *manifest.Object {
@@ -190,6 +220,7 @@ func (t *trial) try(ctx context.Context, seen plan.Seen) (plan.Seen, error) {
 			return seen, readErr
 		}
 		if hidden != nil {
+			seen.Owned = plan.OwnedDigest(hidden, t.c.options.FieldManager)
 			seen.Live, seen.Send = hidden, t.sent(seen.Send, hidden)
 			if tried, err = t.c.dryRun(ctx, k, seen.Send); err != nil && !refusedForGood(err) {
 				return seen, failed("dry run", id, err)

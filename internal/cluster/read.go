@@ -16,6 +16,7 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
+	"chaperone.dev/chaperone/internal/fault"
 	"chaperone.dev/chaperone/internal/manifest"
 	"chaperone.dev/chaperone/internal/plan"
 )
@@ -39,33 +40,69 @@ type reader struct {
 
 	mu   sync.Mutex
 	live map[manifest.ID]*manifest.Object
-	sure map[manifest.ID]bool // asked for by name: absent means absent
+	sure map[manifest.ID]bool     // asked for by name: absent means absent
+	seen map[manifest.ID]*tracked // as the mirror has them
 }
 
 // read gets objects as they are. An error means that nothing may be concluded
 // from any absence.
 func (c *Cluster) read(ctx context.Context, w Owner, wants []want) (*reader, error) {
-	r := &reader{c: c, w: w, live: map[manifest.ID]*manifest.Object{}, sure: map[manifest.ID]bool{}}
-	type place struct {
-		kind      kind
-		namespace string
+	return c.readBeside(ctx, w, nil, wants)
+}
+
+// readBeside reads what a mirror does not know.
+func (c *Cluster) readBeside(ctx context.Context, w Owner, m *mirror, wants []want) (*reader, error) {
+	r := &reader{c: c, w: w, live: map[manifest.ID]*manifest.Object{}, sure: map[manifest.ID]bool{}, seen: map[manifest.ID]*tracked{}}
+	type shelf struct {
+		kind  kind
+		place place
 	}
-	places := map[place][]want{}
+	shelves := map[shelf][]want{}
 	for _, one := range wants {
-		at := place{one.kind, one.id.Namespace}
-		places[at] = append(places[at], one)
+		at := shelf{one.kind, place{one.id.GroupKind(), one.id.Namespace}}
+		shelves[at] = append(shelves[at], one)
 	}
 	group, ctx := errgroup.WithContext(ctx)
 	group.SetLimit(c.options.Workers)
-	for at, those := range places {
+	for at, those := range shelves {
+		if m.covers(at.kind, at.place) {
+			those = r.reflect(m, those)
+		}
 		group.Go(func() error {
 			if !at.kind.namespaced || len(those) <= fewWants {
 				return r.getEach(ctx, those)
 			}
-			return r.list(ctx, at.kind, at.namespace, those)
+			return r.list(ctx, at.kind, at.place.namespace, those)
 		})
 	}
 	return r, group.Wait()
+}
+
+// reflect takes what a mirror knows, and returns what has to be asked for by
+// name: somebody may have taken the label away.
+func (r *reader) reflect(m *mirror, those []want) (missing []want) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for _, one := range those {
+		if t := m.get(one.id); t != nil {
+			r.seen[one.id], r.sure[one.id] = t, true
+		} else if one.certain {
+			missing = append(missing, one)
+		}
+	}
+	return missing
+}
+
+// object is what was read, or nil.
+func (r *reader) object(id manifest.ID) (*manifest.Object, error) {
+	if t := r.seen[id]; t != nil {
+		o, err := t.object()
+		if err != nil {
+			return nil, fault.Retryable("read", id.String(), err)
+		}
+		return o, nil
+	}
+	return r.get(id), nil
 }
 
 // list reads everything of a kind that carries our label. Cluster-scoped kinds
@@ -176,9 +213,14 @@ func (c *Cluster) Live(ctx context.Context, w Owner, ids []manifest.ID) (map[man
 	if err != nil {
 		return nil, err
 	}
-	r, err := c.read(ctx, w, wants)
+	r, err := c.readBeside(ctx, w, c.mirrorOf(w), wants)
 	if err != nil {
 		return nil, err
+	}
+	for id := range r.seen {
+		if r.live[id], err = r.object(id); err != nil {
+			return nil, err
+		}
 	}
 	return r.live, nil
 }

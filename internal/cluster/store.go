@@ -50,11 +50,23 @@ func (c *Cluster) loadInventory(ctx context.Context, w Owner) (stored, error) {
 	if err := w.check(); err != nil {
 		return stored{}, fault.Terminal("read inventory", "", err)
 	}
+	if known, ok := c.mirrorOf(w).stored(); ok {
+		return known, nil
+	}
+	return c.readInventory(ctx, w)
+}
+
+// readInventory asks the server, and tells the mirror.
+func (c *Cluster) readInventory(ctx context.Context, w Owner) (stored, error) {
 	parent, err := c.getConfigMap(ctx, w, w.inventoryName())
 	if apierrors.IsNotFound(err) {
 		return c.rebuildLost(ctx, w)
 	}
-	return c.decodeInventory(ctx, w, parent, err)
+	read, err := c.decodeInventory(ctx, w, parent, err)
+	if err == nil {
+		c.mirrorOf(w).keepStored(read)
+	}
+	return read, err
 }
 
 func (c *Cluster) decodeInventory(ctx context.Context, w Owner, parent *unstructured.Unstructured, err error) (stored, error) {
@@ -72,6 +84,7 @@ func (c *Cluster) decodeInventory(ctx context.Context, w Owner, parent *unstruct
 	if err != nil {
 		return stored{}, fault.Terminal("", inventoryID(w, w.inventoryName()).String(), err)
 	}
+	read = read.Complete(parent.GetAnnotations()[inventory.AnnotationRelease])
 	return c.completed(ctx, w, stored{Inventory: read, parent: parent}, missing)
 }
 
@@ -161,13 +174,16 @@ func (c *Cluster) saveInventory(ctx context.Context, w Owner, old stored, next i
 		return old, meanwhile("write inventory", inventoryID(w, w.inventoryName()))
 	}
 	if err != nil {
+		c.mirrorOf(w).forgetStored()
 		return old, failed("write inventory", inventoryID(w, w.inventoryName()), err)
 	}
 	if len(shardNames(parent)) > 0 || old.parent != nil && len(shardNames(old.parent)) > 0 {
 		c.dropShards(ctx, w, shardNames(parent))
 	}
 	c.losses.written(w.setID())
-	return stored{Inventory: next, parent: parent}, nil
+	saved := stored{Inventory: next, parent: parent}
+	c.mirrorOf(w).keepStored(saved)
+	return saved, nil
 }
 
 func (c *Cluster) writeShards(ctx context.Context, w Owner, shards [][]byte) ([]string, error) {

@@ -2,15 +2,16 @@ package cluster
 
 import (
 	"context"
-	"encoding/json"
-	"slices"
+	"fmt"
 	"sync"
-	"time"
 
 	"github.com/go-logr/logr"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/fields"
+	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/runtime/schema"
+	apiwatch "k8s.io/apimachinery/pkg/watch"
 	"k8s.io/client-go/metadata/metadatainformer"
 	"k8s.io/client-go/tools/cache"
 	"k8s.io/klog/v2"
@@ -21,148 +22,242 @@ import (
 	"chaperone.dev/chaperone/internal/plan"
 )
 
-// Watch calls onChange for every owned object that was changed or deleted,
-// whoever did it, until ctx is done. It is a trigger: the answer to whether
-// something drifted is Drift's. Status updates are left out. What happened
-// before the watch began, or while it was interrupted, may be missed; so the
-// caller also looks at intervals. onChange is called from several goroutines
-// and must return at once.
+// Watch keeps an eye on everything that an environment owns until ctx is done,
+// and calls onChange for each object whose owned fields, or whose existence,
+// changed: whoever did it, the status and the fields of others left out. While
+// it runs, Plan, Drift and Live know what is there without asking. It is a
+// trigger, and may call for nothing; the answer to whether something drifted is
+// Drift's. onChange is called from several goroutines and must return at once.
 func (c *Cluster) Watch(ctx context.Context, w Owner, onChange func(manifest.ID)) error {
 	if err := w.check(); err != nil {
 		return fault.Terminal("watch", "", err)
 	}
-	// The parent of the set lists kinds and namespaces, and is watched itself:
-	// what a release adds to it is watched from then on.
-	v := &watcher{c: c, w: w, onChange: onChange, running: map[watched]bool{}}
 	ctx = klog.NewContext(ctx, logr.FromSlogHandler(c.options.Logger.Handler()))
-	parent := metadatainformer.NewFilteredMetadataInformer(c.metadata, configMaps, w.Namespace, 0, nil,
+	m := newMirror(c, w, onChange)
+	c.setMirror(w, m)
+	defer c.dropMirror(w, m)
+	v := &watcher{mirror: m, wake: make(chan struct{}, 1)}
+	informer := metadatainformer.NewFilteredMetadataInformer(c.metadata, configMaps, w.Namespace, 0, nil,
 		func(options *metav1.ListOptions) {
 			options.FieldSelector = fields.OneTermEqualSelector("metadata.name", w.inventoryName()).String()
 		}).Informer()
-	extend := func(object any) {
-		if o, ok := object.(*metav1.PartialObjectMetadata); ok {
-			v.extend(ctx, o.Annotations)
-		}
-	}
-	_, err := parent.AddEventHandler(cache.ResourceEventHandlerFuncs{AddFunc: extend, UpdateFunc: func(_, o any) { extend(o) }})
+	// What a release adds to the inventory is watched from then on.
+	changed := func(o any) { v.inventoryChanged(o, false) }
+	_, err := informer.AddEventHandler(cache.ResourceEventHandlerFuncs{
+		AddFunc: changed, UpdateFunc: func(_, o any) { changed(o) }, DeleteFunc: func(o any) { v.inventoryChanged(o, true) },
+	})
 	if err != nil {
 		return fault.Retryable("watch", inventoryID(w, w.inventoryName()).String(), err)
 	}
-	parent.RunWithContext(ctx)
+	v.group.Go(func() { v.extendOnDemand(ctx) })
+	informer.RunWithContext(ctx)
 	v.group.Wait()
 	return ctx.Err()
 }
 
-// watched is one informer's extent.
-type watched struct {
+// place is a kind in one namespace or, for cluster-scoped kinds, in "".
+type place struct {
 	gk        schema.GroupKind
 	namespace string
 }
 
 type watcher struct {
-	c        *Cluster
-	w        Owner
-	onChange func(manifest.ID)
-	group    sync.WaitGroup
-
-	mu      sync.Mutex
-	running map[watched]bool
+	*mirror
+	group sync.WaitGroup
+	wake  chan struct{}
 }
 
-// extend starts informers for the kinds and namespaces that are new.
-func (v *watcher) extend(ctx context.Context, annotations map[string]string) {
-	namespaces := append(inventory.ParseNamespaces(annotations[inventory.AnnotationMoreSpace]), v.w.Namespace)
-	for _, gk := range inventory.ParseKinds(annotations[inventory.AnnotationKinds]) {
-		k, err := v.c.kinds.find(ctx, gk, "")
-		if err != nil {
-			if v.c.kinds.refresh(ctx) == nil {
-				k, err = v.c.kinds.find(ctx, gk, "")
-			}
+// inventoryChanged has the inventory read again, unless it is what we wrote.
+func (v *watcher) inventoryChanged(object any, deleted bool) {
+	if known, ok := v.stored(); ok && known.parent != nil {
+		o, isMeta := object.(*metav1.PartialObjectMetadata)
+		if deleted || isMeta && o.ResourceVersion != known.parent.GetResourceVersion() && newer(o.ResourceVersion, known.parent.GetResourceVersion()) {
+			v.forgetStored()
 		}
+	}
+	select {
+	case v.wake <- struct{}{}:
+	default:
+	}
+}
+
+// extendOnDemand starts what is to be watched. It reads the inventory, so it is
+// not done in the informer's handler.
+func (v *watcher) extendOnDemand(ctx context.Context) {
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-v.wake:
+		}
+		owned, err := v.c.loadInventory(ctx, v.w)
 		if err != nil {
-			v.c.options.Logger.Warn("watch owned objects", "environment", v.w.Environment.String(), "kind", gk.String(), "err", err)
+			if ctx.Err() == nil {
+				v.c.options.Logger.Warn("watch owned objects", "environment", v.w.Environment.String(), "err", err)
+			}
 			continue // the next change of the inventory tries again; Drift sees it meanwhile
 		}
-		if !k.namespaced {
-			v.start(ctx, k, watched{gk: gk})
-			continue
-		}
-		for _, namespace := range namespaces {
-			v.start(ctx, k, watched{gk: gk, namespace: namespace})
+		for at, version := range places(owned.Inventory) {
+			v.extend(ctx, at, version)
 		}
 	}
 }
 
-func (v *watcher) start(ctx context.Context, k kind, extent watched) {
+// places are those of an inventory, each with the version to watch: what was
+// applied in one version is compared in it. Of several it is the last by name;
+// what is in others is read when it is planned.
+func places(owned inventory.Inventory) map[place]string {
+	versions := map[place]string{}
+	for id, e := range owned.All() {
+		at := place{id.GroupKind(), id.Namespace}
+		versions[at] = max(versions[at], e.Version)
+	}
+	return versions
+}
+
+func (v *watcher) extend(ctx context.Context, at place, version string) {
+	k, err := v.c.kinds.find(ctx, at.gk, version)
+	if err != nil && v.c.kinds.refresh(ctx) == nil {
+		k, err = v.c.kinds.find(ctx, at.gk, version)
+	}
+	if err != nil {
+		v.c.options.Logger.Warn("watch owned objects", "environment", v.w.Environment.String(), "kind", at.gk.String(), "err", err)
+		return // the next change of the inventory tries again; Drift sees it meanwhile
+	}
+	v.start(ctx, k, at)
+}
+
+func (v *watcher) start(ctx context.Context, k kind, at place) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
-	if v.running[extent] || ctx.Err() != nil {
+	old := v.watching[at]
+	if ctx.Err() != nil || old != nil && old.resource == k.resource {
 		return
 	}
-	v.running[extent] = true
-	informer := metadatainformer.NewFilteredMetadataInformer(v.c.metadata, k.resource, extent.namespace, 0, nil,
-		func(options *metav1.ListOptions) { options.LabelSelector = plan.LabelPartOf + "=" + v.w.setID() }).Informer()
-	tell := func(object any) {
-		if o, ok := object.(*metav1.PartialObjectMetadata); ok {
-			v.onChange(manifest.ID{Group: extent.gk.Group, Kind: extent.gk.Kind, Namespace: o.Namespace, Name: o.Name})
-		}
+	if old != nil {
+		old.stop()
+		v.clear(at) // they are in another version
 	}
-	_, err := informer.AddEventHandler(cache.ResourceEventHandlerDetailedFuncs{
-		AddFunc: func(o any, initial bool) {
-			if !initial {
-				tell(o)
-			}
-		},
-		UpdateFunc: func(old, now any) {
-			if differs(old, now) {
-				tell(now)
-			}
-		},
-		DeleteFunc: func(o any) {
-			if unknown, missed := o.(cache.DeletedFinalStateUnknown); missed {
-				o = unknown.Obj
-			}
-			tell(o)
-		},
+	ctx, stop := context.WithCancel(ctx)
+	s := &scope{mirror: v.mirror, at: at, resource: k.resource, stop: stop}
+	v.watching[at] = s
+	logger := klog.FromContext(ctx)
+	reflector := cache.NewReflectorWithOptions(s.listWatch(), &unstructured.Unstructured{}, s,
+		cache.ReflectorOptions{Name: v.w.Environment.String() + " " + k.resource.Resource, TypeDescription: at.gk.String(), Logger: &logger})
+	v.group.Go(func() {
+		defer stop()
+		reflector.RunWithContext(ctx)
 	})
-	if err != nil {
-		return // only of an informer that was stopped
-	}
-	v.group.Go(func() { informer.RunWithContext(ctx) })
 }
 
-// differs reports whether something other than a status was written. Kinds
-// without a generation have little status to speak of; of them, every write
-// counts.
-func differs(old, now any) bool {
-	a, aOK := old.(*metav1.PartialObjectMetadata)
-	b, bOK := now.(*metav1.PartialObjectMetadata)
-	if !aOK || !bOK {
-		return true
-	}
-	if b.Generation == 0 {
-		return a.ResourceVersion != b.ResourceVersion
-	}
-	return a.Generation != b.Generation || a.UID != b.UID || (a.DeletionTimestamp == nil) != (b.DeletionTimestamp == nil) ||
-		!slices.Equal(written(a), written(b))
+// scope is a mirror as one reflector sees it.
+type scope struct {
+	*mirror
+	at       place
+	resource schema.GroupVersionResource
+	stop     context.CancelFunc
+	synced   bool // by the mirror's lock; the first list is in
 }
 
-// written is who wrote what apart from the status, and when.
-func written(o *metav1.PartialObjectMetadata) []string {
-	var entries []string
-	for _, entry := range o.ManagedFields {
-		if entry.Subresource == "status" {
-			continue
-		}
-		at := time.Time{}
-		if entry.Time != nil {
-			at = entry.Time.Time
-		}
-		text, err := json.Marshal([]any{entry.Manager, entry.Operation, entry.Subresource, at, entry.FieldsV1})
+func (s *scope) listWatch() cache.ListerWatcher {
+	resource := s.c.dynamic.Resource(s.resource).Namespace(s.at.namespace)
+	selector := plan.LabelPartOf + "=" + s.w.setID()
+	return cache.ToListWatcherWithWatchListSemantics(&cache.ListWatch{
+		ListWithContextFunc: func(ctx context.Context, options metav1.ListOptions) (runtime.Object, error) {
+			options.LabelSelector = selector
+			return resource.List(ctx, options)
+		},
+		WatchFuncWithContext: func(ctx context.Context, options metav1.ListOptions) (apiwatch.Interface, error) {
+			options.LabelSelector = selector
+			return resource.Watch(ctx, options)
+		},
+	}, s.c.dynamic)
+}
+
+// Transformer shrinks objects as they arrive, so that a long list is never held
+// as it came.
+func (s *scope) Transformer() cache.TransformFunc {
+	return func(object any) (any, error) { return s.track(object) }
+}
+
+func (s *scope) track(object any) (*tracked, error) {
+	switch o := object.(type) {
+	case *tracked:
+		return o, nil
+	case *unstructured.Unstructured:
+		id := manifest.ID{Group: s.at.gk.Group, Kind: s.at.gk.Kind, Namespace: o.GetNamespace(), Name: o.GetName()}
+		return track(id, o, s.c.options.FieldManager)
+	}
+	return nil, fmt.Errorf("watch %s: got a %T", s.at.gk, object)
+}
+
+// Add implements cache.ReflectorStore.
+func (s *scope) Add(object any) error { return s.Update(object) }
+
+// Update implements cache.ReflectorStore.
+func (s *scope) Update(object any) error {
+	t, err := s.track(object)
+	if err == nil && s.current() {
+		s.put(t, true)
+	}
+	return err
+}
+
+// current reports whether no scope in another version has taken its place.
+func (s *scope) current() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.watching[s.at] == s
+}
+
+// Delete implements cache.ReflectorStore.
+func (s *scope) Delete(object any) error {
+	t, err := s.track(object)
+	if err == nil && s.current() {
+		s.leave(t.id, t.version)
+	}
+	return err
+}
+
+// Resync implements cache.ReflectorStore.
+func (s *scope) Resync() error { return nil }
+
+// Replace implements cache.ReflectorStore: what a list does not have is gone,
+// unless it was written after the list was made.
+func (s *scope) Replace(objects []any, version string) error {
+	if !s.current() {
+		return nil
+	}
+	listed := make(map[manifest.ID]bool, len(objects))
+	for _, object := range objects {
+		t, err := s.track(object)
 		if err != nil {
-			continue
+			return err
 		}
-		entries = append(entries, string(text))
+		listed[t.id] = true
+		s.put(t, true)
 	}
-	return entries
+	for _, id := range s.missing(listed) {
+		s.leave(id, version)
+	}
+	s.mu.Lock()
+	first := !s.synced
+	s.synced = true
+	s.mu.Unlock()
+	if first {
+		s.onChange(manifest.ID{Group: s.at.gk.Group, Kind: s.at.gk.Kind, Namespace: s.at.namespace})
+	}
+	return nil
+}
+
+// missing are the objects of the scope that a list does not have.
+func (s *scope) missing(listed map[manifest.ID]bool) (ids []manifest.ID) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for id := range s.objects {
+		if (place{id.GroupKind(), id.Namespace}) == s.at && !listed[id] {
+			ids = append(ids, id)
+		}
+	}
+	return ids
 }

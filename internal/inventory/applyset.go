@@ -17,6 +17,10 @@ const (
 	AnnotationMoreSpace = "applyset.kubernetes.io/additional-namespaces"
 )
 
+// AnnotationRelease is the digest of the release that the whole set is of; see
+// Inventory.Release.
+const AnnotationRelease = "chaperone.dev/release"
+
 // Tooling names the program that manages a set, and the version of its format.
 const Tooling = "chaperone/v1"
 
@@ -42,11 +46,15 @@ func (i Inventory) ParentAnnotations(home string) map[string]string {
 			spaces = append(spaces, namespace)
 		}
 	}
-	return map[string]string{
+	annotations := map[string]string{
 		AnnotationTooling:   Tooling,
 		AnnotationKinds:     strings.Join(kinds, ","),
 		AnnotationMoreSpace: strings.Join(spaces, ","),
 	}
+	if i.release != "" {
+		annotations[AnnotationRelease] = i.release
+	}
+	return annotations
 }
 
 // ParseKinds reads the annotation that ParentAnnotations wrote.

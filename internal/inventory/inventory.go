@@ -5,6 +5,7 @@
 package inventory
 
 import (
+	"iter"
 	"maps"
 	"slices"
 	"strings"
@@ -25,10 +26,18 @@ type Entry struct {
 	// Rebuilt: the inventory was lost, and the marks on the object are all that
 	// tells of it. It is not deleted until a person agrees.
 	Rebuilt bool `json:"rebuilt,omitempty"`
+	// Sent names what was sent last, and Owned the fields of it that the
+	// environment owns as the server answered; see plan.SentDigest and
+	// plan.OwnedDigest. While both are what they were, nothing has to be asked.
+	Sent  string `json:"sent,omitempty"`
+	Owned string `json:"owned,omitempty"`
 }
 
 // Inventory is a sorted set of entries. Its methods return changed copies.
-type Inventory struct{ entries map[manifest.ID]Entry }
+type Inventory struct {
+	entries map[manifest.ID]Entry
+	release string
+}
 
 // New holds the given entries; the last of one identity wins.
 func New(entries ...Entry) Inventory {
@@ -37,6 +46,19 @@ func New(entries ...Entry) Inventory {
 
 // Len is the number of entries.
 func (i Inventory) Len() int { return len(i.entries) }
+
+// Release is the digest of the release that was applied last, from beginning to
+// end; "" while one is under way, or stopped half-way.
+func (i Inventory) Release() string { return i.release }
+
+// Complete says which release the entries are of.
+func (i Inventory) Complete(release string) Inventory {
+	i.release = release
+	return i
+}
+
+// All goes through the entries in no order.
+func (i Inventory) All() iter.Seq2[manifest.ID, Entry] { return maps.All(i.entries) }
 
 // Get finds an entry by identity.
 func (i Inventory) Get(id manifest.ID) (Entry, bool) {
@@ -63,9 +85,12 @@ func (i Inventory) Merge(entries []Entry) Inventory {
 		if e.Applied == "" {
 			e.Applied = old.Applied
 		}
+		if e.Sent == "" {
+			e.Sent, e.Owned = old.Sent, old.Owned
+		}
 		merged[e.ID] = e
 	}
-	return Inventory{entries: merged}
+	return Inventory{merged, i.release}
 }
 
 // Carry adds the entries of an inventory that this one takes over. What this
@@ -76,7 +101,7 @@ func (i Inventory) Carry(former Inventory) Inventory {
 		return i
 	}
 	maps.Copy(carried, i.entries)
-	return Inventory{entries: carried}
+	return Inventory{carried, i.release}
 }
 
 // Drop forgets the objects whose deletion is confirmed, or which turned out to
@@ -86,7 +111,7 @@ func (i Inventory) Drop(ids ...manifest.ID) Inventory {
 	for _, id := range ids {
 		delete(left, id)
 	}
-	return Inventory{entries: left}
+	return Inventory{left, i.release}
 }
 
 // Keep marks objects that are no longer wanted and not deleted either.
@@ -98,7 +123,7 @@ func (i Inventory) Keep(ids ...manifest.ID) Inventory {
 			marked[id] = e
 		}
 	}
-	return Inventory{entries: marked}
+	return Inventory{marked, i.release}
 }
 
 // Agree lets what was rebuilt be deleted.
@@ -122,7 +147,7 @@ func (i Inventory) confirm(which func(manifest.ID) bool) Inventory {
 			confirmed[id] = e
 		}
 	}
-	return Inventory{entries: confirmed}
+	return Inventory{confirmed, i.release}
 }
 
 // Unwanted are the entries that the desired objects do not name, sorted.
@@ -155,5 +180,7 @@ func (i Inventory) Namespaces() []string {
 	return slices.Sorted(maps.Keys(seen))
 }
 
-// Equal reports whether both hold the same entries.
-func (i Inventory) Equal(other Inventory) bool { return maps.Equal(i.entries, other.entries) }
+// Equal reports whether both hold the same entries, of the same release.
+func (i Inventory) Equal(other Inventory) bool {
+	return i.release == other.release && maps.Equal(i.entries, other.entries)
+}

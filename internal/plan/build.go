@@ -16,6 +16,8 @@ type Seen struct {
 	Tried     *manifest.Object // what a dry run of sending it answered
 	Rejected  error            // what a dry run was refused with, free of secrets
 	Immutable bool             // the refusal is about fields that cannot be updated in place
+	Digest    string           // SentDigest of what is rendered
+	Owned     string           // OwnedDigest of Live
 	Staged    bool             // cannot be tried yet: its kind or namespace comes with the release
 }
 
@@ -85,7 +87,7 @@ func (b *builder) add(o *manifest.Object) {
 	if stage == manifest.StageRollback || b.SkipHooks && isHookStage(stage) {
 		return // still rendered, so not pruned
 	}
-	c := Change{ID: id, Stage: stage, Object: seen.Send}
+	c := Change{ID: id, Stage: stage, Object: seen.Send, Digest: seen.Digest, Owned: seen.Owned}
 	if seen.Live != nil {
 		c.UID, c.Gained = string(seen.Live.GetUID()), !b.Owner.Marked(seen.Live)
 	}

@@ -69,6 +69,9 @@ type Change struct {
 	// yet: it is nobody's, or it is taken over. It is written only if nobody else
 	// gets it first.
 	Gained bool
+	// Digest is SentDigest of the object as rendered, and Owned is OwnedDigest of
+	// the one on the cluster; "" where they are not known.
+	Digest, Owned string `json:"-"`
 	// Object is what is sent, Secrets' values included. It is for the cluster
 	// only: it is never marshalled, and printing a Change does not show it.
 	Object *manifest.Object `json:"-"`

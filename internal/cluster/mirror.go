@@ -1,0 +1,224 @@
+package cluster
+
+import (
+	"maps"
+	"sync"
+
+	"chaperone.dev/chaperone/internal/manifest"
+	"chaperone.dev/chaperone/internal/plan"
+)
+
+// mirror is what an environment owns as watches tell it, with the inventory
+// that says so: what it knows costs no request. It holds the objects under the
+// environment's label and no others, so it grows with them and not with the
+// cluster. It is a cache: whatever is deleted or taken over is read first.
+type mirror struct {
+	c        *Cluster
+	w        Owner
+	onChange func(manifest.ID)
+
+	mu        sync.Mutex
+	objects   map[manifest.ID]*tracked
+	watching  map[place]*scope
+	settled   map[manifest.ID]settled
+	inventory *stored // nil: has to be read
+}
+
+// settled is a pair that an answer of the server has shown to go together: this
+// was sent, and that is how it looks.
+type settled struct{ sent, owned string }
+
+func newMirror(c *Cluster, w Owner, onChange func(manifest.ID)) *mirror {
+	return &mirror{c: c, w: w, onChange: onChange,
+		objects: map[manifest.ID]*tracked{}, watching: map[place]*scope{}, settled: map[manifest.ID]settled{}}
+}
+
+// mirrorOf is the mirror that runs for an environment, or nil.
+func (c *Cluster) mirrorOf(w Owner) *mirror {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.mirrors[w.setID()]
+}
+
+func (c *Cluster) setMirror(w Owner, m *mirror) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.mirrors[w.setID()] = m
+}
+
+// dropMirror forgets a mirror whose watches end, unless another has its place.
+func (c *Cluster) dropMirror(w Owner, m *mirror) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.mirrors[w.setID()] == m {
+		delete(c.mirrors, w.setID())
+	}
+}
+
+// covers reports whether all objects of a place are known, so that one which
+// is not there is not under the environment's label. A nil mirror covers nothing.
+func (m *mirror) covers(k kind, at place) bool {
+	if m == nil {
+		return false
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	s := m.watching[at]
+	return s != nil && s.synced && s.resource == k.resource
+}
+
+func (m *mirror) get(id manifest.ID) *tracked {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.objects[id]
+}
+
+// put takes an object in, unless something newer is known. notify says whether
+// a change is news to who watches.
+func (m *mirror) put(t *tracked, notify bool) {
+	m.mu.Lock()
+	old := m.objects[t.id]
+	stale := old != nil && !newer(t.version, old.version)
+	if !stale {
+		m.objects[t.id] = t
+	}
+	m.mu.Unlock()
+	if notify && !stale && t.differs(old) {
+		m.onChange(t.id)
+	}
+}
+
+// leave takes an object out that was deleted, or lost its label, at a version.
+func (m *mirror) leave(id manifest.ID, version string) {
+	m.mu.Lock()
+	old := m.objects[id]
+	gone := old != nil && !newer(old.version, version)
+	if gone {
+		delete(m.objects, id)
+		delete(m.settled, id)
+	}
+	m.mu.Unlock()
+	if gone {
+		m.onChange(id)
+	}
+}
+
+// note takes in what the server answered to a write of ours, before a watch
+// tells of it: the next look must not be at what was there before.
+func (m *mirror) note(id manifest.ID, answer *manifest.Object) {
+	if m == nil {
+		return
+	}
+	if t, err := track(id, answer, m.c.options.FieldManager); err == nil {
+		m.put(t, false)
+	}
+}
+
+// settle remembers that sending an object would change nothing.
+func (m *mirror) settle(id manifest.ID, sent, owned string) {
+	if m == nil || sent == "" || owned == "" {
+		return
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.settled[id] = settled{sent, owned}
+}
+
+// same reports whether an object is for certain as sending it would make it: it
+// is the one that was written down, and has looked like this before when this
+// very object was sent.
+func (m *mirror) same(t *tracked, known settled, uid, sent string) bool {
+	if t.deleting || t.uid != uid || t.owned == "" || sent == "" {
+		return false
+	}
+	now := settled{sent, t.owned}
+	if now == known {
+		return true
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.settled[t.id] == now
+}
+
+// stored is the inventory as it was last read or written.
+func (m *mirror) stored() (stored, bool) {
+	if m == nil {
+		return stored{}, false
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.inventory == nil {
+		return stored{}, false
+	}
+	return *m.inventory, true
+}
+
+func (m *mirror) keepStored(s stored) {
+	if m == nil {
+		return
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.inventory = &s
+}
+
+// forgetStored has the inventory read again.
+func (m *mirror) forgetStored() {
+	if m == nil {
+		return
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.inventory = nil
+}
+
+// Quiet reports whether everything that an environment owns is for certain as
+// its release made it, by what watches have told: it makes no request. False
+// says only that it has to be looked at. w.Digest names the release.
+func (c *Cluster) Quiet(w Owner) bool {
+	m := c.mirrorOf(w)
+	s, known := m.stored()
+	if !known || w.Digest == "" || s.Release() != string(w.Digest) || len(w.formers()) > 0 {
+		return false
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for id, e := range s.All() {
+		if e.Kept || e.Applied != "" {
+			continue // kept for what it is; or a Job, which has run and may be gone
+		}
+		t := m.objects[id]
+		if t == nil || t.deleting || t.uid != e.UID {
+			return false
+		}
+		if now := (settled{e.Sent, t.owned}); e.Sent == "" || t.owned == "" || t.owned != e.Owned && m.settled[id] != now {
+			return false
+		}
+	}
+	return m.allSynced()
+}
+
+// clear forgets what is known of a place; by the mirror's lock.
+func (m *mirror) clear(at place) {
+	maps.DeleteFunc(m.objects, func(id manifest.ID, _ *tracked) bool { return (place{id.GroupKind(), id.Namespace}) == at })
+}
+
+func (m *mirror) allSynced() bool {
+	for _, s := range m.watching {
+		if !s.synced {
+			return false
+		}
+	}
+	return len(m.watching) > 0
+}
+
+// light is as much of an object as a plan asks of one that does not change. Its
+// marks are ours: they are among the fields that are the same.
+func light(o *manifest.Object, t *tracked) *manifest.Object {
+	seen := &manifest.Object{Object: map[string]any{"apiVersion": o.GetAPIVersion(), "kind": o.GetKind(), "metadata": map[string]any{
+		"name": t.id.Name, "namespace": t.id.Namespace, "uid": t.uid, "resourceVersion": t.version,
+		"labels":      map[string]any{plan.LabelPartOf: o.GetLabels()[plan.LabelPartOf]},
+		"annotations": map[string]any{plan.AnnotationEnvironment: o.GetAnnotations()[plan.AnnotationEnvironment]},
+	}}}
+	return seen
+}

@@ -1,0 +1,64 @@
+package cluster
+
+import (
+	"fmt"
+
+	"github.com/klauspost/compress/s2"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/apimachinery/pkg/util/resourceversion"
+
+	"chaperone.dev/chaperone/internal/manifest"
+	"chaperone.dev/chaperone/internal/plan"
+)
+
+// tracked is what a mirror keeps of an object: enough to see at once whether
+// what the environment owns has changed, and the object itself, compressed.
+type tracked struct {
+	id           manifest.ID
+	uid, version string
+	owned        string // plan.OwnedDigest
+	deleting     bool
+	content      []byte
+}
+
+func track(id manifest.ID, o *manifest.Object, manager string) (*tracked, error) {
+	text, err := o.MarshalJSON()
+	if err != nil {
+		return nil, fmt.Errorf("%s: encode: %w", id, err)
+	}
+	return &tracked{
+		id: id, uid: string(o.GetUID()), version: o.GetResourceVersion(), deleting: o.GetDeletionTimestamp() != nil,
+		owned: plan.OwnedDigest(o, manager), content: s2.Encode(nil, text),
+	}, nil
+}
+
+// object is the whole object as it was seen.
+func (t *tracked) object() (*manifest.Object, error) {
+	text, err := s2.Decode(nil, t.content)
+	if err != nil {
+		return nil, fmt.Errorf("%s: decode: %w", t.id, err)
+	}
+	o := &manifest.Object{}
+	if err := o.UnmarshalJSON(text); err != nil {
+		return nil, fmt.Errorf("%s: decode: %w", t.id, err)
+	}
+	return o, nil
+}
+
+// GetObjectMeta tells client-go's reflector who it is.
+func (t *tracked) GetObjectMeta() metav1.Object {
+	return &metav1.ObjectMeta{Name: t.id.Name, Namespace: t.id.Namespace, UID: types.UID(t.uid), ResourceVersion: t.version}
+}
+
+// newer reports whether an object was written after another. Versions of one
+// kind can be compared (KEP-5504); those that cannot are taken as they come.
+func newer(version, than string) bool {
+	order, err := resourceversion.CompareResourceVersion(version, than)
+	return err != nil || order > 0
+}
+
+// differs reports whether the environment's part of an object is another.
+func (t *tracked) differs(from *tracked) bool {
+	return from == nil || t.uid != from.uid || t.owned != from.owned || t.deleting != from.deleting
+}
