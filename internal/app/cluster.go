@@ -123,7 +123,7 @@ func (c *clusters) apply(ctx context.Context, env promotion.Environment, set man
 	if err != nil {
 		return err
 	}
-	owner.Release = digest.Short()
+	owner.Release, owner.Digest = digest.Short(), digest
 	p, err := on.Plan(ctx, owner, set)
 	if err != nil {
 		return untouched(refused(err))
@@ -205,7 +205,14 @@ func (c *clusters) Drift(ctx context.Context, env promotion.Environment, set man
 	if err != nil {
 		return nil, err
 	}
-	changes, err := on.Drift(ctx, cluster.OwnerOf(env), set)
+	owner := cluster.OwnerOf(env)
+	if owner.Digest, err = set.Digest(); err != nil {
+		return nil, err
+	}
+	if on.Quiet(owner) {
+		return nil, nil
+	}
+	changes, err := on.Drift(ctx, owner, set)
 	if err != nil {
 		return nil, err
 	}

@@ -95,7 +95,7 @@ type Cluster struct {
 	http     *http.Client
 
 	mu      sync.Mutex
-	mirrors map[string]*mirror // by set ID
+	mirrors map[string]*mirror // by Owner.key
 }
 
 // Connect prepares a connection. No request is made: a server that is down is

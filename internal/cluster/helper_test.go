@@ -42,7 +42,21 @@ func fixtureOn(t *testing.T, local *localcluster.Cluster) *fixture {
 	t.Cleanup(c.Close)
 	f := &fixture{T: t, local: local, c: c}
 	f.owner = Owner{Environment: promotion.ID{Pipeline: "shop", Name: "testing"}, Namespace: local.Namespace(t), Prune: true}
+	f.watch()
 	return f
+}
+
+// watch has the fixture know what is there as the daemon does, until the test
+// is over.
+func (f *fixture) watch() {
+	f.Helper()
+	ctx, stop := context.WithCancel(context.WithoutCancel(f.Context()))
+	done, owner := make(chan struct{}), f.owner
+	go func() {
+		defer close(done)
+		_ = f.c.Watch(ctx, owner, func(manifest.ID) {}) // ends with ctx
+	}()
+	f.Cleanup(func() { stop(); <-done })
 }
 
 // with is the same environment, seen through another connection.

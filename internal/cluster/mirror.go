@@ -21,7 +21,11 @@ type mirror struct {
 	objects   map[manifest.ID]*tracked
 	watching  map[place]*scope
 	settled   map[manifest.ID]settled
-	inventory *stored // nil: has to be read
+	noted     map[manifest.ID]string // what was sent for the answer that is in objects
+	inventory *stored                // nil: has to be read
+	newest    string                 // version of the inventory's parent that a watch told of
+	writing   bool                   // the inventory is being written by us
+	wake      chan struct{}          // the inventory may have grown
 }
 
 // settled is a pair that an answer of the server has shown to go together: this
@@ -30,28 +34,32 @@ type settled struct{ sent, owned string }
 
 func newMirror(c *Cluster, w Owner, onChange func(manifest.ID)) *mirror {
 	return &mirror{c: c, w: w, onChange: onChange,
-		objects: map[manifest.ID]*tracked{}, watching: map[place]*scope{}, settled: map[manifest.ID]settled{}}
+		objects: map[manifest.ID]*tracked{}, watching: map[place]*scope{}, settled: map[manifest.ID]settled{},
+		noted: map[manifest.ID]string{}, wake: make(chan struct{}, 1)}
 }
 
 // mirrorOf is the mirror that runs for an environment, or nil.
 func (c *Cluster) mirrorOf(w Owner) *mirror {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return c.mirrors[w.setID()]
+	return c.mirrors[w.key()]
 }
+
+// key tells apart also environments whose inventories would have one name.
+func (w Owner) key() string { return w.Environment.String() + " " + w.setID() }
 
 func (c *Cluster) setMirror(w Owner, m *mirror) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.mirrors[w.setID()] = m
+	c.mirrors[w.key()] = m
 }
 
 // dropMirror forgets a mirror whose watches end, unless another has its place.
 func (c *Cluster) dropMirror(w Owner, m *mirror) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.mirrors[w.setID()] == m {
-		delete(c.mirrors, w.setID())
+	if c.mirrors[w.key()] == m {
+		delete(c.mirrors, w.key())
 	}
 }
 
@@ -79,8 +87,17 @@ func (m *mirror) put(t *tracked, notify bool) {
 	m.mu.Lock()
 	old := m.objects[t.id]
 	stale := old != nil && !newer(t.version, old.version)
-	if !stale {
+	if !stale || old.version == t.version && notify {
 		m.objects[t.id] = t
+	}
+	sent := m.noted[t.id]
+	if stale && old.version == t.version && sent != "" {
+		// The answer to a write may have values as they were sent; what is
+		// stored is in the server's own form.
+		m.settled[t.id] = settled{sent, t.owned}
+	}
+	if notify && (!stale || old.version == t.version) {
+		delete(m.noted, t.id)
 	}
 	m.mu.Unlock()
 	if notify && !stale && t.differs(old) {
@@ -96,6 +113,7 @@ func (m *mirror) leave(id manifest.ID, version string) {
 	if gone {
 		delete(m.objects, id)
 		delete(m.settled, id)
+		delete(m.noted, id)
 	}
 	m.mu.Unlock()
 	if gone {
@@ -105,13 +123,22 @@ func (m *mirror) leave(id manifest.ID, version string) {
 
 // note takes in what the server answered to a write of ours, before a watch
 // tells of it: the next look must not be at what was there before.
-func (m *mirror) note(id manifest.ID, answer *manifest.Object) {
+func (m *mirror) note(id manifest.ID, sent string, answer *manifest.Object) {
 	if m == nil {
 		return
 	}
-	if t, err := track(id, answer, m.c.options.FieldManager); err == nil {
-		m.put(t, false)
+	t, err := track(id, answer, m.c.options.FieldManager)
+	if err != nil {
+		return
 	}
+	m.mu.Lock()
+	if old := m.objects[id]; old != nil && old.version == t.version {
+		m.settled[id] = settled{sent, old.owned} // the watch was faster
+	} else {
+		m.noted[id] = sent
+	}
+	m.mu.Unlock()
+	m.put(t, false)
 }
 
 // settle remembers that sending an object would change nothing.
@@ -147,10 +174,42 @@ func (m *mirror) stored() (stored, bool) {
 	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	if m.inventory == nil {
+	if m.inventory == nil || m.newest != "" && newer(m.newest, m.inventory.parent.GetResourceVersion()) {
 		return stored{}, false
 	}
 	return *m.inventory, true
+}
+
+// beginWrite keeps others from reading an inventory that changes under them.
+func (m *mirror) beginWrite() {
+	if m == nil {
+		return
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.writing = true
+}
+
+// told is what a watch says of the inventory's parent; "" is that it is gone.
+func (m *mirror) told(version string) {
+	m.mu.Lock()
+	m.newest = version
+	if version == "" {
+		m.inventory = nil
+	}
+	wake := !m.writing
+	m.mu.Unlock()
+	if wake {
+		m.look()
+	}
+}
+
+// look has what is new in the inventory watched.
+func (m *mirror) look() {
+	select {
+	case m.wake <- struct{}{}:
+	default:
+	}
 }
 
 func (m *mirror) keepStored(s stored) {
@@ -158,8 +217,9 @@ func (m *mirror) keepStored(s stored) {
 		return
 	}
 	m.mu.Lock()
-	defer m.mu.Unlock()
-	m.inventory = &s
+	m.inventory, m.writing = &s, false
+	m.mu.Unlock()
+	m.look()
 }
 
 // forgetStored has the inventory read again.
@@ -169,7 +229,7 @@ func (m *mirror) forgetStored() {
 	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	m.inventory = nil
+	m.inventory, m.writing = nil, false
 }
 
 // Quiet reports whether everything that an environment owns is for certain as

@@ -169,6 +169,7 @@ func (c *Cluster) saveInventory(ctx context.Context, w Owner, old stored, next i
 		}
 		content[keyShards] = strings.Join(names, "\n")
 	}
+	c.mirrorOf(w).beginWrite()
 	parent, err := c.writeParent(ctx, w, old, next, content)
 	if old.parent != nil && apierrors.IsNotFound(err) {
 		return old, meanwhile("write inventory", inventoryID(w, w.inventoryName()))

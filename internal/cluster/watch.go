@@ -36,15 +36,19 @@ func (c *Cluster) Watch(ctx context.Context, w Owner, onChange func(manifest.ID)
 	m := newMirror(c, w, onChange)
 	c.setMirror(w, m)
 	defer c.dropMirror(w, m)
-	v := &watcher{mirror: m, wake: make(chan struct{}, 1)}
+	v := &watcher{mirror: m}
 	informer := metadatainformer.NewFilteredMetadataInformer(c.metadata, configMaps, w.Namespace, 0, nil,
 		func(options *metav1.ListOptions) {
 			options.FieldSelector = fields.OneTermEqualSelector("metadata.name", w.inventoryName()).String()
 		}).Informer()
 	// What a release adds to the inventory is watched from then on.
-	changed := func(o any) { v.inventoryChanged(o, false) }
+	changed := func(object any) {
+		if o, isMeta := object.(*metav1.PartialObjectMetadata); isMeta {
+			m.told(o.ResourceVersion)
+		}
+	}
 	_, err := informer.AddEventHandler(cache.ResourceEventHandlerFuncs{
-		AddFunc: changed, UpdateFunc: func(_, o any) { changed(o) }, DeleteFunc: func(o any) { v.inventoryChanged(o, true) },
+		AddFunc: changed, UpdateFunc: func(_, o any) { changed(o) }, DeleteFunc: func(any) { m.told("") },
 	})
 	if err != nil {
 		return fault.Retryable("watch", inventoryID(w, w.inventoryName()).String(), err)
@@ -64,21 +68,6 @@ type place struct {
 type watcher struct {
 	*mirror
 	group sync.WaitGroup
-	wake  chan struct{}
-}
-
-// inventoryChanged has the inventory read again, unless it is what we wrote.
-func (v *watcher) inventoryChanged(object any, deleted bool) {
-	if known, ok := v.stored(); ok && known.parent != nil {
-		o, isMeta := object.(*metav1.PartialObjectMetadata)
-		if deleted || isMeta && o.ResourceVersion != known.parent.GetResourceVersion() && newer(o.ResourceVersion, known.parent.GetResourceVersion()) {
-			v.forgetStored()
-		}
-	}
-	select {
-	case v.wake <- struct{}{}:
-	default:
-	}
 }
 
 // extendOnDemand starts what is to be watched. It reads the inventory, so it is

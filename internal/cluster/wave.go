@@ -100,7 +100,7 @@ func (a *applier) write(ctx context.Context, change plan.Change) (outcome, error
 	if err != nil {
 		return outcome{}, explain(change.ID, err)
 	}
-	a.c.mirrorOf(a.w).note(change.ID, applied)
+	a.c.mirrorOf(a.w).note(change.ID, change.Digest, applied)
 	o := outcome{uid: string(applied.GetUID()), sent: change.Digest, owned: plan.OwnedDigest(applied, a.c.options.FieldManager)}
 	if plan.IsJob(change.Object) && !plan.IsHook(change.Object) {
 		o.applied = plan.Applied(change.Object)
