@@ -171,11 +171,13 @@ func (c *Cluster) saveInventory(ctx context.Context, w Owner, old stored, next i
 	}
 	c.mirrorOf(w).beginWrite()
 	parent, err := c.writeParent(ctx, w, old, next, content)
+	if err != nil {
+		c.mirrorOf(w).forgetStored()
+	}
 	if old.parent != nil && apierrors.IsNotFound(err) {
 		return old, meanwhile("write inventory", inventoryID(w, w.inventoryName()))
 	}
 	if err != nil {
-		c.mirrorOf(w).forgetStored()
 		return old, failed("write inventory", inventoryID(w, w.inventoryName()), err)
 	}
 	if len(shardNames(parent)) > 0 || old.parent != nil && len(shardNames(old.parent)) > 0 {
