@@ -144,7 +144,9 @@ func TestMirrorSeesWhatOthersDo(t *testing.T) {
 	f.eventually("quiet after the correction", f.rests)
 
 	for what, do := range map[string]func(){
-		"its label":         func() { f.patch("ConfigMap", "c", fmt.Sprintf(`{"metadata": {"labels": {%q: null}}}`, plan.LabelPartOf)) },
+		"its label": func() {
+			f.patch("ConfigMap", "c", fmt.Sprintf(`{"metadata": {"labels": {%q: null}}}`, plan.LabelPartOf))
+		},
 		"the object itself": func() { f.delete("ConfigMap", "c") },
 	} {
 		do()
