@@ -321,6 +321,10 @@ func TestDocumentedEnvironmentsAreValid(t *testing.T) {
 	}
 	for i, example := range examples {
 		content, _, _ := strings.Cut(example, "```")
+		if fields, isPart := strings.CutPrefix(content, "spec:\n"); isPart {
+			content = "apiVersion: chaperone.dev/v1alpha1\nkind: Environment\nmetadata: {name: production}\n" +
+				"spec:\n  after: [staging]\n  target: {namespace: novamind}\n" + fields
+		}
 		set, err := Load(tree(map[string]string{"novamind/production.yaml": content, "novamind/staging.yaml": ""}))
 		if err != nil || len(set.Faults) != 0 || len(set.Environments) != 2 {
 			t.Errorf("example %d: %v, %v", i, err, set.Faults)
