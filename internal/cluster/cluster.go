@@ -113,6 +113,9 @@ func Connect(config *rest.Config, options Options) (*Cluster, error) {
 	if options.Impersonate != "" {
 		config.Impersonate = rest.ImpersonationConfig{UserName: options.Impersonate}
 	}
+	config.Wrap(func(next http.RoundTripper) http.RoundTripper {
+		return &pacer{next: next, last: map[string]time.Time{}}
+	})
 	if options.OnRequest != nil {
 		config.Wrap(func(next http.RoundTripper) http.RoundTripper {
 			return &counter{next: next, count: options.OnRequest}

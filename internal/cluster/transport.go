@@ -3,7 +3,54 @@ package cluster
 import (
 	"net/http"
 	"strings"
+	"sync"
+	"time"
 )
+
+// watchPause is the least time between two beginnings of the same watch. An
+// informer begins some that end at once again without a pause, thousands of
+// times a second: those whose place is gone (410), and those that a proxy
+// closes.
+const watchPause = time.Second
+
+// pacer keeps the same watch from being begun too often.
+type pacer struct {
+	next http.RoundTripper
+
+	mu   sync.Mutex
+	last map[string]time.Time // when each watch may have begun last
+}
+
+// RoundTrip implements http.RoundTripper.
+func (p *pacer) RoundTrip(request *http.Request) (*http.Response, error) {
+	if query := request.URL.Query(); query.Get("watch") != "" {
+		which := request.URL.Path + "?" + query.Get("labelSelector") + "&" + query.Get("fieldSelector")
+		if err := sleep(request.Context(), p.turn(which, time.Now())); err != nil {
+			return nil, err
+		}
+	}
+	return p.next.RoundTrip(request)
+}
+
+// WrappedRoundTripper is as counter's.
+func (p *pacer) WrappedRoundTripper() http.RoundTripper { return p.next }
+
+// turn is how long a watch has to wait.
+func (p *pacer) turn(which string, now time.Time) time.Duration {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for other, at := range p.last {
+		if now.Sub(at) > watchPause {
+			delete(p.last, other)
+		}
+	}
+	at := now
+	if last, found := p.last[which]; found && last.Add(watchPause).After(now) {
+		at = last.Add(watchPause)
+	}
+	p.last[which] = at
+	return at.Sub(now)
+}
 
 // counter tells a hook of every request and its outcome.
 type counter struct {
