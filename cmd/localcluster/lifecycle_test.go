@@ -207,3 +207,16 @@ func TestHelpNamesWhatThereIs(t *testing.T) {
 		}
 	}
 }
+
+func TestKubectlIsOfTheSameRelease(t *testing.T) {
+	t.Parallel()
+	cmd := command("kubectl", "version", "--client")
+	cmd.Env = append(cmd.Env, "KUBERC=off")
+	out, err := cmd.CombinedOutput()
+	if err != nil || !strings.Contains(string(out), sharedCluster(t).info.Version) {
+		t.Errorf("kubectl version: %s, %v", out, err)
+	}
+	if out, err := command("kubectl", "no-such-command").CombinedOutput(); err == nil || !strings.Contains(string(out), "unknown command") {
+		t.Errorf("an unknown command: %s, %v", out, err)
+	}
+}

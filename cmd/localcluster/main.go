@@ -80,7 +80,7 @@ func newRoot() *cobra.Command {
 		SilenceUsage:  true,
 		SilenceErrors: true,
 	}
-	root.AddCommand(upCommand(), downCommand(), statusCommand(), behaviorsCommand())
+	root.AddCommand(upCommand(), downCommand(), statusCommand(), behaviorsCommand(), kubectlCommand())
 	return root
 }
 
@@ -90,6 +90,7 @@ const rootHelp = `A real Kubernetes control plane with simulated nodes, in one p
   localcluster status --dir DIR       the same again, while it runs
   localcluster down --dir DIR         stop it and remove its directory
   localcluster behaviors              what pods can be told to do
+  localcluster kubectl ...            the kubectl of the same release, for machines that have none
 
 Pods run nothing, but they get ready, fail and answer HTTP requests as their images' tags say.
 Reach them through the proxy, under the names they have in a cluster:

@@ -35,6 +35,8 @@ type controlPlane struct {
 	Proxy      string  `json:"proxy"`
 	Version    string  `json:"version"`
 	Seconds    float64 `json:"start_seconds"`
+
+	program string
 }
 
 // startCluster starts a cluster that ends with this process, however this
@@ -63,7 +65,7 @@ func (d *demo) startCluster(ctx context.Context) error {
 		return fmt.Errorf("start the local cluster: %w: %s", err, tail(problem.String(), 5))
 	}
 	d.later(func(ctx context.Context) error { return clusterDown(ctx, program, d.place.cluster()) })
-	cluster := &controlPlane{}
+	cluster := &controlPlane{program: program}
 	if err := json.Unmarshal(out.Bytes(), cluster); err != nil || cluster.Kubeconfig == "" {
 		return fmt.Errorf("start the local cluster: read what %s printed: %.200q", program, out.String())
 	}

@@ -25,7 +25,11 @@ func (d *demo) run(ctx context.Context, c command) (string, error) {
 	if program == "chaperone" {
 		program = d.Executable
 	}
-	cmd := exec.CommandContext(ctx, program, c.args...)
+	args := c.args
+	if program == "kubectl" {
+		program, args = d.kubectl(args)
+	}
+	cmd := exec.CommandContext(ctx, program, args...)
 	cmd.Env, cmd.Dir, cmd.WaitDelay = environ, d.place.dir, time.Second
 	if c.program == "git" {
 		cmd.Env, cmd.Dir = d.source.environ, d.place.repository()
@@ -43,6 +47,14 @@ func (d *demo) run(ctx context.Context, c command) (string, error) {
 	return out.String(), nil
 }
 
+// kubectl is the one that people have, or the one in the local cluster's program.
+func (d *demo) kubectl(args []string) (string, []string) {
+	if _, err := exec.LookPath("kubectl"); err == nil || d.cluster == nil || d.cluster.program == "" {
+		return "kubectl", args
+	}
+	return d.cluster.program, append([]string{"kubectl"}, args...)
+}
+
 // String is the command as one types it into a shell.
 func (c command) String() string {
 	text := c.program
@@ -55,8 +67,8 @@ func (c command) String() string {
 	return text
 }
 
-// show types commands for people to read. A command that cannot be run, such
-// as a kubectl that is not there, is shown without its answer.
+// show types commands for people to read. A command that cannot be run is shown
+// without its answer.
 func (d *demo) show(ctx context.Context, commands ...command) {
 	for _, c := range commands {
 		printed, err := d.run(ctx, c)
@@ -74,6 +86,9 @@ func (d *demo) typed(c command) string {
 		return command{"git", append([]string{"-C", d.place.repository()}, c.args...)}.String()
 	case "chaperone":
 		return command{d.calls(), c.args}.String()
+	case "kubectl":
+		program, args := d.kubectl(c.args)
+		return command{program, args}.String()
 	}
 	return c.String()
 }
@@ -168,6 +183,6 @@ func (d *demo) ideas() []string {
 		d.calls() + " check novamind/production --repo mine",
 		d.calls() + " diff novamind/production --repo mine",
 		"# drift: it comes back",
-		"kubectl --namespace crohns-production delete networkpolicy core",
+		d.typed(command{"kubectl", []string{"--namespace", "crohns-production", "delete", "networkpolicy", "core"}}),
 	}
 }
