@@ -33,8 +33,10 @@ type clusters struct {
 	log       *slog.Logger
 	request   func(cluster, verb string, code int)
 
-	mu   sync.Mutex
-	open map[target]*connection
+	mu     sync.Mutex
+	open   map[target]*connection
+	fights plan.Fights // over fields of owned objects
+	found  map[promotion.ID]found
 }
 
 // target is what makes two environments share a connection.
@@ -197,33 +199,6 @@ func (c *clusters) Restore(ctx context.Context, env promotion.Environment, set m
 		return nil
 	}
 	return err
-}
-
-// Drift implements controller.Cluster.
-func (c *clusters) Drift(ctx context.Context, env promotion.Environment, set manifest.Set) ([]string, error) {
-	on, err := c.For(ctx, env.Target)
-	if err != nil {
-		return nil, err
-	}
-	owner := cluster.OwnerOf(env)
-	if owner.Digest, err = set.Digest(); err != nil {
-		return nil, err
-	}
-	if on.Quiet(owner) {
-		return nil, nil
-	}
-	changes, err := on.Drift(ctx, owner, set)
-	if err != nil {
-		return nil, err
-	}
-	var texts []string
-	for _, change := range changes {
-		if change.Action == plan.Update && len(change.Fields) == 0 {
-			continue // every value is right; whose they are the next release puts right
-		}
-		texts = append(texts, change.String())
-	}
-	return texts, nil
 }
 
 // Watch implements controller.Cluster.

@@ -196,6 +196,7 @@ type Owner struct {
 	Restoring bool
 	// Contents asks Plan for the objects before and after, to be shown.
 	Contents bool
+	applied  bool // the release is there already, and drift is looked for
 }
 
 // OwnerOf is the owner that an environment's file describes.

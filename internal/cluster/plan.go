@@ -25,8 +25,17 @@ func (c *Cluster) Plan(ctx context.Context, w Owner, desired manifest.Set) (plan
 
 // Drift is what an environment would have to put back, for a release that is
 // applied already: objects that are gone, and fields of ours that others
-// changed. Hooks are not part of it: they belong to a release's beginning.
-func (c *Cluster) Drift(ctx context.Context, w Owner, desired manifest.Set) ([]plan.Change, error) {
+// changed. Hooks are not part of it: they belong to a release's beginning. The
+// release is read only where what watches have told does not answer.
+func (c *Cluster) Drift(ctx context.Context, w Owner, read func(context.Context) (manifest.Set, error)) ([]plan.Change, error) {
+	if c.Quiet(w) {
+		return nil, nil
+	}
+	desired, err := read(ctx)
+	if err != nil {
+		return nil, err
+	}
+	w.applied = true
 	p, err := c.plan(ctx, w, desired, true)
 	if err != nil {
 		return nil, err
@@ -55,7 +64,7 @@ func (c *Cluster) plan(ctx context.Context, w Owner, desired manifest.Set, skipH
 	}
 	p, err := plan.Build(plan.Input{Owner: w.plan(), Guards: c.guards(w), Manager: c.options.FieldManager,
 		Redact: *c.options.Redactor, Desired: r.set, Owned: owned.asOwned(w, owned.Entries()), Seen: seen, SkipHooks: skipHooks,
-		Contents: w.Contents})
+		Applied: w.applied, Contents: w.Contents})
 	for _, change := range p.Changes {
 		if change.Action == plan.Unchanged {
 			c.mirrorOf(w).settle(change.ID, change.Digest, change.Owned)

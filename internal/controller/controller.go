@@ -87,8 +87,10 @@ type environment struct {
 	problems map[source.Revision]string // why a candidate may not run
 	commits  map[source.Revision]source.Commit
 	cancel   context.CancelFunc // of a verification
-	watching string             // what the drift watch looks at
+	watching string             // where the drift watch looks
 	unwatch  context.CancelFunc
+	drift    *drift
+	resting  string // on what, when it was last looked at; "" while it does not
 	rivals   int // effects in a row at which another writer was first
 	// generation counts the changes that make evaluations void.
 	generation int

@@ -11,20 +11,22 @@ import (
 	"chaperone.dev/chaperone/internal/reconcile"
 )
 
-// drift watches what one environment runs. A watch only says that something
-// changed; whether it is drift, a comparison of the owned fields decides.
+// drift watches one environment for as long as it stays in one place. A watch
+// only says that something changed; whether it is drift, a comparison of the
+// owned fields decides.
 type drift struct {
-	c      *Controller
-	file   promotion.Environment
-	digest reconcile.Digest
+	c     *Controller
+	file  promotion.Environment // for its place; the rest of it may be another by now
+	woken chan struct{}
 }
 
-// settle lets a burst of changes, such as a rollout's, pass before comparing.
-const settle = 150 * time.Millisecond
+// soon lets what belongs together arrive before comparing: a drifted object
+// comes with other changes, and one comparison is enough for all of them.
+const soon = 20 * time.Millisecond
 
 // slowest is the pace of corrections where something keeps undoing them, and
-// of looks at a cluster that does not answer; patient is that of looks at an
-// environment that is not at rest.
+// of looks at a cluster that does not answer; patient is that of looks where all
+// that differs is left to somebody else.
 const (
 	slowest = time.Minute
 	patient = 5 * time.Second
@@ -34,79 +36,75 @@ const (
 // interrupted, and a kind that the cluster did not know when it began has none.
 const seldom = 10 * time.Minute
 
-func (d drift) run(ctx context.Context) {
-	set, err := d.lastGood(ctx)
-	if err != nil {
-		return // stopping, or something else runs by now
+func newDrift(c *Controller, file promotion.Environment) *drift {
+	return &drift{c: c, file: file, woken: make(chan struct{}, 1)}
+}
+
+// wake asks for a comparison. It does not block.
+func (d *drift) wake() {
+	select {
+	case d.woken <- struct{}{}:
+	default:
 	}
-	changed := make(chan struct{}, 1)
-	nudge := func() {
-		select {
-		case changed <- struct{}{}:
-		default:
-		}
-	}
-	nudge() // what happened before the watch began
-	d.c.spawn(func() { d.watch(ctx, nudge) })
-	wait := settle
+}
+
+func (d *drift) run(ctx context.Context) {
+	d.c.spawn(func() { d.watch(ctx) })
+	wait, idle := soon, seldom
 	for {
 		select {
+		case <-d.woken:
+		case <-time.After(d.c.jittered(idle, 0, 0.1)):
 		case <-ctx.Done():
-			return
-		case <-changed:
-		case <-time.After(d.c.jittered(seldom, 0, 0.1)):
 		}
 		select {
+		case <-time.After(wait):
 		case <-ctx.Done():
 			return
-		case <-time.After(wait):
 		}
-		switch d.compare(ctx, set) {
-		case same:
-			wait = max(settle, wait/2)
-		case differs:
-			// Who keeps changing it back is not fought at full speed.
-			wait = min(4*wait, slowest)
-		case unknown:
-			// No change may come to ask for the next look.
-			wait = min(4*wait, slowest)
-			nudge()
-		case early:
-			wait = min(2*wait, patient)
-			nudge()
+		select {
+		case <-d.woken: // what has come meanwhile is seen now
+		default:
+		}
+		began := d.c.Now()
+		result, until := d.compare(ctx)
+		// Whoever writes all the time, to no effect for us, keeps us half busy at most.
+		least := max(soon, min(d.c.Now().Sub(began), slowest))
+		wait, idle = d.pace(result, wait, least), seldom
+		if left := until.Sub(d.c.Now()); !until.IsZero() && left < seldom {
+			idle = max(left, time.Second)
 		}
 	}
 }
 
-// lastGood is what should be there. A store that cannot be reached now must not
-// leave drift unseen until the next release.
-func (d drift) lastGood(ctx context.Context) (manifest.Set, error) {
-	const first, longest = 2 * time.Second, time.Minute
-	for pause := first; ; pause = min(2*pause, longest) {
-		set, err := d.c.bundle(ctx, d.file, d.digest)
-		if err == nil {
-			return set, nil
-		}
-		d.log(ctx, "read last good", err)
-		select {
-		case <-ctx.Done():
-			return manifest.Set{}, ctx.Err()
-		case <-time.After(pause):
-		}
+// pace is how long to wait before the next comparison.
+func (d *drift) pace(result seen, wait, least time.Duration) time.Duration {
+	switch result {
+	case same:
+		return max(least, wait/2)
+	case differs:
+		// Who keeps changing it back is not fought at full speed.
+		return max(least, min(4*wait, slowest))
+	case contended:
+		return max(least, min(2*wait, patient))
+	case unknown:
+		d.wake() // no change may come to ask for the next look
+		return max(least, min(4*wait, slowest))
 	}
+	return wait // an effect is under way; the loop wakes when it has ended
 }
 
 // watch begins again after each end, at a bounded pace.
-func (d drift) watch(ctx context.Context, nudge func()) {
+func (d *drift) watch(ctx context.Context) {
 	const pause = 2 * time.Second
 	for ctx.Err() == nil {
-		if err := d.c.Cluster.Watch(ctx, d.file, nudge); err != nil {
+		if err := d.c.Cluster.Watch(ctx, d.file, d.wake); err != nil {
 			d.log(ctx, "watch", err)
 		}
 		select {
 		case <-ctx.Done():
 		case <-time.After(pause):
-			nudge()
+			d.wake()
 		}
 	}
 }
@@ -117,55 +115,80 @@ type seen int
 const (
 	same seen = iota
 	differs
-	unknown // the cluster could not be asked
-	early   // an effect is under way: our own changes look like drift from within them
+	contended // what differs is all somebody else's by now
+	unknown   // the cluster, or last good, could not be asked
+	early     // not at rest: our own changes look like drift from within them
 )
 
-// compare tells the loop whether anything drifted, and the caller too.
-func (d drift) compare(ctx context.Context, set manifest.Set) seen {
-	if !d.rests(ctx) {
-		return early // an effect can take long, and each look costs requests
+// compare tells the loop whether anything drifted, and the caller too. until is
+// when what is contended may be put back again.
+func (d *drift) compare(ctx context.Context) (result seen, until time.Time) {
+	file, digest, rests := d.atRest(ctx)
+	if !rests {
+		return early, until // an effect can take long, and each look costs requests
 	}
-	differences, err := d.c.Cluster.Drift(ctx, d.file, set)
+	found, err := d.c.Cluster.Drift(ctx, file, d.c.lastGood(file, digest))
 	if err != nil {
 		d.log(ctx, "compare", err)
-		return unknown
+		return unknown, until
 	}
 	told := make(chan bool, 1)
 	d.c.post(ctx, func() {
-		d.c.change(d.file.ID, func(e *reconcile.Environment) {
-			rests := d.atRest(*e)
+		e := d.c.environment(d.file.ID)
+		d.c.change(d.file.ID, func(world *reconcile.Environment) {
+			rests := restsOn(*world) == digest
+			if rests {
+				world.Drifted, world.Contended = len(found.Differs) > 0, len(found.Contended) > 0
+				e.notes[promotion.Drifted] = describe("changed on the cluster", found.Differs)
+				e.notes[promotion.Contended] = describe("no longer put back", found.Contended)
+			} else {
+				e.resting = ""
+			}
 			told <- rests
-			if !rests {
-				return
-			}
-			e.Drifted = len(differences) > 0
-			if e.Drifted {
-				d.c.environment(d.file.ID).notes[promotion.Drifted] = describe(differences)
-			}
 		})
 	})
 	switch {
 	case !answered(ctx, told):
-		return early
-	case len(differences) > 0:
-		return differs
+		return early, until
+	case len(found.Differs) > 0:
+		return differs, found.Until
+	case len(found.Contended) > 0:
+		return contended, found.Until
 	}
-	return same
+	return same, until
 }
 
-// rests asks the loop whether the environment is at rest.
-func (d drift) rests(ctx context.Context) bool {
-	told := make(chan bool, 1)
+// atRest asks the loop for the environment as it is now.
+func (d *drift) atRest(ctx context.Context) (file promotion.Environment, digest reconcile.Digest, rests bool) {
+	type now struct {
+		file   promotion.Environment
+		digest reconcile.Digest
+	}
+	told := make(chan now, 1)
 	d.c.post(ctx, func() {
-		e, _ := d.c.world.Find(d.file.ID)
-		told <- d.atRest(e)
+		world, _ := d.c.world.Find(d.file.ID)
+		e := d.c.environment(d.file.ID)
+		digest := restsOn(world)
+		if digest == "" {
+			e.resting = "" // wake when it rests again
+		}
+		told <- now{e.file, digest}
 	})
-	return answered(ctx, told)
+	select {
+	case e := <-told:
+		return e.file, e.digest, e.digest != ""
+	case <-ctx.Done():
+		return file, "", false
+	}
 }
 
-func (d drift) atRest(e reconcile.Environment) bool {
-	return e.Journal.Attempt.Stage == reconcile.StageNone && e.Busy == reconcile.ActionNone && e.Journal.Running.Digest == d.digest
+// restsOn is what an environment rests on: last good, while nothing is under way.
+func restsOn(e reconcile.Environment) reconcile.Digest {
+	j := &e.Journal
+	if e.Fault != "" || j.Attempt.Stage != reconcile.StageNone || e.Busy != reconcile.ActionNone || j.Running.Digest != j.LastGood.Digest {
+		return ""
+	}
+	return j.LastGood.Digest
 }
 
 func answered(ctx context.Context, told <-chan bool) bool {
@@ -177,17 +200,85 @@ func answered(ctx context.Context, told <-chan bool) bool {
 	}
 }
 
-func describe(differences []string) string {
+// lastGood is what should be there.
+func (c *Controller) lastGood(file promotion.Environment, digest reconcile.Digest) LastGood {
+	return LastGood{Digest: digest, Read: func(ctx context.Context) (manifest.Set, error) {
+		set, err := c.bundle(ctx, file, digest)
+		if err != nil {
+			return set, fmt.Errorf("read last good: %w", err)
+		}
+		return set, nil
+	}}
+}
+
+// describe is short enough for an Event.
+func describe(what string, differences []string) string {
+	if len(differences) == 0 {
+		return ""
+	}
 	const shown = 3
-	text := strings.Join(differences[:min(shown, len(differences))], "; ")
+	text := what + ": " + strings.Join(differences[:min(shown, len(differences))], "; ")
 	if more := len(differences) - shown; more > 0 {
 		text += fmt.Sprintf("; and %d more", more)
 	}
-	return "changed on the cluster: " + text
+	return text
 }
 
-func (d drift) log(ctx context.Context, doing string, err error) {
+func (d *drift) log(ctx context.Context, doing string, err error) {
 	if ctx.Err() == nil {
 		d.c.Log.Warn(doing, "environment", d.file.ID.String(), "revision", "", "reason", promotion.Drifted, "err", err)
 	}
+}
+
+// watchDrift keeps one watch for each environment that has something to lose, and
+// has it look when the environment comes to rest.
+func (c *Controller) watchDrift(ctx context.Context) {
+	for _, world := range c.world.Environments {
+		e := c.environment(world.ID)
+		e.watch(ctx, c, watchedPlace(world, e.file))
+		if e.drift == nil {
+			continue
+		}
+		resting := ""
+		if digest := restsOn(world); digest != "" {
+			resting = fmt.Sprint(digest, e.file.IgnoreDrift)
+		}
+		if resting != "" && resting != e.resting {
+			e.drift.wake()
+		}
+		e.resting = resting
+	}
+	for id, e := range c.environments {
+		if _, found := c.world.Find(id); !found {
+			e.watch(ctx, c, "")
+		}
+	}
+}
+
+// watchedPlace is where an environment has something to lose, as one word. A
+// release on its way, or a file with a typo, does not end a watch: to begin one
+// costs a list of everything.
+func watchedPlace(world reconcile.Environment, file promotion.Environment) string {
+	if world.Journal.LastGood.Digest == "" || world.Fault == promotion.Removed || world.Fault == promotion.UnreadableRecord {
+		return ""
+	}
+	return fmt.Sprint(file.ID, file.Target)
+}
+
+// watch begins, ends or changes the watch.
+func (e *environment) watch(ctx context.Context, c *Controller, place string) {
+	if place == e.watching {
+		return
+	}
+	if e.unwatch != nil {
+		e.unwatch()
+	}
+	e.watching, e.unwatch, e.drift, e.resting = place, nil, nil, ""
+	if place == "" {
+		return
+	}
+	watching, cancel := context.WithCancel(ctx)
+	d := newDrift(c, e.file)
+	e.unwatch, e.drift = cancel, d
+	c.spawn(func() { d.run(watching) })
 }

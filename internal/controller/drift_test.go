@@ -3,45 +3,89 @@ package controller
 import (
 	"context"
 	"errors"
+	"slices"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
 
+	"chaperone.dev/chaperone/internal/manifest"
 	"chaperone.dev/chaperone/internal/promotion"
 	"chaperone.dev/chaperone/internal/reconcile"
 )
 
-// watched runs the drift watch of an environment for a while, with the loop.
-func watched(t *testing.T, here *actor, stage reconcile.Stage, during time.Duration) reconcile.Environment {
+// watching is the drift watch of an environment with the loop that it posts to.
+type watching struct {
+	*Controller
+	ctx  context.Context
+	stop context.CancelFunc
+}
+
+func watchStaging(t *testing.T, here *actor, stage reconcile.Stage) *watching {
 	t.Helper()
 	store := stored(stage)
 	store.record.Journal.Running = store.record.Journal.LastGood
-	c := replica(t, store, here)
-	ctx, stop := context.WithTimeout(t.Context(), during)
-	defer stop()
-	c.spawn(func() { drift{c: c, file: promotion.Environment{ID: staging}, digest: "good"}.run(ctx) })
+	w := &watching{Controller: replica(t, store, here)}
+	w.ctx, w.stop = context.WithCancel(t.Context())
+	w.watchDrift(w.ctx)
+	return w
+}
+
+// pass lets the loop run for a while.
+func (w *watching) pass(during time.Duration) {
+	over := time.After(during)
 	for {
 		select {
-		case event := <-c.events:
+		case event := <-w.events:
 			event()
-		case <-ctx.Done():
-			c.work.Wait()
-			e, _ := c.world.Find(staging)
-			return e
+			w.watchDrift(w.ctx)
+		case <-over:
+			return
 		}
 	}
 }
+
+func (w *watching) edit(f func(*reconcile.Environment)) {
+	w.change(staging, f)
+	w.watchDrift(w.ctx)
+}
+
+func (w *watching) end() reconcile.Environment {
+	w.stop()
+	w.work.Wait()
+	e, _ := w.world.Find(staging)
+	return e
+}
+
+// watched runs the drift watch for a while.
+func watched(t *testing.T, here *actor, stage reconcile.Stage, during time.Duration) reconcile.Environment {
+	t.Helper()
+	w := watchStaging(t, here, stage)
+	w.pass(during)
+	return w.end()
+}
+
+func answers(all ...Drift) []func() (Drift, error) {
+	var looks []func() (Drift, error)
+	for _, d := range all {
+		looks = append(looks, func() (Drift, error) { return d, nil })
+	}
+	return looks
+}
+
+var (
+	none  = Drift{}
+	gone  = Drift{Differs: []string{"Deployment/demo/app is gone"}}
+	fight = Drift{Contended: []string{"Deployment/demo/app: spec.paused is true, not false (by x); chaperone and x keep changing it"}}
+)
 
 // An object was deleted while the API server was in trouble: no further change
 // comes to ask for another look.
 func TestDriftIsLookedForAgainAfterAnError(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		here := &actor{drift: []func() ([]string, error){
-			func() ([]string, error) { return nil, errors.New("no answer") },
-			func() ([]string, error) { return nil, errors.New("no answer") },
-			func() ([]string, error) { return []string{"create Deployment/demo/app"}, nil },
-		}}
+		silence := func() (Drift, error) { return Drift{}, errors.New("no answer") }
+		here := &actor{drift: append([]func() (Drift, error){silence, silence}, answers(gone)...)}
 		if e := watched(t, here, reconcile.StageNone, time.Minute); !e.Drifted || len(here.done) != 3 {
 			t.Errorf("drifted: %t after looks %v; want it seen by the third", e.Drifted, here.done)
 		}
@@ -52,10 +96,7 @@ func TestDriftIsLookedForAgainAfterAnError(t *testing.T) {
 func TestDriftIsLookedForWithoutAWatch(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		here := &actor{drift: []func() ([]string, error){
-			func() ([]string, error) { return nil, nil },
-			func() ([]string, error) { return []string{"create Widget/demo/app"}, nil },
-		}}
+		here := &actor{drift: answers(none, gone)}
 		if e := watched(t, here, reconcile.StageNone, 15*time.Minute); !e.Drifted || len(here.done) != 2 {
 			t.Errorf("drifted: %t after %d looks; want it seen by the second", e.Drifted, len(here.done))
 		}
@@ -63,13 +104,132 @@ func TestDriftIsLookedForWithoutAWatch(t *testing.T) {
 }
 
 // A prune that a finalizer holds up for hours must not cost a look at the
-// whole cluster every second.
+// whole cluster every second; when it ends, there is one at once.
 func TestDriftIsNotLookedForDuringAnEffect(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		here := &actor{drift: []func() ([]string, error){func() ([]string, error) { return nil, nil }}}
-		if watched(t, here, reconcile.StagePruning, time.Hour); len(here.done) != 0 {
+		here := &actor{drift: answers(gone), watch: make(chan func(), 1)}
+		w := watchStaging(t, here, reconcile.StagePruning)
+		w.pass(time.Hour)
+		changed := <-here.watch
+		changed()
+		w.pass(time.Minute)
+		if len(here.done) != 0 {
 			t.Errorf("%d looks in an hour, want none", len(here.done))
 		}
+		w.edit(func(e *reconcile.Environment) { e.Journal.Attempt = reconcile.Attempt{} })
+		w.pass(50 * time.Millisecond)
+		if e := w.end(); !e.Drifted || len(here.done) != 1 {
+			t.Errorf("drifted: %t after %d looks within 50 ms of the end, want one", e.Drifted, len(here.done))
+		}
 	})
+}
+
+// A watch costs a list of everything owned: releases come and go under one.
+func TestDriftWatchOutlivesReleases(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		here := &actor{drift: answers(none), watch: make(chan func(), 10)}
+		w := watchStaging(t, here, reconcile.StageNone)
+		w.pass(time.Second)
+		for _, digest := range []reconcile.Digest{"next", "another"} {
+			w.edit(func(e *reconcile.Environment) { e.Journal.Attempt.Stage = reconcile.StageApplying })
+			w.pass(time.Second)
+			w.edit(func(e *reconcile.Environment) {
+				e.Journal.Attempt.Stage = reconcile.StageNone
+				e.Journal.Running.Digest, e.Journal.LastGood.Digest = digest, digest
+			})
+			w.pass(time.Second)
+		}
+		w.edit(func(e *reconcile.Environment) { e.Fault = promotion.InvalidEnvironment })
+		w.pass(time.Second)
+		w.end()
+		if len(here.watch) != 1 || len(here.done) != 3 {
+			t.Errorf("%d watches and %d looks, want 1 and one for each release", len(here.watch), len(here.done))
+		}
+	})
+}
+
+// From a change to the decision about it takes a twentieth of a second; who
+// keeps changing things back is not fought at that pace.
+func TestDriftIsSeenSoonAndFoughtSlowly(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		here := &actor{drift: answers(none, gone), watch: make(chan func(), 1)}
+		w := watchStaging(t, here, reconcile.StageNone)
+		w.pass(time.Minute)
+		changed := <-here.watch
+		changed()
+		w.pass(25 * time.Millisecond)
+		if e, _ := w.world.Find(staging); !e.Drifted {
+			t.Fatal("not seen within 25 ms")
+		}
+		before := len(here.done)
+		for range 6000 { // ten minutes
+			w.edit(func(e *reconcile.Environment) { e.Drifted = false })
+			changed()
+			w.pass(100 * time.Millisecond)
+		}
+		w.end()
+		if looks := len(here.done) - before; looks > 20 {
+			t.Errorf("%d looks in ten minutes of a fight, want at most 20", looks)
+		}
+	})
+}
+
+// What is contended shows, and is looked at again when it may be put back.
+func TestContendedIsLookedAtAgain(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		until := fight
+		until.Until = time.Now().Add(4 * time.Minute)
+		here := &actor{drift: answers(until, gone)}
+		w := watchStaging(t, here, reconcile.StageNone)
+		w.pass(time.Minute)
+		e, _ := w.world.Find(staging)
+		if note := w.environment(staging).notes[promotion.Contended]; e.Drifted || !e.Contended || !strings.Contains(note, "chaperone and x") {
+			t.Errorf("drifted: %t, contended: %t, note %q", e.Drifted, e.Contended, note)
+		}
+		w.pass(4 * time.Minute)
+		if e := w.end(); !e.Drifted || e.Contended || len(here.done) != 2 {
+			t.Errorf("drifted: %t, contended: %t after looks %v", e.Drifted, e.Contended, here.done)
+		}
+	})
+}
+
+// Last good is read only where a comparison asks for it, as it is at that time.
+func TestDriftReadsLastGoodWhenItIsNeeded(t *testing.T) {
+	t.Parallel()
+	store := stored(reconcile.StageNone)
+	c := replica(t, store, &actor{})
+	good := c.lastGood(promotion.Environment{ID: staging}, "good")
+	c.Store = bundles{store, map[reconcile.Digest]error{"good": errors.New("no answer")}}
+	if _, err := good.Read(t.Context()); err == nil || !strings.Contains(err.Error(), "read last good: no answer") {
+		t.Errorf("error %v", err)
+	}
+	c.Store = store
+	if _, err := good.Read(t.Context()); err != nil {
+		t.Error(err)
+	}
+}
+
+// bundles is a store of which some cannot be read.
+type bundles struct {
+	*memory
+	broken map[reconcile.Digest]error
+}
+
+func (b bundles) Bundle(_ context.Context, _ promotion.ID, digest reconcile.Digest) (manifest.Set, error) {
+	return manifest.Set{}, b.broken[digest]
+}
+
+// What people read fits into an Event, however much has drifted.
+func TestDriftIsToldInShort(t *testing.T) {
+	t.Parallel()
+	if text := describe("changed on the cluster", slices.Repeat([]string{"x"}, 5)); text != "changed on the cluster: x; x; x; and 2 more" {
+		t.Errorf("%q", text)
+	}
+	if text := describe("changed on the cluster", nil); text != "" {
+		t.Errorf("%q for nothing", text)
+	}
 }

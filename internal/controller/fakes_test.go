@@ -80,7 +80,8 @@ type actor struct {
 	branch
 	mu    sync.Mutex
 	done  []string
-	drift []func() ([]string, error) // one for each look; the last again and again
+	drift []func() (Drift, error) // one for each look; the last again and again
+	watch chan func()             // takes what a watch is to call
 	apply error
 }
 
@@ -120,7 +121,12 @@ func (a *actor) Withdraw(context.Context, promotion.ID) (ProposeResult, error) {
 	return ProposeResult{Outcome: reconcile.OutcomeDone}, nil
 }
 
-func (a *actor) Drift(context.Context, promotion.Environment, manifest.Set) ([]string, error) {
+func (a *actor) Correct(context.Context, promotion.Environment, LastGood) error {
+	a.note("correct")
+	return nil
+}
+
+func (a *actor) Drift(context.Context, promotion.Environment, LastGood) (Drift, error) {
 	a.note("drift")
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -131,7 +137,10 @@ func (a *actor) Drift(context.Context, promotion.Environment, manifest.Set) ([]s
 	return look()
 }
 
-func (a *actor) Watch(ctx context.Context, _ promotion.Environment, _ func()) error {
+func (a *actor) Watch(ctx context.Context, _ promotion.Environment, changed func()) error {
+	if a.watch != nil {
+		a.watch <- changed
+	}
 	<-ctx.Done()
 	return ctx.Err()
 }

@@ -274,7 +274,7 @@ func (c *Controller) observed(end ended, stored reconcile.Journal, now time.Time
 		e.file, e.next = e.next, promotion.Environment{}
 		e.generation++
 		c.change(a.Environment, func(world *reconcile.Environment) {
-			world.Candidates, world.Spec, world.Drifted = nil, c.specOf(e.file), false
+			world.Candidates, world.Spec, world.Drifted, world.Contended = nil, c.specOf(e.file), false, false
 		})
 	}
 	c.markRewritten()
@@ -326,8 +326,7 @@ func (j *job) effect(ctx context.Context) ended {
 		}
 		return j.withLastGood(ctx, promotion.RestoreFailed, j.c.Cluster.Restore)
 	case reconcile.ActionCorrect:
-		// Not Apply: the hooks of last good have had their time.
-		return j.withLastGood(ctx, promotion.ApplyFailed, j.c.Cluster.Restore)
+		return j.correct(ctx)
 	case reconcile.ActionBlame:
 		return j.blame(ctx)
 	case reconcile.ActionRevert:
@@ -445,10 +444,31 @@ func (j *job) withLastGood(ctx context.Context, terminal promotion.Reason,
 	if err != nil {
 		return failed(reconcile.OutcomeFailed, terminal, fmt.Errorf("read last good: %w", err))
 	}
-	end := applyEnded(do(ctx, j.file, set))
+	return lastGoodEnded(do(ctx, j.file, set), terminal)
+}
+
+// lastGoodEnded: what was good once is not rejected like a release.
+func lastGoodEnded(err error, terminal promotion.Reason) ended {
+	end := applyEnded(err)
 	switch end.result.Outcome {
 	case reconcile.OutcomeFailed, reconcile.OutcomeRejected:
 		end.result.Outcome, end.result.Reason = reconcile.OutcomeFailed, terminal
 	}
 	return end
+}
+
+// correct puts back what drifted.
+func (j *job) correct(ctx context.Context) ended {
+	good := j.c.lastGood(j.file, j.journal().LastGood.Digest)
+	read, unread := good.Read, error(nil)
+	good.Read = func(ctx context.Context) (manifest.Set, error) {
+		var set manifest.Set
+		set, unread = read(ctx)
+		return set, unread
+	}
+	err := j.c.Cluster.Correct(ctx, j.file, good)
+	if unread != nil && err != nil {
+		return failed(reconcile.OutcomeFailed, promotion.ApplyFailed, err)
+	}
+	return lastGoodEnded(err, promotion.ApplyFailed)
 }

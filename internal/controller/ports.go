@@ -83,14 +83,32 @@ type Cluster interface {
 	Prune(ctx context.Context, env promotion.Environment, set manifest.Set) error
 	// Restore applies last good and prunes what came after it.
 	Restore(ctx context.Context, env promotion.Environment, set manifest.Set) error
-	// Drift lists what differs on the cluster from what was applied, redacted.
-	Drift(ctx context.Context, env promotion.Environment, set manifest.Set) ([]string, error)
+	// Drift compares the cluster with what was applied. It is called after every
+	// change that a watch tells of, and reads last good only where it has to.
+	Drift(ctx context.Context, env promotion.Environment, good LastGood) (Drift, error)
+	// Correct puts back what drifted and is not contended, and touches nothing else.
+	// Hooks are not run.
+	Correct(ctx context.Context, env promotion.Environment, good LastGood) error
 	// Watch calls changed after any owned object changed, until ctx ends. It may
 	// call it for nothing.
 	Watch(ctx context.Context, env promotion.Environment, changed func()) error
 	// Verify runs the environment's checks. A cancelled ctx gives an error and no
 	// verdict.
 	Verify(ctx context.Context, env promotion.Environment, set manifest.Set) (Verdict, error)
+}
+
+// LastGood is what an environment is to run. Its objects may be many, so they are
+// read where they are needed, and not kept.
+type LastGood struct {
+	Digest reconcile.Digest
+	Read   func(context.Context) (manifest.Set, error)
+}
+
+// Drift is what differs on a cluster, an object in each text, redacted.
+type Drift struct {
+	Differs   []string  // to be put back
+	Contended []string  // put back again and again in vain; both managers are named
+	Until     time.Time // when the first of the contended may be put back again
 }
 
 // Verdict is what the checks of one verification came to.

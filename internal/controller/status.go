@@ -224,34 +224,3 @@ func (c *Controller) waitingFor(world reconcile.Environment, status reconcile.St
 	return fmt.Sprintf("%s is not verified by every environment before this one: %s",
 		status.Wanted.Revision.Short(), strings.Join(waits, ", "))
 }
-
-// watchDrift keeps one watch for each environment at rest, on what it runs.
-func (c *Controller) watchDrift(ctx context.Context) {
-	for _, world := range c.world.Environments {
-		e := c.environment(world.ID)
-		key := ""
-		good := world.Journal.LastGood
-		if good.Digest != "" && good.Digest == world.Journal.Running.Digest && world.Fault == "" {
-			key = fmt.Sprint(good.Digest, e.file.Target)
-		}
-		if key == e.watching {
-			continue
-		}
-		if e.unwatch != nil {
-			e.unwatch()
-		}
-		e.watching, e.unwatch = key, nil
-		if key != "" {
-			watching, cancel := context.WithCancel(ctx)
-			e.unwatch = cancel
-			w := drift{c: c, file: e.file, digest: good.Digest}
-			c.spawn(func() { w.run(watching) })
-		}
-	}
-	for id, e := range c.environments {
-		if _, found := c.world.Find(id); !found && e.unwatch != nil {
-			e.unwatch()
-			e.unwatch, e.watching = nil, ""
-		}
-	}
-}

@@ -33,6 +33,9 @@ type Input struct {
 	// SkipHooks leaves hooks alone: while restoring, the old release's
 	// migrations are not to run against the new one's data.
 	SkipHooks bool
+	// Applied says that the release is applied already, and that what is looked
+	// for is drift.
+	Applied bool
 	// Contents asks for the objects before and after, to be shown.
 	Contents bool
 }
@@ -144,6 +147,9 @@ func (b *builder) decide(c Change, seen Seen) Change {
 
 func (b *builder) compare(c Change, seen Seen) Change {
 	fields, changed := Compare(seen.Live, seen.Tried, b.Manager, b.Redact)
+	if b.Applied {
+		fields, changed = Drifted(seen.Live, seen.Send, seen.Tried, b.Manager, b.Redact)
+	}
 	if !changed {
 		c.Action = Unchanged
 		return c

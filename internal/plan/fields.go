@@ -242,20 +242,40 @@ func equal(a, b any) bool {
 // not count, so that a webhook that writes at every request makes no drift.
 // changed can be true without fields: when only the ownership changes.
 func Compare(live, tried *manifest.Object, manager string, redact manifest.Redactor) (fields []FieldChange, changed bool) {
-	was, will := managed(live, manager), managed(tried, manager)
-	if was == nil {
+	was, will := ownedSets(live, tried, manager)
+	compare(live, tried, was.Union(will), redact, others(live, manager), func(_ fieldpath.Path, f FieldChange) {
+		fields = append(fields, f)
+	})
+	return fields, len(fields) > 0 || !was.Equals(will)
+}
+
+// ownedSets are the fields that a manager owns before and after a try.
+func ownedSets(live, tried *manifest.Object, manager string) (was, will *fieldpath.Set) {
+	if was = managed(live, manager); was == nil {
 		was = &fieldpath.Set{}
 	}
-	if will == nil {
+	if will = managed(tried, manager); will == nil {
 		will = &fieldpath.Set{}
 	}
+	return was, will
+}
+
+// compare tells of the fields of a set that differ, in the order of their paths.
+func compare(live, tried *manifest.Object, set *fieldpath.Set, redact manifest.Redactor, writers []writer, tell func(fieldpath.Path, FieldChange)) {
+	type found struct {
+		path   fieldpath.Path
+		change FieldChange
+	}
+	var all []found
 	visit := func(path fieldpath.Path, old, new any) {
-		fields = append(fields, FieldChange{Path: pathText(path), Old: show(old), New: show(new)})
+		all = append(all, found{path, FieldChange{Path: pathText(path), Old: show(old), New: show(new), By: writtenBy(path, writers)}})
 	}
 	// Redaction keeps equal values equal and different ones different.
-	walk(was.Union(will), nil, redact.Object(live).Object, redact.Object(tried).Object, visit)
-	slices.SortFunc(fields, func(a, b FieldChange) int { return bytes.Compare([]byte(a.Path), []byte(b.Path)) })
-	return fields, len(fields) > 0 || !was.Equals(will)
+	walk(set, nil, redact.Object(live).Object, redact.Object(tried).Object, visit)
+	slices.SortFunc(all, func(a, b found) int { return strings.Compare(a.change.Path, b.change.Path) })
+	for _, f := range all {
+		tell(f.path, f.change)
+	}
 }
 
 // maxShown bounds one value in a diff.

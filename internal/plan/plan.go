@@ -99,6 +99,7 @@ type FieldChange struct {
 	Path string `json:"path"`
 	Old  string `json:"old,omitempty"` // JSON, shortened; "" where the field is absent
 	New  string `json:"new,omitempty"`
+	By   string `json:"by,omitempty"` // who else wrote it on the cluster, by managedFields
 }
 
 func (f FieldChange) String() string {

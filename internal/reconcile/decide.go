@@ -327,7 +327,7 @@ func (v *verdict) judgedAnew() bool {
 		wanted = v.e.Spec.Pin
 	}
 	return v.c.pending && v.c.wanted == nil && wanted != "" && wanted == v.e.Journal.LastGood.Revision &&
-		v.e.settled() && v.w.SourceFault == "" && v.w.Policy != "" && v.still == "" && !v.e.Drifted
+		v.e.settled() && v.w.SourceFault == "" && v.w.Policy != "" && v.still == "" && !v.e.Drifted && !v.e.Contended
 }
 
 // stuckForGood: what runs failed and cannot be taken back. It stays until
@@ -351,6 +351,9 @@ func (v *verdict) settledAt() {
 		v.act(ActionAdvance, v.c.candidate.Release, promotion.UpToDate)
 	case !v.e.Drifted:
 		v.quiet()
+		if v.e.Contended && v.status.Phase == PhaseReady {
+			v.status.Reason = promotion.Contended
+		}
 	case v.e.Spec.Drift != promotion.DriftCorrect && on(guardReport), v.held(), !allowed && on(guardCorrect), v.still != "":
 		v.quiet()
 		if v.status.Phase == PhaseReady {

@@ -43,6 +43,7 @@ type Environment struct {
 	// Candidates are the releases that were evaluated for this environment.
 	Candidates []Candidate
 	Drifted    bool // fields that we own were changed on the cluster
+	Contended  bool // and others, which somebody keeps changing back, so that they are not put back
 	Rewritten  bool // the commit of last good is not in the branch's history any more
 	// AncestryUnknown: that it is not has not been found out for certain.
 	AncestryUnknown bool

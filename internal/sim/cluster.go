@@ -11,6 +11,7 @@ import (
 	"chaperone.dev/chaperone/internal/controller"
 	"chaperone.dev/chaperone/internal/fault"
 	"chaperone.dev/chaperone/internal/manifest"
+	"chaperone.dev/chaperone/internal/plan"
 	"chaperone.dev/chaperone/internal/promotion"
 	"chaperone.dev/chaperone/internal/reconcile"
 	"chaperone.dev/chaperone/internal/source"
@@ -316,30 +317,107 @@ func (p clusterPort) Restore(ctx context.Context, env promotion.Environment, set
 }
 
 // Drift implements controller.Cluster.
-func (p clusterPort) Drift(ctx context.Context, env promotion.Environment, set manifest.Set) (differences []string, err error) {
+func (p clusterPort) Drift(ctx context.Context, env promotion.Environment, good controller.LastGood) (controller.Drift, error) {
+	var found controller.Drift
+	set, err := good.Read(ctx)
+	if err != nil {
+		return found, err
+	}
 	made := knownSet(set)
 	err = p.call(ctx, "Cluster.Drift", env.ID.String(), speedCluster, func() error {
 		if err := p.reach(env); err != nil {
 			return err
 		}
-		differences = nil
-		objects := p.s.clusters.on(env.Target.Kubeconfig)
-		for _, o := range made.set.Objects() {
-			if manifest.StageOf(o) == manifest.StageRollback || isHook(o) {
-				continue
+		found = p.contended(env, made, p.drifted(env, made))
+		return nil
+	})
+	return found, err
+}
+
+// drifted are the objects that are not what was applied.
+func (p clusterPort) drifted(env promotion.Environment, made *rendered) (drifted []manifest.ID) {
+	objects := p.s.clusters.on(env.Target.Kubeconfig)
+	for _, o := range made.set.Objects() {
+		if manifest.StageOf(o) == manifest.StageRollback || isHook(o) {
+			continue
+		}
+		at := manifest.IDOf(o)
+		object, found := objects[at]
+		if !found || object.byHand != "" || object.text != made.texts[at] || object.owner != env.ID {
+			drifted = append(drifted, at)
+		}
+	}
+	return drifted
+}
+
+// contended sorts out what somebody keeps changing back.
+func (p clusterPort) contended(env promotion.Environment, made *rendered, drifted []manifest.ID) (found controller.Drift) {
+	for _, at := range drifted {
+		until := time.Time{}
+		if env.Drift != promotion.DriftReport {
+			until = p.fights.Differs(contest(env, at), made.texts[at], p.s.now())
+		}
+		object, there := p.s.clusters.on(env.Target.Kubeconfig)[at]
+		switch {
+		case !until.IsZero():
+			found.Contended = append(found.Contended, at.String()+" is changed by chaperone and somebody")
+			if found.Until.IsZero() || until.Before(found.Until) {
+				found.Until = until
 			}
-			at := manifest.IDOf(o)
-			object, found := objects[at]
-			switch {
-			case !found:
-				differences = append(differences, at.String()+" is gone")
-			case object.byHand != "" || object.text != made.texts[at] || object.owner != env.ID:
-				differences = append(differences, at.String()+" was changed")
+		case !there:
+			found.Differs = append(found.Differs, at.String()+" is gone")
+		default:
+			found.Differs = append(found.Differs, object.owner.String()+" has "+at.String()+" changed")
+		}
+	}
+	return found
+}
+
+func contest(env promotion.Environment, at manifest.ID) plan.Contest {
+	return plan.Contest{Environment: env.ID.String(), Object: at}
+}
+
+// Correct implements controller.Cluster.
+func (p clusterPort) Correct(ctx context.Context, env promotion.Environment, good controller.LastGood) error {
+	set, err := good.Read(ctx)
+	if err != nil {
+		return err
+	}
+	made := knownSet(set)
+	var left []manifest.ID
+	err = p.call(ctx, "Cluster.Correct", env.ID.String(), speedCluster, func() error {
+		if err := p.reach(env); err != nil {
+			return err
+		}
+		p.s.checkEffect(p.life, reconcile.ActionCorrect, env, made)
+		p.s.clusters.counts[effectKey{env.ID, reconcile.ActionCorrect}]++
+		if at, found := p.notAdmitted(env, made); found {
+			return refusal(promotion.ApplyRejected, fmt.Errorf("%s: dry run: an admission rule refuses it", at))
+		}
+		left = nil
+		for _, at := range p.drifted(env, made) {
+			if p.fights.Differs(contest(env, at), made.texts[at], p.s.now()).IsZero() {
+				left = append(left, at)
 			}
 		}
 		return nil
 	})
-	return differences, err
+	if err != nil {
+		return err
+	}
+	for _, at := range left {
+		err := p.call(ctx, "Cluster.Write", env.ID.String(), speedCluster, func() error {
+			if err := p.writeOne(env, made, at, false); err != nil {
+				return err
+			}
+			p.fights.Corrected(contest(env, at), made.texts[at], p.s.now())
+			return nil
+		})
+		if err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 func isHook(o *manifest.Object) bool {

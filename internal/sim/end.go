@@ -31,7 +31,7 @@ func (d *driver) inPlace() error {
 			return err
 		}
 		if made, clear := s.unhindered(file, j, head); clear && !slices.Contains(otherwise, known.status.Reason) {
-			if known.status.Reason != promotion.UpToDate && known.status.Reason != promotion.Drifted {
+			if !slices.Contains([]promotion.Reason{promotion.UpToDate, promotion.Drifted, promotion.Contended}, known.status.Reason) {
 				return unexpected("%s could run the newest commit, and is %s %s: %s", env, known.status.Phase, known.status.Reason, known.message)
 			}
 			if j.LastGood.Digest != reconcile.Digest(made.digest) {

@@ -283,7 +283,7 @@ func expectCounts() []verb {
 		kind reconcile.ActionKind
 	}{
 		{"applies", reconcile.ActionApply}, {"verifications", reconcile.ActionVerify},
-		{"restores", reconcile.ActionRestore}, {"prunes", reconcile.ActionPrune},
+		{"restores", reconcile.ActionRestore}, {"corrections", reconcile.ActionCorrect}, {"prunes", reconcile.ActionPrune},
 		{"reverts", reconcile.ActionRevert}, {"proposals", reconcile.ActionPropose}, {"withdrawals", reconcile.ActionWithdraw},
 		{"events", announced},
 	} {

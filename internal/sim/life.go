@@ -10,6 +10,7 @@ import (
 
 	"chaperone.dev/chaperone/internal/controller"
 	"chaperone.dev/chaperone/internal/manifest"
+	"chaperone.dev/chaperone/internal/plan"
 	"chaperone.dev/chaperone/internal/promotion"
 )
 
@@ -42,6 +43,7 @@ type life struct {
 	decided map[effectKey]decided
 	heard   map[promotion.ID]heard
 	polled  string // head that it knows
+	fights  plan.Fights
 }
 
 var errGone = errors.New("the process is gone")

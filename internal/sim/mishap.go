@@ -80,6 +80,7 @@ var possible = map[string][]mishapKind{
 	"Cluster.Apply":       {fails, delays},
 	"Cluster.Prune":       {fails, delays},
 	"Cluster.Restore":     {fails, delays},
+	"Cluster.Correct":     {fails, delays},
 	"Cluster.Write":       {fails, losesAnswer},
 	"Cluster.Delete":      {fails, losesAnswer},
 	"Cluster.Drift":       {fails, delays},

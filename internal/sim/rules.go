@@ -158,10 +158,16 @@ func (s *Sim) checkEffect(l *life, kind reconcile.ActionKind, env promotion.Envi
 		if !s.doubled && j.LastGood.Digest != reconcile.Digest(made.digest) {
 			s.violated(l, "%s: restored something other than last good", env.ID)
 		}
-		s.intended(l, env.ID, j, reconcile.StageRestoring, reconcile.StageCorrecting)
+		s.intended(l, env.ID, j, reconcile.StageRestoring)
 		if t.applied != made.digest {
 			t.applied, t.proven = made.digest, ""
 		}
+	case reconcile.ActionCorrect:
+		j, _ := s.store.journal(env.ID)
+		if !s.doubled && j.LastGood.Digest != reconcile.Digest(made.digest) {
+			s.violated(l, "%s: corrected to something other than last good", env.ID)
+		}
+		s.intended(l, env.ID, j, reconcile.StageCorrecting)
 	case reconcile.ActionPrune:
 		j, _ := s.store.journal(env.ID)
 		s.intended(l, env.ID, j, reconcile.StagePruning)

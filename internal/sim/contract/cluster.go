@@ -195,23 +195,92 @@ func guardCases() []Case[ClusterFixture] {
 	}
 }
 
+func lastGood(set manifest.Set) controller.LastGood {
+	digest, _ := set.Digest()
+	return controller.LastGood{Digest: reconcile.Digest(digest), Read: func(context.Context) (manifest.Set, error) { return set, nil }}
+}
+
 func driftCases() []Case[ClusterFixture] {
 	return []Case[ClusterFixture]{
 		{"drift is told and put back", func(t *testing.T, f ClusterFixture) {
 			set := f.configs("a=1", "b=1")
 			must(t, f.Apply(t.Context(), f.Env, set))
-			none, err := f.Drift(t.Context(), f.Env, set)
-			if err != nil || len(none) != 0 {
-				t.Fatalf("right after the apply: %v, %v", none, err)
+			good := lastGood(set)
+			none, err := f.Drift(t.Context(), f.Env, good)
+			if err != nil || len(none.Differs)+len(none.Contended) != 0 {
+				t.Fatalf("right after the apply: %+v, %v", none, err)
 			}
 			f.Change("a", "other")
 			f.Delete("b")
-			differences, err := f.Drift(t.Context(), f.Env, set)
-			if err != nil || len(differences) != 2 {
-				t.Fatalf("%v, %v; want two differences", differences, err)
+			found, err := f.Drift(t.Context(), f.Env, good)
+			if err != nil || len(found.Differs) != 2 || len(found.Contended) != 0 {
+				t.Fatalf("%+v, %v; want two differences", found, err)
 			}
-			must(t, f.Restore(t.Context(), f.Env, set))
+			for range 2 {
+				must(t, f.Correct(t.Context(), f.Env, good))
+			}
 			f.has(t, "a=1", "b=1")
+		}},
+		{"a correction needs no comparison before it, and takes nothing away", func(t *testing.T, f ClusterFixture) {
+			set := f.configs("a=1", "b=1")
+			must(t, f.Apply(t.Context(), f.Env, f.configs("a=1", "b=1", "c=1")))
+			f.Change("a", "other")
+			must(t, f.Correct(t.Context(), f.Env, lastGood(set)))
+			f.has(t, "a=1", "b=1", "c=1")
+		}},
+		{"what is changed back again and again is left alone, and only that", func(t *testing.T, f ClusterFixture) {
+			set := f.configs("a=1", "b=1")
+			good := lastGood(set)
+			must(t, f.Apply(t.Context(), f.Env, set))
+			look := func() controller.Drift {
+				t.Helper()
+				found, err := f.Drift(t.Context(), f.Env, good)
+				must(t, err)
+				return found
+			}
+			rounds := 0
+			for ; rounds < 10; rounds++ {
+				f.Change("a", "other")
+				if len(look().Differs) == 0 {
+					break
+				}
+				must(t, f.Correct(t.Context(), f.Env, good))
+				f.has(t, "a=1")
+			}
+			if rounds < 2 || rounds > 5 {
+				t.Errorf("left alone after %d corrections", rounds)
+			}
+			f.Delete("b")
+			found := look()
+			if len(found.Differs) != 1 || len(found.Contended) != 1 || found.Until.IsZero() {
+				t.Fatalf("%+v; want one of each", found)
+			}
+			if text := found.Contended[0]; !strings.Contains(text, "chaperone and somebody") || !strings.Contains(text, "/a") {
+				t.Errorf("%q does not name the object and both who change it", text)
+			}
+			must(t, f.Correct(t.Context(), f.Env, good))
+			f.has(t, "a=other", "b=1")
+			// Another release of the object is another matter.
+			next := f.configs("a=2", "b=1")
+			must(t, f.Apply(t.Context(), f.Env, next))
+			f.Change("a", "other")
+			must(t, f.Correct(t.Context(), f.Env, lastGood(next)))
+			f.has(t, "a=2", "b=1")
+		}},
+		{"where drift is reported nothing is contended", func(t *testing.T, f ClusterFixture) {
+			set := f.configs("a=1")
+			must(t, f.Apply(t.Context(), f.Env, set))
+			env := f.Env
+			env.Drift = promotion.DriftReport
+			for range 5 {
+				f.Change("a", "other")
+				found, err := f.Drift(t.Context(), env, lastGood(set))
+				must(t, err)
+				if len(found.Differs) != 1 || len(found.Contended) != 0 {
+					t.Fatalf("%+v; want a difference", found)
+				}
+				must(t, f.Restore(t.Context(), env, set))
+			}
 		}},
 		{"a watch tells of changes, and ends when it is called off", func(t *testing.T, f ClusterFixture) {
 			must(t, f.Apply(t.Context(), f.Env, f.configs("a=1")))

@@ -1,0 +1,154 @@
+package plan
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"slices"
+	"strings"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"sigs.k8s.io/structured-merge-diff/v6/fieldpath"
+
+	"chaperone.dev/chaperone/internal/manifest"
+)
+
+// writer is one entry of an object's managed fields.
+type writer struct {
+	manager string
+	scale   bool // by way of the scale subresource
+	fields  *fieldpath.Set
+}
+
+// others are all who wrote fields of an object, apart from what a manager
+// applied.
+func others(live *manifest.Object, manager string) []writer {
+	var all []writer
+	for _, entry := range live.GetManagedFields() {
+		if entry.Manager == manager && entry.Operation == metav1.ManagedFieldsOperationApply && entry.Subresource == "" {
+			continue
+		}
+		if entry.FieldsV1 == nil {
+			continue
+		}
+		set := &fieldpath.Set{}
+		if set.FromJSON(bytes.NewReader(entry.FieldsV1.GetRawBytes())) != nil {
+			continue // says nothing that we understand
+		}
+		all = append(all, writer{manager: entry.Manager, scale: entry.Subresource == "scale", fields: set})
+	}
+	return all
+}
+
+// writtenBy names those who wrote a field, or something in it.
+func writtenBy(path fieldpath.Path, writers []writer) string {
+	var names []string
+	for _, w := range writers {
+		if wrote(w.fields, path) && !slices.Contains(names, w.manager) {
+			names = append(names, w.manager)
+		}
+	}
+	return strings.Join(names, " and ")
+}
+
+// wrote reports whether a set has a path, or a part of it.
+func wrote(set *fieldpath.Set, path fieldpath.Path) bool {
+	for i, element := range path {
+		if i == len(path)-1 && set.Members.Has(element) {
+			return true
+		}
+		if set = set.WithPrefix(element); set.Empty() {
+			return false
+		}
+	}
+	return true
+}
+
+// Drifted is Compare for a release that is applied already: what the correction
+// would undo. It leaves out what no correction can: a field that we still own
+// was written by nobody else, so that its value is what a webhook or a default
+// made of our own last write, and will make of the next one.
+func Drifted(live, sent, tried *manifest.Object, manager string, redact manifest.Redactor) (fields []FieldChange, changed bool) {
+	was, will := ownedSets(live, tried, manager)
+	writers := others(live, manager)
+	hopeless := func(path fieldpath.Path) bool {
+		return was.Has(path) && writtenBy(path, writers) == "" && !equal(at(sent.Object, path), at(tried.Object, path))
+	}
+	compare(live, tried, was.Union(will), redact, writers, func(path fieldpath.Path, f FieldChange) {
+		if !hopeless(path) {
+			fields = append(fields, f)
+		}
+	})
+	return fields, len(fields) > 0 || !was.Equals(will)
+}
+
+func at(node any, path fieldpath.Path) any {
+	for _, element := range path {
+		node = descend(node, element)
+	}
+	return node
+}
+
+// maxToldFields and maxTold bound what is told of one object.
+const (
+	maxToldFields = 5
+	maxTold       = 600
+)
+
+// Drift says in one line how an object differs from what was applied. Nothing in
+// it is secret.
+func (c Change) Drift() string {
+	switch {
+	case c.Action == Create:
+		return c.ID.String() + " is gone"
+	case c.Action == Replace && c.Reason == ReasonTerminating:
+		return c.ID.String() + " is being deleted"
+	case len(c.Fields) == 0:
+		return fmt.Sprintf("%s differs (%s)", c.ID, c.Action)
+	}
+	var parts []string
+	for _, f := range c.Fields[:min(maxToldFields, len(c.Fields))] {
+		part := fmt.Sprintf("%s is %s, not %s", f.Path, orNone(f.Old), orNone(f.New))
+		if f.By != "" {
+			part += " (by " + f.By + ")"
+		}
+		parts = append(parts, part)
+	}
+	if more := len(c.Fields) - maxToldFields; more > 0 {
+		parts = append(parts, fmt.Sprintf("and %d more fields", more))
+	}
+	return shorten(c.ID.String() + ": " + strings.Join(parts, ", "))
+}
+
+// Contention is Drift of an object that is fought over, with both who do.
+func (c Change) Contention(manager string) string {
+	var rivals []string
+	for _, f := range c.Fields {
+		for _, by := range strings.Split(f.By, " and ") {
+			if by != "" && !slices.Contains(rivals, by) {
+				rivals = append(rivals, by)
+			}
+		}
+	}
+	rival := strings.Join(rivals, " and ")
+	if rival == "" {
+		rival = "somebody who leaves no name, such as a webhook or who deletes it"
+	}
+	return fmt.Sprintf("%s; %s and %s keep changing it", c.Drift(), manager, shorten(rival))
+}
+
+func shorten(text string) string {
+	if runes := []rune(text); len(runes) > maxTold {
+		return string(runes[:maxTold]) + "…"
+	}
+	return text
+}
+
+// wanted names what the release says of an object.
+func wanted(o *manifest.Object) manifest.Digest {
+	text, err := json.Marshal(o.Object)
+	if err != nil {
+		return "" // it could not have been sent
+	}
+	return manifest.DigestBytes(text)
+}
