@@ -91,7 +91,7 @@ type environment struct {
 	unwatch  context.CancelFunc
 	drift    *drift
 	resting  string // on what, when it was last looked at; "" while it does not
-	rivals   int // effects in a row at which another writer was first
+	rivals   int    // effects in a row at which another writer was first
 	// generation counts the changes that make evaluations void.
 	generation int
 	status     reconcile.Status
