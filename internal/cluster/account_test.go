@@ -56,7 +56,7 @@ func (f *fixture) quiet(when string, manifests ...string) {
 	if p := f.plan(set); !p.Quiet() {
 		f.Errorf("%s: plan is %v, want nothing to do", when, p.Applies())
 	}
-	drift, err := f.drift(set)
+	drift, err := f.drifted(set)
 	if err != nil || len(drift) > 0 {
 		f.Errorf("%s: drift is %v, %v; want none", when, drift, err)
 	}

@@ -126,7 +126,7 @@ spec:
 		}
 	}
 	scale(7, "kube-controller-manager")
-	if drift, err := f.drift(release("registry.local/api:2")); err != nil || len(drift) > 0 {
+	if drift, err := f.drifted(release("registry.local/api:2")); err != nil || len(drift) > 0 {
 		t.Errorf("what the autoscaler decided is drift: %v, %v", drift, err)
 	}
 	for _, image := range []string{"registry.local/api:3", "registry.local/api:4"} {

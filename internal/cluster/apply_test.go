@@ -97,14 +97,14 @@ func TestManualEditIsDriftAndIsPutBack(t *testing.T) {
 	f := newFixture(t)
 	set := f.set(configMap("settings", "mode", "a"), deployment("api", "registry.local/api:1", "replicas: 1"), service("api"))
 	f.release(set)
-	if drift, err := f.drift(set); err != nil || len(drift) > 0 {
+	if drift, err := f.drifted(set); err != nil || len(drift) > 0 {
 		t.Fatalf("drift right after the apply: %v, %v", drift, err)
 	}
 	// A field of somebody else's own is none of our business.
 	f.edit("Deployment", "api", func(o *unstructured.Unstructured) {
 		o.SetAnnotations(map[string]string{"team.example/note": "x", plan.AnnotationEnvironment: "shop/testing"})
 	})
-	if drift, err := f.drift(set); err != nil || len(drift) > 0 {
+	if drift, err := f.drifted(set); err != nil || len(drift) > 0 {
 		t.Errorf("drift after a foreign annotation: %v, %v", drift, err)
 	}
 	f.edit("Deployment", "api", func(o *unstructured.Unstructured) {
@@ -116,7 +116,7 @@ func TestManualEditIsDriftAndIsPutBack(t *testing.T) {
 	if err := f.c.dynamic.Resource(gvrs["Service"]).Namespace(f.owner.Namespace).Delete(t.Context(), "api", deleteNow); err != nil {
 		t.Fatal(err)
 	}
-	drift, err := f.drift(set)
+	drift, err := f.drifted(set)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -137,7 +137,7 @@ func TestManualEditIsDriftAndIsPutBack(t *testing.T) {
 		t.Errorf("replicas are %d after the correction, want 1", replicas)
 	}
 	f.exists("Service", "api", true)
-	if drift, err := f.drift(set); err != nil || len(drift) > 0 {
+	if drift, err := f.drifted(set); err != nil || len(drift) > 0 {
 		t.Errorf("drift after the correction: %v, %v", drift, err)
 	}
 }
@@ -148,7 +148,7 @@ func TestLabelTakenAwayIsPutBack(t *testing.T) {
 	set := f.set(configMap("settings", "mode", "a"), configMap("more", "mode", "a"), configMap("most", "mode", "a"))
 	f.release(set)
 	f.edit("ConfigMap", "settings", func(o *unstructured.Unstructured) { o.SetLabels(nil); o.SetAnnotations(nil) })
-	drift, err := f.drift(set)
+	drift, err := f.drifted(set)
 	if err != nil || len(drift) != 1 || drift[0].Action != plan.Update {
 		t.Fatalf("drift is %v, %v; want one update", drift, err)
 	}

@@ -7,7 +7,7 @@ import (
 	"chaperone.dev/chaperone/internal/plan"
 )
 
-// drift compares with a release that is applied already.
-func (f *fixture) drift(set manifest.Set) ([]plan.Change, error) {
+// drifted compares with a release that is applied already.
+func (f *fixture) drifted(set manifest.Set) ([]plan.Change, error) {
 	return f.c.Drift(f.Context(), f.owner, func(context.Context) (manifest.Set, error) { return set, nil })
 }

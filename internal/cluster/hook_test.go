@@ -88,7 +88,7 @@ func TestFailedHookEndsTheRelease(t *testing.T) {
 		t.Errorf("plan after a failed hook: %v, want it to run again", p.Changes)
 	}
 	// Restoring does not run hooks, and drift is not about them.
-	if drift, err := f.drift(f.set(hook("migrate", "pre-deploy", "registry.local/migrate:job-fail"))); err != nil || len(drift) > 0 {
+	if drift, err := f.drifted(f.set(hook("migrate", "pre-deploy", "registry.local/migrate:job-fail"))); err != nil || len(drift) > 0 {
 		t.Errorf("drift: %v, %v; want none", drift, err)
 	}
 	restoring := *f

@@ -136,7 +136,7 @@ func TestMirrorSeesWhatOthersDo(t *testing.T) {
 	f.patch("Deployment", "d", `{"metadata": {"annotations": {"theirs": "1"}}}`)
 	f.patch("ConfigMap", "b", `{"data": {"key": "2"}}`)
 	f.eventually("a changed field is seen", func() bool { return !f.rests() })
-	changes, err := f.c.Drift(t.Context(), f.owner, set)
+	changes, err := f.drifted(set)
 	if err != nil || len(changes) != 1 || changes[0].ID.Name != "b" || len(changes[0].Fields) == 0 || changes[0].Fields[0].Path != "data.key" {
 		t.Fatalf("drift is %v, %v; want data.key of b alone", changes, err)
 	}
@@ -151,7 +151,7 @@ func TestMirrorSeesWhatOthersDo(t *testing.T) {
 	} {
 		do()
 		f.eventually(what+" is gone", func() bool { return !f.rests() })
-		changes, err := f.c.Drift(t.Context(), f.owner, set)
+		changes, err := f.drifted(set)
 		if err != nil || len(changes) != 1 || changes[0].ID.Name != "c" {
 			t.Fatalf("drift after %s went is %v, %v; want c", what, changes, err)
 		}

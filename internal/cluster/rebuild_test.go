@@ -41,7 +41,7 @@ func (f *fixture) agree() {
 
 func (f *fixture) drift(set manifest.Set) []plan.Change {
 	f.Helper()
-	changes, err := f.c.Drift(f.Context(), f.owner, set)
+	changes, err := f.drifted(set)
 	if err != nil {
 		f.Fatalf("drift: %v", err)
 	}

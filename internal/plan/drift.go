@@ -1,8 +1,6 @@
 package plan
 
 import (
-	"bytes"
-	"encoding/json"
 	"fmt"
 	"slices"
 	"strings"
@@ -13,46 +11,28 @@ import (
 	"chaperone.dev/chaperone/internal/manifest"
 )
 
-// writer is one entry of an object's managed fields.
-type writer struct {
-	manager string
-	scale   bool // by way of the scale subresource
-	fields  *fieldpath.Set
-}
-
 // others are all who wrote fields of an object, apart from what a manager
 // applied.
 func others(live *manifest.Object, manager string) []writer {
-	var all []writer
-	for _, entry := range live.GetManagedFields() {
-		if entry.Manager == manager && entry.Operation == metav1.ManagedFieldsOperationApply && entry.Subresource == "" {
-			continue
-		}
-		if entry.FieldsV1 == nil {
-			continue
-		}
-		set := &fieldpath.Set{}
-		if set.FromJSON(bytes.NewReader(entry.FieldsV1.GetRawBytes())) != nil {
-			continue // says nothing that we understand
-		}
-		all = append(all, writer{manager: entry.Manager, scale: entry.Subresource == "scale", fields: set})
-	}
-	return all
+	return slices.DeleteFunc(writersOf(live), func(w writer) bool {
+		ours := w.entry.Manager == manager && w.entry.Operation == metav1.ManagedFieldsOperationApply && w.entry.Subresource == ""
+		return ours || w.opaque
+	})
 }
 
 // writtenBy names those who wrote a field, or something in it.
 func writtenBy(path fieldpath.Path, writers []writer) string {
 	var names []string
 	for _, w := range writers {
-		if wrote(w.fields, path) && !slices.Contains(names, w.manager) {
-			names = append(names, w.manager)
+		if touches(w.fields, path) && !slices.Contains(names, w.entry.Manager) {
+			names = append(names, w.entry.Manager)
 		}
 	}
 	return strings.Join(names, " and ")
 }
 
-// wrote reports whether a set has a path, or a part of it.
-func wrote(set *fieldpath.Set, path fieldpath.Path) bool {
+// touches reports whether a set has a path, or a part of it.
+func touches(set *fieldpath.Set, path fieldpath.Path) bool {
 	for i, element := range path {
 		if i == len(path)-1 && set.Members.Has(element) {
 			return true
@@ -142,13 +122,4 @@ func shorten(text string) string {
 		return string(runes[:maxTold]) + "…"
 	}
 	return text
-}
-
-// wanted names what the release says of an object.
-func wanted(o *manifest.Object) manifest.Digest {
-	text, err := json.Marshal(o.Object)
-	if err != nil {
-		return "" // it could not have been sent
-	}
-	return manifest.DigestBytes(text)
 }
