@@ -35,7 +35,7 @@ type Fights struct{ bouts map[Contest]*bout }
 
 type bout struct {
 	wanted string // what the release says; another release begins anew
-	put    bool            // put back, and not seen to differ since
+	put    bool   // put back, and not seen to differ since
 	on     bool
 	score  float64 // as of at
 	at     time.Time
