@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -68,7 +69,7 @@ func pile(n int, value string) []string {
 
 // ClusterCases are what a Cluster must do.
 func ClusterCases() []Case[ClusterFixture] {
-	return append(applyCases(), append(guardCases(), driftCases()...)...)
+	return append(applyCases(), slices.Concat(guardCases(), driftCases(), fightCases())...)
 }
 
 func applyCases() []Case[ClusterFixture] {
@@ -200,34 +201,9 @@ func lastGood(set manifest.Set) controller.LastGood {
 	return controller.LastGood{Digest: reconcile.Digest(digest), Read: func(context.Context) (manifest.Set, error) { return set, nil }}
 }
 
-func driftCases() []Case[ClusterFixture] {
+// fightCases are about who keeps changing back what is put back.
+func fightCases() []Case[ClusterFixture] {
 	return []Case[ClusterFixture]{
-		{"drift is told and put back", func(t *testing.T, f ClusterFixture) {
-			set := f.configs("a=1", "b=1")
-			must(t, f.Apply(t.Context(), f.Env, set))
-			good := lastGood(set)
-			none, err := f.Drift(t.Context(), f.Env, good)
-			if err != nil || len(none.Differs)+len(none.Contended) != 0 {
-				t.Fatalf("right after the apply: %+v, %v", none, err)
-			}
-			f.Change("a", "other")
-			f.Delete("b")
-			found, err := f.Drift(t.Context(), f.Env, good)
-			if err != nil || len(found.Differs) != 2 || len(found.Contended) != 0 {
-				t.Fatalf("%+v, %v; want two differences", found, err)
-			}
-			for range 2 {
-				must(t, f.Correct(t.Context(), f.Env, good))
-			}
-			f.has(t, "a=1", "b=1")
-		}},
-		{"a correction needs no comparison before it, and takes nothing away", func(t *testing.T, f ClusterFixture) {
-			set := f.configs("a=1", "b=1")
-			must(t, f.Apply(t.Context(), f.Env, f.configs("a=1", "b=1", "c=1")))
-			f.Change("a", "other")
-			must(t, f.Correct(t.Context(), f.Env, lastGood(set)))
-			f.has(t, "a=1", "b=1", "c=1")
-		}},
 		{"what is changed back again and again is left alone, and only that", func(t *testing.T, f ClusterFixture) {
 			set := f.configs("a=1", "b=1")
 			good := lastGood(set)
@@ -281,6 +257,37 @@ func driftCases() []Case[ClusterFixture] {
 				}
 				must(t, f.Restore(t.Context(), env, set))
 			}
+		}},
+	}
+}
+
+func driftCases() []Case[ClusterFixture] {
+	return []Case[ClusterFixture]{
+		{"drift is told and put back", func(t *testing.T, f ClusterFixture) {
+			set := f.configs("a=1", "b=1")
+			must(t, f.Apply(t.Context(), f.Env, set))
+			good := lastGood(set)
+			none, err := f.Drift(t.Context(), f.Env, good)
+			if err != nil || len(none.Differs)+len(none.Contended) != 0 {
+				t.Fatalf("right after the apply: %+v, %v", none, err)
+			}
+			f.Change("a", "other")
+			f.Delete("b")
+			found, err := f.Drift(t.Context(), f.Env, good)
+			if err != nil || len(found.Differs) != 2 || len(found.Contended) != 0 {
+				t.Fatalf("%+v, %v; want two differences", found, err)
+			}
+			for range 2 {
+				must(t, f.Correct(t.Context(), f.Env, good))
+			}
+			f.has(t, "a=1", "b=1")
+		}},
+		{"a correction needs no comparison before it, and takes nothing away", func(t *testing.T, f ClusterFixture) {
+			set := f.configs("a=1", "b=1")
+			must(t, f.Apply(t.Context(), f.Env, f.configs("a=1", "b=1", "c=1")))
+			f.Change("a", "other")
+			must(t, f.Correct(t.Context(), f.Env, lastGood(set)))
+			f.has(t, "a=1", "b=1", "c=1")
 		}},
 		{"a watch tells of changes, and ends when it is called off", func(t *testing.T, f ClusterFixture) {
 			must(t, f.Apply(t.Context(), f.Env, f.configs("a=1")))
