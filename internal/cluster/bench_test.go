@@ -91,6 +91,9 @@ func BenchmarkApply500(b *testing.B) {
 	var tried time.Duration
 	for b.Loop() {
 		w := Owner{Environment: promotion.ID{Pipeline: "bench", Name: "bench"}, Namespace: local.Namespace(b)}
+		watching, stop := context.WithCancel(b.Context())
+		ended := make(chan error, 1)
+		go func() { ended <- c.Watch(watching, w, func(manifest.ID) {}) }()
 		other := local.Namespace(b)
 		tried += measure(b, func() error { // of the create below: both requests for each object
 			space := local.Namespace(b)
@@ -110,6 +113,8 @@ func BenchmarkApply500(b *testing.B) {
 			})
 			checkBench(b, release.name, p)
 		}
+		stop()
+		<-ended
 	}
 	for i, release := range releases {
 		b.ReportMetric(ours[i].Seconds()/float64(b.N), release.name+"-s")

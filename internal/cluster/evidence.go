@@ -13,15 +13,7 @@ import (
 // Identities are those of a release's objects as they stand on this cluster:
 // namespaced ones without a namespace are in the owner's.
 func (c *Cluster) Identities(ctx context.Context, w Owner, set manifest.Set) ([]manifest.ID, error) {
-	r, err := c.resolve(ctx, w, set)
-	if err != nil {
-		return nil, err
-	}
-	ids := make([]manifest.ID, 0, r.set.Len())
-	for _, o := range r.set.Objects() {
-		ids = append(ids, manifest.IDOf(o))
-	}
-	return ids, nil
+	return c.identities(ctx, w, set)
 }
 
 // controlled are the kinds that say why a workload is not ready.

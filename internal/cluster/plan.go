@@ -81,7 +81,7 @@ func (c *Cluster) look(ctx context.Context, w Owner, r release, owned inventory.
 		// of its own.
 		wants = append(wants, want{id: id, kind: k})
 	}
-	left, err := c.wantEntries(ctx, owned.Unwanted(r.set))
+	left, err := c.wantEntries(ctx, owned.Unwanted(r.holds))
 	if err != nil {
 		return nil, err
 	}

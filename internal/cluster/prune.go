@@ -36,20 +36,19 @@ type Left struct {
 // error says that some object could not be asked about or deleted; it stays in
 // the inventory for the next call, and the others are seen to all the same.
 func (c *Cluster) Prune(ctx context.Context, w Owner, keep manifest.Set, also ...manifest.ID) (PruneResult, error) {
-	if err := c.kinds.refresh(ctx); err != nil {
-		return PruneResult{}, err
-	}
 	owned, err := c.loadSettled(ctx, w, keep)
 	if err != nil {
 		return PruneResult{}, err
 	}
-	r, err := c.resolve(ctx, w, keep)
-	if err != nil {
+	unwanted, err := c.unwanted(ctx, w, owned, keep, also)
+	if err != nil || len(unwanted) == 0 && len(w.formers()) == 0 {
+		return PruneResult{}, err // without another look at the kinds: nothing is to be judged missing
+	}
+	if err := c.kinds.refresh(ctx); err != nil {
 		return PruneResult{}, err
 	}
-	unwanted := slices.DeleteFunc(owned.Unwanted(r.set), func(e inventory.Entry) bool { return slices.Contains(also, e.ID) })
-	if len(unwanted) == 0 && len(w.formers()) == 0 {
-		return PruneResult{}, nil
+	if unwanted, err = c.unwanted(ctx, w, owned, keep, also); err != nil {
+		return PruneResult{}, err
 	}
 	wants, err := c.wantEntries(ctx, unwanted)
 	if err != nil {
@@ -71,6 +70,19 @@ func (c *Cluster) Prune(ctx context.Context, w Owner, keep manifest.Set, also ..
 	p.markKept(ctx, changes, read.live)
 	p.warn(w)
 	return p.result, p.finish(ctx, w, owned)
+}
+
+// unwanted are the entries that no release needs any more.
+func (c *Cluster) unwanted(ctx context.Context, w Owner, owned holdings, keep manifest.Set, also []manifest.ID) ([]inventory.Entry, error) {
+	ids, err := c.identities(ctx, w, keep)
+	if err != nil {
+		return nil, err
+	}
+	kept := make(map[manifest.ID]bool, len(ids)+len(also))
+	for _, id := range append(ids, also...) {
+		kept[id] = true
+	}
+	return owned.Unwanted(func(id manifest.ID) bool { return kept[id] }), nil
 }
 
 // warn tells of what stays though it is to go.

@@ -150,12 +150,16 @@ func (i Inventory) confirm(which func(manifest.ID) bool) Inventory {
 	return Inventory{confirmed, i.release}
 }
 
-// Unwanted are the entries that the desired objects do not name, sorted.
-func (i Inventory) Unwanted(desired manifest.Set) []Entry {
-	return slices.DeleteFunc(i.Entries(), func(e Entry) bool {
-		_, wanted := desired.Get(e.ID)
-		return wanted
-	})
+// Unwanted are the entries that are not wanted, sorted.
+func (i Inventory) Unwanted(wanted func(manifest.ID) bool) []Entry {
+	var left []Entry
+	for id, e := range i.entries {
+		if !wanted(id) {
+			left = append(left, e)
+		}
+	}
+	slices.SortFunc(left, func(a, b Entry) int { return a.ID.Compare(b.ID) })
+	return left
 }
 
 // GroupKinds are the kinds of the entries, sorted by name.

@@ -163,7 +163,7 @@ func TestUnwantedIsWhatIsNotRendered(t *testing.T) {
 	}
 	// Another group's ConfigMap of the same name is another object.
 	foreign := manifest.ID{Group: "example.org", Kind: "ConfigMap", Namespace: "shop", Name: "a"}
-	got := New(Entry{ID: id("ConfigMap", "a")}, Entry{ID: id("ConfigMap", "b")}, Entry{ID: foreign}).Unwanted(set)
+	got := New(Entry{ID: id("ConfigMap", "a")}, Entry{ID: id("ConfigMap", "b")}, Entry{ID: foreign}).Unwanted(func(id manifest.ID) bool { _, found := set.Get(id); return found })
 	if len(got) != 2 || got[0].ID != id("ConfigMap", "b") || got[1].ID != foreign {
 		t.Errorf("unwanted are %v", got)
 	}
