@@ -22,6 +22,7 @@ type mirror struct {
 	watching  map[place]*scope
 	settled   map[manifest.ID]settled
 	noted     map[manifest.ID]string // what was sent for the answer that is in objects
+	doubted   map[manifest.ID]bool   // an audit found that sending them would change them
 	inventory *stored                // nil: has to be read
 	newest    string                 // version of the inventory's parent that a watch told of
 	writing   bool                   // the inventory is being written by us
@@ -35,7 +36,7 @@ type settled struct{ sent, owned string }
 func newMirror(c *Cluster, w Owner, onChange func(manifest.ID)) *mirror {
 	return &mirror{c: c, w: w, onChange: onChange,
 		objects: map[manifest.ID]*tracked{}, watching: map[place]*scope{}, settled: map[manifest.ID]settled{},
-		noted: map[manifest.ID]string{}, wake: make(chan struct{}, 1)}
+		noted: map[manifest.ID]string{}, doubted: map[manifest.ID]bool{}, wake: make(chan struct{}, 1)}
 }
 
 // mirrorOf is the mirror that runs for an environment, or nil.
@@ -114,6 +115,7 @@ func (m *mirror) leave(id manifest.ID, version string) {
 		delete(m.objects, id)
 		delete(m.settled, id)
 		delete(m.noted, id)
+		delete(m.doubted, id)
 	}
 	m.mu.Unlock()
 	if gone {
@@ -137,6 +139,7 @@ func (m *mirror) note(id manifest.ID, sent string, answer *manifest.Object) {
 	} else {
 		m.noted[id] = sent
 	}
+	delete(m.doubted, id)
 	m.mu.Unlock()
 	m.put(t, false)
 }
@@ -149,6 +152,24 @@ func (m *mirror) settle(id manifest.ID, sent, owned string) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.settled[id] = settled{sent, owned}
+	delete(m.doubted, id)
+}
+
+// doubt has an object sent the next time, however it looks.
+func (m *mirror) doubt(id manifest.ID) {
+	m.mu.Lock()
+	m.doubted[id] = true
+	m.mu.Unlock()
+	m.onChange(id)
+}
+
+func (m *mirror) doubts(id manifest.ID) bool {
+	if m == nil {
+		return false
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.doubted[id]
 }
 
 // same reports whether an object is for certain as sending it would make it: it
@@ -255,7 +276,7 @@ func (c *Cluster) Quiet(w Owner) bool {
 			return false
 		}
 	}
-	return m.allSynced()
+	return m.allSynced() && len(m.doubted) == 0
 }
 
 // clear forgets what is known of a place; by the mirror's lock.

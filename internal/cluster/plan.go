@@ -157,7 +157,8 @@ func (t *trial) run(ctx context.Context) error {
 func (t *trial) look(ctx context.Context, o *manifest.Object) (plan.Seen, error) {
 	id := manifest.IDOf(o)
 	seen := plan.Seen{Send: o, Digest: plan.SentDigest(o)}
-	if known := t.read.seen[id]; known != nil && t.same(o, known, seen.Digest) {
+	sure := !t.mirror.doubts(id)
+	if known := t.read.seen[id]; known != nil && sure && t.same(o, known, seen.Digest) {
 		seen.Live, seen.Same, seen.Owned = light(o, known), true, known.owned
 		return seen, nil
 	}
@@ -182,7 +183,7 @@ func (t *trial) look(ctx context.Context, o *manifest.Object) (plan.Seen, error)
 	}
 	if seen.Live != nil {
 		seen.Send = t.sent(o, seen.Live)
-		if plan.Same(seen.Live, seen.Send, t.c.options.FieldManager) {
+		if sure && plan.Same(seen.Live, seen.Send, t.c.options.FieldManager) {
 			seen.Same = true
 			return seen, nil
 		}
