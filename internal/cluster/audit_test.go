@@ -117,7 +117,7 @@ func TestAuditFindsWhatAdmissionChanged(t *testing.T) {
 	if f.rests() {
 		t.Error("what the audit doubts is taken for quiet")
 	}
-	changes, err := f.c.Drift(t.Context(), f.owner, set)
+	changes, err := f.drifted(set)
 	if err != nil || len(changes) != 1 || changes[0].ID.Name != "stamped" {
 		t.Fatalf("drift after the audit is %v, %v; want stamped", changes, err)
 	}
