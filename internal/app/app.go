@@ -150,9 +150,9 @@ func (a *App) ports(own *rest.Config, store *state.Store, shown telemetry) (cont
 		return controller.Ports{}, err
 	}
 	on := &clusters{
-		own: own, namespace: a.config.Namespace, secret: store.Kubeconfig, redactor: newRedactor(), log: a.log,
-		verifier: verify.New(client, verify.SystemClock(), time.Second), request: shown.APIRequest,
-		open: map[target]*connection{},
+		connections: &connections{own: own, namespace: a.config.Namespace, secrets: store, redactor: newRedactor(), log: a.log,
+			request: shown.APIRequest, open: map[target]*connection{}},
+		verifier: verify.New(client, verify.SystemClock(), time.Second),
 	}
 	a.later("clusters", func() error { on.Close(); return nil })
 	return controller.Ports{

@@ -4,12 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"log/slog"
 	"maps"
 	"net/http"
 	"sync"
-
-	"k8s.io/client-go/rest"
 
 	"chaperone.dev/chaperone/internal/cluster"
 	"chaperone.dev/chaperone/internal/controller"
@@ -22,93 +19,14 @@ import (
 	"chaperone.dev/chaperone/internal/verify"
 )
 
-// clusters is the controller's way to the clusters that environments run on:
-// one connection for each target, as the account that the target names.
+// clusters is the controller's way to the clusters that environments run on.
 type clusters struct {
-	own       *rest.Config
-	namespace string // the daemon's
-	secret    func(ctx context.Context, name string) ([]byte, error)
-	verifier  *verify.Verifier
-	redactor  manifest.Redactor
-	log       *slog.Logger
-	request   func(cluster, verb string, code int)
+	*connections
+	verifier *verify.Verifier
 
 	mu     sync.Mutex
-	open   map[target]*connection
 	fights plan.Fights // over fields of owned objects
 	found  map[promotion.ID]found
-}
-
-// target is what makes two environments share a connection.
-type target struct{ kubeconfig, account string }
-
-type connection struct {
-	*cluster.Cluster
-	content string // of the kubeconfig Secret: another one is another connection
-}
-
-// account is the user name of the service account that a target names.
-func account(t promotion.Target) string {
-	if t.ServiceAccount == "" {
-		return ""
-	}
-	return "system:serviceaccount:" + t.Namespace + ":" + t.ServiceAccount
-}
-
-// For connects to an environment's target. A kubeconfig Secret is read each
-// time, so that a rotated one is used from the next request on.
-func (c *clusters) For(ctx context.Context, t promotion.Target) (*cluster.Cluster, error) {
-	if t.Kubeconfig == "" && t.Namespace == c.namespace {
-		return nil, fault.Terminal("connect", "namespace "+t.Namespace, errors.New("is the daemon's own; an environment there could rewrite its journal"))
-	}
-	key := target{t.Kubeconfig, account(t)}
-	var content []byte
-	if t.Kubeconfig != "" {
-		var err error
-		if content, err = c.secret(ctx, t.Kubeconfig); err != nil {
-			return nil, err
-		}
-	}
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if known, found := c.open[key]; found && known.content == string(content) {
-		return known.Cluster, nil
-	}
-	name := t.Kubeconfig
-	if name == "" {
-		name = "own"
-	}
-	redactor := c.redactor
-	options := cluster.Options{
-		Impersonate: key.account, DaemonNamespace: c.namespace, Redactor: &redactor, Logger: c.log,
-		OnRequest: func(verb, _ string, code int) { c.request(name, verb, code) },
-	}
-	connected, err := connect(c.own, content, options)
-	if err != nil {
-		return nil, fmt.Errorf("connect to %s cluster: %w", name, err)
-	}
-	if old, found := c.open[key]; found {
-		old.Close()
-	}
-	c.open[key] = &connection{connected, string(content)}
-	return connected, nil
-}
-
-func connect(own *rest.Config, kubeconfig []byte, options cluster.Options) (*cluster.Cluster, error) {
-	if len(kubeconfig) > 0 {
-		return cluster.ConnectKubeconfig(kubeconfig, options)
-	}
-	return cluster.Connect(own, options)
-}
-
-// Close lets go of every connection.
-func (c *clusters) Close() {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	for key, open := range c.open {
-		open.Close()
-		delete(c.open, key)
-	}
 }
 
 // Apply implements controller.Cluster.
@@ -128,10 +46,10 @@ func (c *clusters) apply(ctx context.Context, env promotion.Environment, set man
 	owner.Release, owner.Digest = digest.Short(), digest
 	p, err := on.Plan(ctx, owner, set)
 	if err != nil {
-		return untouched(refused(err))
+		return untouched(refused(about(env.Target, err)))
 	}
 	_, err = on.Apply(ctx, owner, p, nil)
-	return refused(err)
+	return refused(about(env.Target, err))
 }
 
 // refused tells the errors that came before anything was touched, and the
@@ -180,7 +98,7 @@ func (c *clusters) prune(ctx context.Context, env promotion.Environment, set man
 		return nil, err
 	}
 	result, err := on.Prune(ctx, owner, set)
-	return result.Pending, err
+	return result.Pending, about(env.Target, err)
 }
 
 // Restore implements controller.Cluster.
@@ -201,23 +119,27 @@ func (c *clusters) Restore(ctx context.Context, env promotion.Environment, set m
 	return err
 }
 
-// Watch implements controller.Cluster.
+// Watch implements controller.Cluster. It also ends when the cluster is reached
+// in another way from then on.
 func (c *clusters) Watch(ctx context.Context, env promotion.Environment, changed func()) error {
-	on, err := c.For(ctx, env.Target)
+	held, on, release, err := c.hold(ctx, env.Target)
 	if err != nil {
 		return err
 	}
-	return on.Watch(ctx, cluster.OwnerOf(env), func(manifest.ID) { changed() })
+	defer release()
+	err = on.Watch(held, cluster.OwnerOf(env), func(manifest.ID) { changed() })
+	if held.Err() != nil && ctx.Err() == nil {
+		return nil
+	}
+	return about(env.Target, err)
 }
 
 // Verify implements controller.Cluster.
 func (c *clusters) Verify(ctx context.Context, env promotion.Environment, set manifest.Set) (controller.Verdict, error) {
-	on, err := c.For(ctx, env.Target)
-	if err != nil {
+	if _, err := c.For(ctx, env.Target); err != nil {
 		return controller.Verdict{}, err
 	}
-	owner := cluster.OwnerOf(env)
-	report, err := c.verifier.Run(ctx, env.Verify, env.Target.Namespace, live(on, owner, set))
+	report, err := c.verifier.Run(ctx, env.Verify, env.Target.Namespace, c.live(env, set))
 	if err != nil {
 		return controller.Verdict{}, err
 	}
@@ -232,9 +154,15 @@ func (c *clusters) Verify(ctx context.Context, env promotion.Environment, set ma
 }
 
 // live reads the objects of a release that have a say in whether it is ready,
-// and what those that are not ready control, which tells why.
-func live(on *cluster.Cluster, owner cluster.Owner, set manifest.Set) verify.Live {
+// and what those that are not ready control, which tells why. It connects for
+// each look: a verification can outlive a token.
+func (c *clusters) live(env promotion.Environment, set manifest.Set) verify.Live {
+	owner := cluster.OwnerOf(env)
 	return func(ctx context.Context) (map[manifest.ID]*manifest.Object, []manifest.ID, error) {
+		on, err := c.For(ctx, env.Target)
+		if err != nil {
+			return nil, nil, err
+		}
 		judged, err := judgedObjects(set)
 		if err != nil {
 			return nil, nil, err

@@ -180,9 +180,9 @@ func TestClusterContract(t *testing.T) {
 	contract.Run(t, contract.ClusterCases(), func(t *testing.T) contract.ClusterFixture {
 		local := localcluster.Start(t)
 		on := &clusters{
-			own: local.Config(), namespace: "chaperone-contract", redactor: newRedactor(), log: slog.New(slog.DiscardHandler),
+			connections: &connections{own: local.Config(), namespace: "chaperone-contract", redactor: newRedactor(), log: slog.New(slog.DiscardHandler),
+				request: func(string, string, int) {}, open: map[target]*connection{}},
 			verifier: verify.New(verify.NewClient(nil), verify.SystemClock(), 200*time.Millisecond),
-			request:  func(string, string, int) {}, open: map[target]*connection{},
 		}
 		t.Cleanup(on.Close)
 		namespace := local.Namespace(t)

@@ -54,7 +54,7 @@ func (c *clusters) drift(ctx context.Context, env promotion.Environment, good co
 	// Where every value is right, whose they are the next release puts right.
 	return slices.DeleteFunc(changes, func(change plan.Change) bool {
 		return change.Action == plan.Update && len(change.Fields) == 0
-	}), err
+	}), about(env.Target, err)
 }
 
 // contended sorts out what is fought over.
@@ -129,7 +129,7 @@ func (c *clusters) Correct(ctx context.Context, env promotion.Environment, good 
 		}
 	})
 	if err != nil {
-		return fmt.Errorf("correct: %w", refused(err))
+		return fmt.Errorf("correct: %w", refused(about(env.Target, err)))
 	}
 	return nil
 }

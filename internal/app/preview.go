@@ -42,8 +42,8 @@ func Plan(ctx context.Context, own *rest.Config, namespace string, env promotion
 	}
 	p := Preview{Digest: digest}
 	p.Correcting, p.Unasked = rests(ctx, store, env.ID, digest)
-	on := &clusters{
-		own: own, namespace: namespace, secret: store.Kubeconfig, redactor: newRedactor(), log: slog.New(slog.DiscardHandler),
+	on := &connections{
+		own: own, namespace: namespace, secrets: once{store}, redactor: newRedactor(), log: slog.New(slog.DiscardHandler),
 		request: func(string, string, int) {}, open: map[target]*connection{},
 	}
 	defer on.Close()
@@ -54,7 +54,35 @@ func Plan(ctx context.Context, own *rest.Config, namespace string, env promotion
 	owner := cluster.OwnerOf(env)
 	owner.Restoring, owner.Contents = p.Correcting, true
 	p.Plan, err = connected.Plan(ctx, owner, set)
-	return p, err
+	if p.Correcting {
+		p.Changes = correction(p.Changes)
+	}
+	return p, about(env.Target, err)
+}
+
+// correction is the part of a plan that Correct carries out: it puts back what
+// differs, and leaves to the next release what is no drift.
+func correction(changes []plan.Change) []plan.Change {
+	var drift []plan.Change
+	for _, change := range changes {
+		switch {
+		case change.Action == plan.Update && len(change.Fields) == 0:
+			change.Action = plan.Unchanged // every value is right; only the ownership is not
+		case change.Action == plan.Delete:
+			continue
+		}
+		drift = append(drift, change)
+	}
+	return drift
+}
+
+// once is for a connection that does not last: its Secret is not followed.
+type once struct{ *state.Store }
+
+// FollowKubeconfig implements kubeconfigs.
+func (once) FollowKubeconfig(ctx context.Context, _ string, _ func()) error {
+	<-ctx.Done()
+	return nil
 }
 
 // rests reports whether the daemon has nothing under way in an environment, and

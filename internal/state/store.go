@@ -3,7 +3,6 @@ package state
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -313,20 +312,6 @@ func (s *Store) Event(ctx context.Context, id promotion.ID, warning bool, reason
 		FirstTimestamp: now, LastTimestamp: now, Source: corev1.EventSource{Component: "chaperone"},
 	}, metav1.CreateOptions{})
 	return classify("write event of", id.String(), err)
-}
-
-// Kubeconfig reads the Secret that an environment's target names.
-func (s *Store) Kubeconfig(ctx context.Context, name string) ([]byte, error) {
-	secret, err := s.core.CoreV1().Secrets(s.namespace).Get(ctx, name, metav1.GetOptions{})
-	if err != nil {
-		return nil, classify("read", "Secret/"+s.namespace+"/"+name, err)
-	}
-	for _, key := range []string{"kubeconfig", "value"} {
-		if content := secret.Data[key]; len(content) > 0 {
-			return content, nil
-		}
-	}
-	return nil, fault.Terminal("read kubeconfig", "Secret/"+s.namespace+"/"+name, errors.New(`want its content under the key "kubeconfig"`))
 }
 
 func toObject(v any) (*unstructured.Unstructured, error) {
