@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"time"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 
@@ -21,13 +22,15 @@ type Result struct {
 }
 
 // Apply carries out a plan that Plan made: what could not be tried before is
-// tried as soon as it can be, the inventory is written, then the stages are
-// applied one after the other. It does not delete; Prune does, later.
+// tried as soon as it can be, the inventory is written, then each change is made
+// as soon as what it depends on is there (plan.Steps). It does not delete; Prune
+// does, later.
 //
 // progress, if not nil, is told of every change that was made or failed, one
 // call at a time. A terminal error wraps *plan.Rejected or *plan.Refusal, or
-// tells of a failed hook; after any other the same release can be planned and
-// applied again and goes on where it stopped.
+// tells of a failed hook, or of what was not ready within Owner.ApplyTimeout;
+// after any other the same release can be planned and applied again and goes on
+// where it stopped.
 func (c *Cluster) Apply(ctx context.Context, w Owner, p plan.Plan, progress func(plan.Change, error)) (Result, error) {
 	if p.Refused != nil {
 		return Result{}, fault.Terminal("", "", p.Refused)
@@ -38,11 +41,14 @@ func (c *Cluster) Apply(ctx context.Context, w Owner, p plan.Plan, progress func
 	if progress == nil {
 		progress = func(plan.Change, error) {}
 	}
-	a := &applier{c: c, w: w, progress: progress, done: map[manifest.ID]outcome{}}
+	a := &applier{c: c, w: w, progress: progress, done: map[manifest.ID]outcome{}, awaited: map[manifest.ID]bool{}, timeout: w.ApplyTimeout}
+	setDefault(&a.timeout, defaultApplyTimeout)
 	a.changes = slices.DeleteFunc(slices.Clone(p.Changes), func(change plan.Change) bool {
 		return !slices.Contains([]plan.Action{plan.Create, plan.Update, plan.Replace, plan.Unchanged}, change.Action)
 	})
-	err := a.run(ctx)
+	within, cancel := context.WithTimeoutCause(ctx, a.timeout, errDeadline)
+	defer cancel()
+	err := a.run(within)
 	a.complete = err == nil
 	if a.inventory.parent != nil && ctx.Err() == nil {
 		// Also after a failure: what was created is known by its UID from here on.
@@ -60,6 +66,9 @@ type applier struct {
 	inventory stored
 	done      map[manifest.ID]outcome
 	complete  bool // all of the release is there
+	awaited   map[manifest.ID]bool // answers about these are kept, for whoever waits for them
+	slots     chan struct{}        // one for each request at once
+	timeout   time.Duration
 }
 
 // outcome is what became of one change.
@@ -67,9 +76,14 @@ type outcome struct {
 	uid         string
 	applied     string // digest, of a Job
 	sent, owned string // digests of what was sent, and of what the server made of it
+	object      *manifest.Object
 }
 
 func (a *applier) run(ctx context.Context) error {
+	steps, err := plan.Steps(a.changes)
+	if err != nil {
+		return fault.Terminal("", "", err)
+	}
 	if err := a.try(ctx, func(change plan.Change) bool { return !change.Staged }); err != nil {
 		return err
 	}
@@ -79,49 +93,7 @@ func (a *applier) run(ctx context.Context) error {
 	if err := a.writeDown(ctx); err != nil {
 		return err
 	}
-	for stage := manifest.StageFoundation; stage <= manifest.StagePostDeploy; stage++ {
-		if err := a.stage(ctx, stage); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-func (a *applier) stage(ctx context.Context, stage manifest.Stage) error {
-	var first, then []plan.Change
-	for _, change := range a.changes {
-		switch {
-		case change.Stage != stage:
-		case plan.IsBinding(change.ID.GroupKind()):
-			// Refused while the role that it refers to is not there.
-			then = append(then, change)
-		default:
-			first = append(first, change)
-		}
-	}
-	for _, wave := range [][]plan.Change{first, then} {
-		if err := a.wave(ctx, wave); err != nil {
-			return err
-		}
-	}
-	switch stage {
-	case manifest.StageFoundation:
-		if err := a.c.waitFoundation(ctx, first); err != nil {
-			return err
-		}
-		// The last moment before anything that serves traffic is touched.
-		return a.try(ctx, func(change plan.Change) bool { return change.Staged && !a.needsRole(change) })
-	case manifest.StagePreDeploy, manifest.StagePostDeploy:
-		return a.hooks(ctx, first)
-	}
-	return nil
-}
-
-// needsRole reports whether a change was staged because of something that is
-// applied with the configuration, not before it.
-func (a *applier) needsRole(change plan.Change) bool {
-	gk := change.ID.GroupKind()
-	return plan.IsBinding(gk) || gk.Group == "" && gk.Kind == "Pod"
+	return a.walk(ctx, steps)
 }
 
 // try is the dry run of those changes that were not tried yet.
@@ -161,14 +133,12 @@ func (a *applier) kind(ctx context.Context, change plan.Change) (kind, error) {
 // Namespace is not pruned by itself, so nothing is lost by that.
 func (a *applier) prepareHome(ctx context.Context) error {
 	home := manifest.ID{Kind: "Namespace", Name: a.w.Namespace}
-	for _, change := range a.changes {
+	for i, change := range a.changes {
 		if change.ID != home || change.Action != plan.Create {
 			continue
 		}
-		if err := a.wave(ctx, []plan.Change{change}); err != nil {
-			return err
-		}
-		return a.c.waitFoundation(ctx, []plan.Change{change})
+		// Alone, with its own wait: the walk finds it done.
+		return a.walk(ctx, []plan.Step{{Kind: plan.StepApply, Change: i}, {Kind: plan.StepAwait, Change: i, Until: plan.UntilActive, After: []int{0}}})
 	}
 	return nil
 }
@@ -242,6 +212,17 @@ func (a *applier) record(ctx context.Context) error {
 	saved, err := a.c.saveInventory(ctx, a.w, a.inventory, next)
 	a.inventory = saved
 	return err
+}
+
+// toDo is how many changes there are to make.
+func (a *applier) toDo() int {
+	n := 0
+	for _, change := range a.changes {
+		if change.Action != plan.Unchanged {
+			n++
+		}
+	}
+	return n
 }
 
 func (a *applier) result() Result {

@@ -36,7 +36,7 @@ type Options struct {
 	Impersonate  string
 	FieldManager string // default "chaperone"
 	UserAgent    string // default "chaperone"
-	Workers      int    // requests at once; default 8
+	Workers      int    // requests at once; default 16
 	// RequestTimeout bounds one attempt of one request; default 30s.
 	RequestTimeout time.Duration
 	// RetryFor bounds the attempts of one request where the context has no
@@ -58,7 +58,7 @@ type Options struct {
 func (o Options) withDefaults() (Options, error) {
 	setDefault(&o.FieldManager, plan.FieldManager)
 	setDefault(&o.UserAgent, "chaperone")
-	setDefault(&o.Workers, 8)
+	setDefault(&o.Workers, 16)
 	setDefault(&o.RequestTimeout, 30*time.Second)
 	setDefault(&o.RetryFor, 2*time.Minute)
 	setDefault(&o.PruneWait, 30*time.Second)
@@ -194,6 +194,8 @@ type Owner struct {
 	// the guard on mass deletion lets pass what came after last good. What is
 	// taken over stays under it: last good may be another environment's.
 	Restoring bool
+	// ApplyTimeout bounds one apply, hooks and waits included; 0 is 30m.
+	ApplyTimeout time.Duration
 	// Contents asks Plan for the objects before and after, to be shown.
 	Contents bool
 	applied  bool // the release is there already, and drift is looked for
@@ -203,7 +205,7 @@ type Owner struct {
 func OwnerOf(e promotion.Environment) Owner {
 	return Owner{Environment: e.ID, Namespace: e.Target.Namespace, Allow: e.Target.Allow,
 		Prune: e.Prune, MaxDeletePart: e.MaxDeletePart, MaxDeletes: e.MaxDeletes, Protect: e.Protect, Formerly: e.Formerly,
-		Adopt: e.Adopt}
+		Adopt: e.Adopt, ApplyTimeout: e.ApplyTimeout}
 }
 
 // inventoryName is the ConfigMap that holds the environment's inventory. It is

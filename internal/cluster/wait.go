@@ -9,17 +9,27 @@ import (
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 
 	"chaperone.dev/chaperone/internal/fault"
+	"chaperone.dev/chaperone/internal/health"
 	"chaperone.dev/chaperone/internal/manifest"
 	"chaperone.dev/chaperone/internal/plan"
 )
 
 const (
-	// foundationWait bounds how long CRDs and Namespaces may take to be ready.
-	foundationWait = time.Minute
-	// hookWait bounds a hook where neither the context nor the Job does.
-	hookWait = time.Hour
+	// defaultApplyTimeout bounds an apply where the owner does not.
+	defaultApplyTimeout = 30 * time.Minute
 	// slowestLook is the longest pause between two looks at what is awaited.
 	slowestLook = 2 * time.Second
+	// fresh is how long what was seen says that the API server can be reached.
+	fresh = 5 * time.Second
+)
+
+var (
+	// errDeadline ends an apply whose time is over.
+	errDeadline = errors.New("the time of the apply is over")
+	// errCalledOff ends a wait because of something else.
+	errCalledOff = errors.New("called off")
+	// errAgain is a look that failed and is to be tried again until the time is over.
+	errAgain = errors.New("look again")
 )
 
 // until looks until there is an answer, at growing intervals.
@@ -40,81 +50,6 @@ func until(ctx context.Context, limit time.Duration, look func(context.Context) 
 	}
 }
 
-// waitFoundation waits until CRDs are established and served, and Namespaces
-// active: what comes next lives in them.
-func (c *Cluster) waitFoundation(ctx context.Context, changes []plan.Change) error {
-	for _, change := range changes {
-		if change.Action == plan.Unchanged {
-			continue
-		}
-		var err error
-		switch change.ID.GroupKind().String() {
-		case "CustomResourceDefinition.apiextensions.k8s.io":
-			err = c.waitEstablished(ctx, change)
-		case "Namespace":
-			err = c.waitObject(ctx, change.ID, "active", func(o *manifest.Object) bool {
-				phase, _, _ := unstructured.NestedString(o.Object, "status", "phase")
-				return phase == "Active"
-			})
-		}
-		if err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-func (c *Cluster) waitEstablished(ctx context.Context, change plan.Change) error {
-	if err := c.waitObject(ctx, change.ID, "established", established); err != nil {
-		return err
-	}
-	gk, versions := definedKind(change.Object), servedVersions(change.Object)
-	served, err := until(ctx, foundationWait, func(ctx context.Context) (bool, error) {
-		if err := c.kinds.refresh(ctx); err != nil {
-			return false, nil // asked again until the time is over
-		}
-		for _, version := range versions {
-			if _, err := c.kinds.find(ctx, gk, version); err != nil {
-				return false, nil
-			}
-		}
-		return true, nil
-	})
-	if err == nil && !served {
-		err = fault.Retryable("wait", change.ID.String(), errors.New("established, and still not served by the API server"))
-	}
-	return err
-}
-
-func established(crd *manifest.Object) bool {
-	conditions, _, err := unstructured.NestedSlice(crd.Object, "status", "conditions")
-	if err != nil {
-		return false
-	}
-	for _, c := range conditions {
-		condition, _ := c.(map[string]any)
-		if condition["type"] == "Established" && condition["status"] == "True" {
-			return true
-		}
-	}
-	return false
-}
-
-func (c *Cluster) waitObject(ctx context.Context, id manifest.ID, state string, reached func(*manifest.Object) bool) error {
-	k, err := c.kinds.find(ctx, id.GroupKind(), "")
-	if err != nil {
-		return err
-	}
-	done, err := until(ctx, foundationWait, func(ctx context.Context) (bool, error) {
-		o, err := c.get(ctx, k, id)
-		return o != nil && err == nil && reached(o), err
-	})
-	if err == nil && !done {
-		err = fault.Retryable("wait", id.String(), fmt.Errorf("not %s yet", state))
-	}
-	return err
-}
-
 // waitGone waits until an object is not there, or another has its name.
 func (c *Cluster) waitGone(ctx context.Context, k kind, id manifest.ID, uid string) (bool, error) {
 	return until(ctx, c.options.PruneWait, func(ctx context.Context) (bool, error) {
@@ -123,53 +58,178 @@ func (c *Cluster) waitGone(ctx context.Context, k kind, id manifest.ID, uid stri
 	})
 }
 
-// hooks waits for the Jobs of a stage, those included that an earlier attempt
-// started. The first that failed ends the release.
-func (a *applier) hooks(ctx context.Context, changes []plan.Change) error {
-	waited := false
-	for _, change := range changes {
-		if !plan.IsHook(change.Object) || change.Reason == plan.ReasonCompleted {
-			continue
-		}
-		uid, err := a.c.waitJob(ctx, change)
-		if err != nil {
+// look asks once whether something is as awaited, and says how it is.
+type look func(context.Context) (reached bool, how string, err error)
+
+// poll looks until something is as awaited. What is not when the apply's time
+// is over is the release's own fault: nobody else is there to wait for. An API
+// server that did not answer of late is not.
+func (a *applier) poll(ctx context.Context, id manifest.ID, state string, once look) error {
+	how, seen := "", time.Time{}
+	for pause := firstPause / 2; ; pause = min(2*pause, slowestLook) {
+		reached, now, err := a.inTurn(ctx, once)
+		switch {
+		case reached:
+			return nil
+		case err == nil:
+			how, seen = now, time.Now()
+		case errors.Is(err, errAgain):
+		case ctx.Err() == nil || !errors.Is(err, context.DeadlineExceeded) && !errors.Is(err, context.Canceled):
 			return err
 		}
-		a.done[change.ID] = outcome{uid: uid, applied: plan.Applied(change.Object)}
-		waited = true
+		if sleep(ctx, pause) == nil {
+			continue
+		}
+		switch {
+		case context.Cause(ctx) != errDeadline:
+			return errCalledOff
+		case time.Since(seen) > fresh:
+			return fault.Retryable("wait", id.String(), errors.New("the API server does not answer"))
+		}
+		if how != "" {
+			how = ": " + how
+		}
+		return fault.Terminal("wait", id.String(), deadlineError{fmt.Sprintf("not %s within the apply's %s%s", state, a.timeout, how)})
 	}
-	if !waited {
-		return nil
-	}
-	// Now, not at the end: a Job with a short time to live must not run again
-	// because the daemon was stopped in between.
-	return a.record(ctx)
 }
 
-func (c *Cluster) waitJob(ctx context.Context, change plan.Change) (uid string, err error) {
-	k, err := c.kinds.find(ctx, change.ID.GroupKind(), change.Object.GroupVersionKind().Version)
-	if err != nil {
-		return "", err
+// deadlineError tells what was not ready in time.
+type deadlineError struct{ text string }
+
+func (e deadlineError) Error() string        { return e.text }
+func (e deadlineError) Is(target error) bool { return target == errDeadline }
+
+// inTurn makes a look count as one of the requests at once.
+func (a *applier) inTurn(ctx context.Context, once look) (bool, string, error) {
+	select {
+	case a.slots <- struct{}{}:
+		defer func() { <-a.slots }()
+		return once(ctx)
+	case <-ctx.Done():
+		return false, "", ctx.Err()
 	}
-	done, err := until(ctx, hookWait, func(ctx context.Context) (bool, error) {
-		job, err := c.get(ctx, k, change.ID)
+}
+
+// judge says whether an object is as awaited, and how it is. The error is that
+// it never will be.
+type judge func(*manifest.Object) (reached bool, how string, err error)
+
+var judges = map[plan.Until]judge{
+	plan.UntilActive: func(o *manifest.Object) (bool, string, error) {
+		phase, _, _ := unstructured.NestedString(o.Object, "status", "phase")
+		return phase == "Active", "its phase is " + phase, nil
+	},
+	plan.UntilServed:    conditionTrue("Established"),
+	plan.UntilAvailable: conditionTrue("Available"),
+	plan.UntilReady: func(o *manifest.Object) (bool, string, error) {
+		status := health.Of(o)
+		if status.State == health.Failed && status.Definitive {
+			return false, "", errors.New(status.Message)
+		}
+		return status.State == health.Current, status.Message, nil
+	},
+}
+
+// await waits for the object of a change. answer is what the server said when
+// it was applied, if it was just now.
+func (a *applier) await(ctx context.Context, step plan.Step, answer *manifest.Object) (outcome, error) {
+	change := a.changes[step.Change]
+	if step.Until == plan.UntilComplete {
+		return a.awaitHook(ctx, change)
+	}
+	reached := judges[step.Until]
+	if answer != nil {
+		if done, _, err := reached(answer); done && err == nil {
+			return outcome{}, a.awaitKind(ctx, change, step.Until)
+		}
+	}
+	k, err := a.kind(ctx, change)
+	if err != nil {
+		return outcome{}, err
+	}
+	err = a.poll(ctx, change.ID, string(step.Until), func(ctx context.Context) (bool, string, error) {
+		o, err := a.c.get(ctx, k, change.ID)
+		switch {
+		case err != nil:
+			return false, "", err
+		case o == nil && plan.IsJob(change.Object):
+			return false, "", fault.Retryable("wait", change.ID.String(), errors.New("the Job is gone before it was seen to complete"))
+		case o == nil:
+			return false, health.Missing(change.ID).Message, nil
+		}
+		done, how, err := reached(o)
+		return done, how, fault.Terminal("wait", change.ID.String(), err)
+	})
+	if err == nil {
+		err = a.awaitKind(ctx, change, step.Until)
+	}
+	return outcome{}, err
+}
+
+// awaitKind waits until a definition that is established is served.
+func (a *applier) awaitKind(ctx context.Context, change plan.Change, until plan.Until) error {
+	if until != plan.UntilServed {
+		return nil
+	}
+	gk, versions := definedKind(change.Object), servedVersions(change.Object)
+	return a.poll(ctx, change.ID, "served", func(ctx context.Context) (bool, string, error) {
+		if err := a.c.kinds.refresh(ctx); err != nil {
+			return false, "", errAgain
+		}
+		for _, version := range versions {
+			if _, err := a.c.kinds.find(ctx, gk, version); err != nil {
+				return false, "established, and version " + version + " is not found by discovery", nil
+			}
+		}
+		return true, "", nil
+	})
+}
+
+func conditionTrue(kind string) judge {
+	return func(o *manifest.Object) (bool, string, error) {
+		conditions, _, err := unstructured.NestedSlice(o.Object, "status", "conditions")
 		if err != nil {
-			return false, err
+			return false, "its status cannot be read", nil
+		}
+		how := "its controller has not looked at it"
+		for _, c := range conditions {
+			condition, _ := c.(map[string]any)
+			switch {
+			case condition["type"] == kind && condition["status"] == "True":
+				return true, "", nil
+			case condition["status"] == "False":
+				text, _ := condition["message"].(string)
+				how = shorten(text, maxAnswer)
+			}
+		}
+		return false, how, nil
+	}
+}
+
+// awaitHook waits for a hook, also for one that an earlier attempt started. One
+// that failed ends the release.
+func (a *applier) awaitHook(ctx context.Context, change plan.Change) (outcome, error) {
+	k, err := a.kind(ctx, change)
+	if err != nil {
+		return outcome{}, err
+	}
+	got := outcome{applied: plan.Applied(change.Object)}
+	err = a.poll(ctx, change.ID, "complete", func(ctx context.Context) (bool, string, error) {
+		job, err := a.c.get(ctx, k, change.ID)
+		if err != nil {
+			return false, "", err
 		}
 		if job == nil {
-			return false, fault.Retryable("hook", change.ID.String(), errors.New("the Job is gone before it was seen to complete"))
+			return false, "", fault.Retryable("hook", change.ID.String(), errors.New("the Job is gone before it was seen to complete"))
 		}
-		uid = string(job.GetUID())
+		got.uid = string(job.GetUID())
 		switch state, message := plan.StateOf(job); state {
 		case plan.JobComplete:
-			return true, nil
+			return true, "", nil
 		case plan.JobFailed:
-			return false, hookError(change.ID, message)
+			return false, "", hookError(change.ID, message)
 		}
-		return false, nil
+		return false, "the Job " + health.Of(job).Message, nil
 	})
-	if err == nil && !done {
-		err = fault.Retryable("hook", change.ID.String(), errors.New("the Job has not completed in time"))
-	}
-	return uid, err
+	return got, err
 }

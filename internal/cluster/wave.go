@@ -3,7 +3,6 @@ package cluster
 import (
 	"context"
 	"errors"
-	"slices"
 	"sync"
 	"sync/atomic"
 
@@ -14,6 +13,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"chaperone.dev/chaperone/internal/fault"
+	"chaperone.dev/chaperone/internal/health"
 	"chaperone.dev/chaperone/internal/manifest"
 	"chaperone.dev/chaperone/internal/plan"
 )
@@ -54,33 +54,6 @@ func (a *applier) each(ctx context.Context, changes []plan.Change, do func(conte
 	return done, errors.Join(errs...)
 }
 
-// wave applies changes that do not depend on each other.
-func (a *applier) wave(ctx context.Context, changes []plan.Change) error {
-	var writes []plan.Change
-	for _, change := range changes {
-		if _, done := a.done[change.ID]; change.Action != plan.Unchanged && !done {
-			writes = append(writes, change)
-		}
-	}
-	var mu sync.Mutex
-	done, err := a.each(ctx, writes, func(ctx context.Context, change plan.Change) (outcome, error) {
-		o, err := a.write(ctx, change)
-		mu.Lock()
-		defer mu.Unlock()
-		a.progress(change, err)
-		return o, err
-	})
-	for id, o := range done {
-		a.done[id] = o
-	}
-	// A replaced object may have lost its name to another owner.
-	replaces := slices.ContainsFunc(writes, func(change plan.Change) bool { return change.Action == plan.Replace })
-	if refused := refusal(err, replaces || len(a.done) > 0); refused != nil {
-		return refused
-	}
-	return rejection(err, true)
-}
-
 func (a *applier) write(ctx context.Context, change plan.Change) (outcome, error) {
 	k, err := a.kind(ctx, change)
 	if err != nil {
@@ -91,7 +64,7 @@ func (a *applier) write(ctx context.Context, change plan.Change) (outcome, error
 		return outcome{}, err
 	}
 	if change.Action == plan.Replace {
-		if err := a.c.remove(ctx, k, change.ID, on); err != nil {
+		if err := a.remove(ctx, k, change, on); err != nil {
 			return outcome{}, err
 		}
 		on = condition{version: neverWritten}
@@ -102,6 +75,9 @@ func (a *applier) write(ctx context.Context, change plan.Change) (outcome, error
 	}
 	a.c.mirrorOf(a.w).note(change.ID, change.Digest, applied)
 	o := outcome{uid: string(applied.GetUID()), sent: change.Digest, owned: plan.OwnedDigest(applied, a.c.options.FieldManager)}
+	if a.awaited[change.ID] {
+		o.object = applied
+	}
 	if plan.IsJob(change.Object) && !plan.IsHook(change.Object) {
 		o.applied = plan.Applied(change.Object)
 	}
@@ -136,22 +112,24 @@ func explain(id manifest.ID, err error) error {
 }
 
 // remove deletes an object and waits until it is gone, so that its name is
-// free again.
-func (c *Cluster) remove(ctx context.Context, k kind, id manifest.ID, on condition) error {
+// free again. Others have its turn meanwhile.
+func (a *applier) remove(ctx context.Context, k kind, change plan.Change, on condition) error {
 	if on.uid == "" {
 		return nil
 	}
-	if _, err := c.delete(ctx, k, id, on); err != nil {
+	if _, err := a.c.delete(ctx, k, change.ID, on); err != nil {
 		return err
 	}
-	gone, err := c.waitGone(ctx, k, id, on.uid)
-	if err != nil {
-		return err
-	}
-	if !gone {
-		return fault.Retryable("replace", id.String(), errors.New("it is still being deleted; a finalizer may hold it"))
-	}
-	return nil
+	<-a.slots
+	err := a.poll(ctx, change.ID, "gone", func(ctx context.Context) (bool, string, error) {
+		o, err := a.c.get(ctx, k, change.ID)
+		if err != nil || o == nil || string(o.GetUID()) != on.uid {
+			return err == nil, "", err
+		}
+		return false, health.Of(o).Message, nil
+	})
+	a.slots <- struct{}{}
+	return err
 }
 
 // delete asks for the deletion of exactly the object with the UID, as long as

@@ -29,6 +29,9 @@ func (s Stage) String() string {
 const (
 	AnnotationHook  = "chaperone.dev/hook"  // pre-deploy | post-deploy | rollback
 	AnnotationPrune = "chaperone.dev/prune" // allow | never
+	// AnnotationDependsOn names objects of the same release that are applied and
+	// ready first: group/Kind/namespace/name, with commas between them.
+	AnnotationDependsOn = "chaperone.dev/depends-on"
 )
 
 // StageOf is decided by the hook annotation, then by group and kind together:

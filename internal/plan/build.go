@@ -51,6 +51,7 @@ func Build(in Input) (Plan, error) {
 		b.add(o)
 	}
 	b.stageDependents()
+	b.unordered = b.order()
 	deletes, refusal := Prune(in.Owner, in.Guards, in.Desired.Len(), in.Owned, b.unwanted(), b.live())
 	p := Plan{Changes: append(b.changes, deletes...), Refused: b.refusal()}
 	in.show(p.Changes)
@@ -74,6 +75,8 @@ type builder struct {
 	taken    []Culprit
 	kept     []Culprit // replacements that protect forbids
 	rejected []Rejection
+	// unordered is why the changes cannot be put in order.
+	unordered *Refusal
 }
 
 func (b *builder) add(o *manifest.Object) {
@@ -222,20 +225,31 @@ func dependencies(o *manifest.Object, crds map[schema.GroupKind]*manifest.Object
 	if crd := crds[gk]; crd != nil {
 		ids = append(ids, manifest.IDOf(crd))
 	}
-	if IsBinding(gk) {
-		kind, _, _ := unstructured.NestedString(o.Object, "roleRef", "kind")
-		name, _, _ := unstructured.NestedString(o.Object, "roleRef", "name")
-		role := manifest.ID{Group: gk.Group, Kind: kind, Name: name}
-		if kind == "Role" {
-			role.Namespace = o.GetNamespace()
-		}
+	if role, bound := roleOf(o); bound {
 		ids = append(ids, role)
+	}
+	asked, err := dependsOn(o)
+	if err == nil {
+		ids = append(ids, asked...)
 	}
 	if gk == (schema.GroupKind{Kind: "Pod"}) {
 		account, _, _ := unstructured.NestedString(o.Object, "spec", "serviceAccountName")
 		ids = append(ids, manifest.ID{Kind: "ServiceAccount", Namespace: o.GetNamespace(), Name: account})
 	}
 	return ids
+}
+
+// roleOf is the role that a binding refers to.
+func roleOf(o *manifest.Object) (manifest.ID, bool) {
+	gk := o.GroupVersionKind().GroupKind()
+	if !IsBinding(gk) {
+		return manifest.ID{}, false
+	}
+	role := manifest.ID{Group: gk.Group, Kind: textAt(o.Object, "roleRef", "kind"), Name: textAt(o.Object, "roleRef", "name")}
+	if role.Kind == "Role" {
+		role.Namespace = o.GetNamespace()
+	}
+	return role, true
 }
 
 // IsBinding reports whether a kind refers to a role, which the API server
