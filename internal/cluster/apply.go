@@ -65,7 +65,7 @@ type applier struct {
 	progress  func(plan.Change, error)
 	inventory stored
 	done      map[manifest.ID]outcome
-	complete  bool // all of the release is there
+	complete  bool                 // all of the release is there
 	awaited   map[manifest.ID]bool // answers about these are kept, for whoever waits for them
 	slots     chan struct{}        // one for each request at once
 	timeout   time.Duration

@@ -63,11 +63,11 @@ func many(f *fixture, n int) (texts []string) {
 func TestPitfall22_SecondApplyFinishes(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t)
-	set := f.set(many(f, 20)...)
+	set := f.set(many(f, 40)...)
 	ctx, kill := context.WithCancel(t.Context())
 	var applied atomic.Int32
 	dying := f.connectThrough(func(request *http.Request) (*http.Response, error) {
-		if isRealApply(request) && applied.Add(1) > 8 {
+		if isRealApply(request) && applied.Add(1) > 24 {
 			kill()
 			return nil, errors.New("killed")
 		}
@@ -77,16 +77,16 @@ func TestPitfall22_SecondApplyFinishes(t *testing.T) {
 	if err == nil || fault.IsTerminal(err) {
 		t.Fatalf("apply of a killed daemon: %v, want a retryable error", err)
 	}
-	if n := result.Counts[plan.Create]; n == 0 || n == 20 {
+	if n := result.Counts[plan.Create]; n == 0 || n == 40 {
 		t.Fatalf("%d objects were applied, want some", n)
 	}
 	// Everything that may exist is written down, so that also a release that
 	// drops it all again finds it.
-	if owned := f.owned(); len(owned) != 20 {
-		t.Errorf("inventory has %d entries in the middle of the apply, want all 20", len(owned))
+	if owned := f.owned(); len(owned) != 40 {
+		t.Errorf("inventory has %d entries in the middle of the apply, want all 40", len(owned))
 	}
 	f.release(set)
-	for i := range 20 {
+	for i := range 40 {
 		f.exists("ConfigMap", fmt.Sprintf("part-%02d", i), true)
 	}
 	for _, e := range mustInventory(f).Entries() {

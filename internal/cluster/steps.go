@@ -162,8 +162,13 @@ func (w *walk) end(end stepEnd) {
 		w.fail(end.err)
 		return
 	}
-	if step.Kind == plan.StepApply || end.got.uid != "" {
+	switch {
+	case step.Kind == plan.StepApply:
 		w.a.done[change.ID] = end.got
+	case end.got.uid != "": // a hook, applied just now or by an earlier attempt
+		known := w.a.done[change.ID]
+		known.uid, known.applied = end.got.uid, end.got.applied
+		w.a.done[change.ID] = known
 	}
 	w.finish(end.step)
 }
