@@ -95,69 +95,72 @@ webhooks:
   %s`, name, service, group, resources, more)
 }
 
+const namespaceText = "apiVersion: v1\nkind: Namespace\nmetadata: {name: shop}"
+
+var waitCases = []struct {
+	name, same string
+	objects    []string
+	staged     string
+	want       string
+}{
+	{
+		name:    "plain objects have no wait",
+		objects: []string{named("ConfigMap", "a", ""), named("Secret", "b", ""), dep("api", ""), dep("web", "")},
+		want:    "a\nb\napi <- a, b\nweb <- a, b",
+	},
+	{
+		name:    "a definition that nothing of is in the release is not awaited",
+		objects: []string{crdText, named("ConfigMap", "a", ""), dep("api", "")},
+		want:    "menus.example.org\na\napi <- a, menus.example.org",
+	},
+	{
+		name:    "what comes with its kind is tried before anything else is touched",
+		objects: []string{crdText, menu("lunch", ""), named("ConfigMap", "a", "")},
+		staged:  "lunch",
+		want: "menus.example.org\nawait menus.example.org served <- menus.example.org\n" +
+			"try lunch <- await menus.example.org served, menus.example.org\na <- try lunch\n" +
+			"lunch <- await menus.example.org served, menus.example.org, try lunch",
+	},
+	{
+		name:    "a definition that an attempt before this one left behind is awaited for what it defines",
+		same:    "menus.example.org",
+		objects: []string{crdText, menu("lunch", "")},
+		staged:  "lunch",
+		want: "menus.example.org\nawait menus.example.org served <- menus.example.org\n" +
+			"try lunch <- await menus.example.org served, menus.example.org\n" +
+			"lunch <- await menus.example.org served, menus.example.org, try lunch",
+	},
+	{
+		name:    "what stays as it is asks for no wait",
+		same:    "lunch shop",
+		objects: []string{namespaceText, crdText, menu("lunch", "")},
+		want:    "shop\nmenus.example.org\nlunch <- menus.example.org, shop",
+	},
+	{
+		name:    "a namespace is awaited by what is in it alone",
+		objects: []string{namespaceText, named("ConfigMap", "a", ""), strings.Replace(named("ConfigMap", "b", ""), "shop", "other", 1)},
+		want:    "shop\nb\nawait shop active <- shop\na <- await shop active, shop",
+	},
+	{
+		name: "roles come before bindings",
+		objects: []string{
+			"apiVersion: rbac.authorization.k8s.io/v1\nkind: RoleBinding\nmetadata: {name: bind, namespace: shop}\nroleRef: {kind: Role, name: role}",
+			"apiVersion: rbac.authorization.k8s.io/v1\nkind: Role\nmetadata: {name: role, namespace: shop}", dep("api", "")},
+		want: "role\nbind <- role\napi <- bind, role",
+	},
+	{
+		name: "hooks are awaited in their stages, and written down",
+		objects: []string{named("ConfigMap", "a", ""), job("migrate", "pre-deploy"), job("smoke", "post-deploy"), dep("api", ""),
+			named("ConfigMap", "script", "chaperone.dev/hook: pre-deploy")},
+		want: "a\nscript <- a\nmigrate <- a, script\nawait migrate complete <- migrate\n" +
+			"record <- await migrate complete, migrate, script\napi <- a, record\n" +
+			"smoke <- a, api, migrate, record, script\nawait smoke complete <- smoke\nrecord <- await smoke complete, smoke",
+	},
+}
+
 func TestStepsWaitOnlyWhereSomethingDepends(t *testing.T) {
 	t.Parallel()
-	const namespace = "apiVersion: v1\nkind: Namespace\nmetadata: {name: shop}"
-	for _, test := range []struct {
-		name, same string
-		objects    []string
-		staged     string
-		want       string
-	}{
-		{
-			name:    "plain objects have no wait",
-			objects: []string{named("ConfigMap", "a", ""), named("Secret", "b", ""), dep("api", ""), dep("web", "")},
-			want:    "a\nb\napi <- a, b\nweb <- a, b",
-		},
-		{
-			name:    "a definition that nothing of is in the release is not awaited",
-			objects: []string{crdText, named("ConfigMap", "a", ""), dep("api", "")},
-			want:    "menus.example.org\na\napi <- a, menus.example.org",
-		},
-		{
-			name:    "what comes with its kind is tried before anything else is touched",
-			objects: []string{crdText, menu("lunch", ""), named("ConfigMap", "a", "")},
-			staged:  "lunch",
-			want: "menus.example.org\nawait menus.example.org served <- menus.example.org\n" +
-				"try lunch <- await menus.example.org served, menus.example.org\na <- try lunch\n" +
-				"lunch <- await menus.example.org served, menus.example.org, try lunch",
-		},
-		{
-			name:    "a definition that an attempt before this one left behind is awaited for what it defines",
-			same:    "menus.example.org",
-			objects: []string{crdText, menu("lunch", "")},
-			staged:  "lunch",
-			want: "menus.example.org\nawait menus.example.org served <- menus.example.org\n" +
-				"try lunch <- await menus.example.org served, menus.example.org\n" +
-				"lunch <- await menus.example.org served, menus.example.org, try lunch",
-		},
-		{
-			name:    "what stays as it is asks for no wait",
-			same:    "lunch shop",
-			objects: []string{namespace, crdText, menu("lunch", "")},
-			want:    "shop\nmenus.example.org\nlunch <- menus.example.org, shop",
-		},
-		{
-			name:    "a namespace is awaited by what is in it alone",
-			objects: []string{namespace, named("ConfigMap", "a", ""), strings.Replace(named("ConfigMap", "b", ""), "shop", "other", 1)},
-			want:    "shop\nb\nawait shop active <- shop\na <- await shop active, shop",
-		},
-		{
-			name: "roles come before bindings",
-			objects: []string{
-				"apiVersion: rbac.authorization.k8s.io/v1\nkind: RoleBinding\nmetadata: {name: bind, namespace: shop}\nroleRef: {kind: Role, name: role}",
-				"apiVersion: rbac.authorization.k8s.io/v1\nkind: Role\nmetadata: {name: role, namespace: shop}", dep("api", "")},
-			want: "role\nbind <- role\napi <- bind, role",
-		},
-		{
-			name: "hooks are awaited in their stages, and written down",
-			objects: []string{named("ConfigMap", "a", ""), job("migrate", "pre-deploy"), job("smoke", "post-deploy"), dep("api", ""),
-				named("ConfigMap", "script", "chaperone.dev/hook: pre-deploy")},
-			want: "a\nscript <- a\nmigrate <- a, script\nawait migrate complete <- migrate\n" +
-				"record <- await migrate complete, migrate, script\napi <- a, record\n" +
-				"smoke <- a, api, migrate, record, script\nawait smoke complete <- smoke\nrecord <- await smoke complete, smoke",
-		},
-	} {
+	for _, test := range waitCases {
 		changes := changesOf(t, test.same, test.objects...)
 		for i, c := range changes {
 			changes[i].Staged = c.ID.Name == test.staged
