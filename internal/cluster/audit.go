@@ -22,15 +22,16 @@ import (
 // Audited is what an audit came to.
 type Audited struct {
 	Tried    int              // objects that were sent in a dry run
-	Differ   []manifest.ID    // would be changed if they were applied again
+	Differ   []manifest.ID    // are not what the release asks for, and could be
+	Altered  []manifest.ID    // are, and would not stay so: admission changes what is written
 	Rejected []plan.Rejection // would not be accepted any more
 }
 
 // Audit sends every object of a release that is applied in a dry run, one after
 // the other with a pause between. Watches tell what was done to objects; only
 // this tells that the server would treat them otherwise by now: a webhook, a
-// default or a version of it is new. What differs is corrected as drift by the
-// next Drift or Apply. It needs a Watch that runs.
+// default or a version of it is new, or gone. What differs is drift for the next
+// Drift; the rest is for people. It needs a Watch that runs.
 func (c *Cluster) Audit(ctx context.Context, w Owner, desired manifest.Set, pause time.Duration) (Audited, error) {
 	m := c.mirrorOf(w)
 	if m == nil {
@@ -71,7 +72,8 @@ func (a *audit) look(ctx context.Context, o *manifest.Object, known *tracked) er
 		return nil // its kind is not served; the next plan says so
 	}
 	a.Tried++
-	tried, err := a.c.dryRun(ctx, k, a.sent(o, live))
+	sent, manager, redact := a.sent(o, live), a.c.options.FieldManager, *a.c.options.Redactor
+	tried, err := a.c.dryRun(ctx, k, sent)
 	switch {
 	case err != nil && refusedForGood(err):
 		a.Rejected = append(a.Rejected, plan.Rejection{ID: known.id, Err: answer(known.id, err)})
@@ -79,9 +81,11 @@ func (a *audit) look(ctx context.Context, o *manifest.Object, known *tracked) er
 	case err != nil:
 		return failed("audit", known.id, err)
 	}
-	if _, changed := plan.Compare(live, tried, a.c.options.FieldManager, *a.c.options.Redactor); changed {
+	if _, differs := plan.Drifted(live, sent, tried, manager, redact); differs {
 		a.Differ = append(a.Differ, known.id)
 		a.mirror.doubt(known.id)
+	} else if _, altered := plan.Compare(live, tried, manager, redact); altered {
+		a.Altered = append(a.Altered, known.id)
 	}
 	return nil
 }
