@@ -27,6 +27,7 @@ type clusters struct {
 	mu     sync.Mutex
 	fights plan.Fights // over fields of owned objects
 	found  map[promotion.ID]found
+	audits map[promotion.ID]audited
 }
 
 // Apply implements controller.Cluster.

@@ -89,6 +89,9 @@ type Cluster interface {
 	// Correct puts back what drifted and is not contended, and touches nothing else.
 	// Hooks are not run.
 	Correct(ctx context.Context, env promotion.Environment, good LastGood) error
+	// Audit finds out by dry runs what watches cannot tell, at a slow pace, where
+	// that is due: whether the cluster would still take what it has as it is.
+	Audit(ctx context.Context, env promotion.Environment, good LastGood) (Audit, error)
 	// Watch calls changed after any owned object changed, until ctx ends. It may
 	// call it for nothing.
 	Watch(ctx context.Context, env promotion.Environment, changed func()) error
@@ -109,6 +112,14 @@ type Drift struct {
 	Differs   []string  // to be put back
 	Contended []string  // put back again and again in vain; both managers are named
 	Until     time.Time // when the first of the contended may be put back again
+}
+
+// Audit is what an audit came to; nothing was tried where it is not due.
+type Audit struct {
+	Tried    int      // objects
+	Differ   []string // are drift by now
+	Altered  []string // would be changed by admission when they are written next
+	Rejected []string // would not be accepted any more
 }
 
 // Verdict is what the checks of one verification came to.

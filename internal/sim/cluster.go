@@ -316,6 +316,12 @@ func (p clusterPort) Restore(ctx context.Context, env promotion.Environment, set
 	return err
 }
 
+// Audit implements controller.Cluster: nothing here treats objects in another way
+// than it did before.
+func (p clusterPort) Audit(context.Context, promotion.Environment, controller.LastGood) (controller.Audit, error) {
+	return controller.Audit{}, nil
+}
+
 // Drift implements controller.Cluster.
 func (p clusterPort) Drift(ctx context.Context, env promotion.Environment, good controller.LastGood) (controller.Drift, error) {
 	var found controller.Drift
