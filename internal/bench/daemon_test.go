@@ -5,9 +5,11 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"net/http"
 	"os"
 	"os/exec"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"syscall"
@@ -176,4 +178,49 @@ func (d *daemon) steps(revision string) map[string]time.Time {
 		}
 	}
 	return at
+}
+
+// measured reads the daemon's own account of a step: how often, and how long in
+// all.
+func (d *daemon) measured(step string) (times int, took time.Duration) {
+	d.tb.Helper()
+	for line := range strings.Lines(d.scrape()) {
+		name, value, _ := strings.Cut(strings.TrimSpace(line), " ")
+		number, err := strconv.ParseFloat(value, 64)
+		switch {
+		case err != nil:
+		case name == `chaperone_pass_duration_seconds_sum{step="`+step+`"}`:
+			took = time.Duration(number * float64(time.Second))
+		case name == `chaperone_pass_duration_seconds_count{step="`+step+`"}`:
+			times = int(number)
+		}
+	}
+	return times, took
+}
+
+func (d *daemon) spent(step string) time.Duration { _, took := d.measured(step); return took }
+
+func (d *daemon) ran(step string) int { times, _ := d.measured(step); return times }
+
+func (d *daemon) scrape() string {
+	d.tb.Helper()
+	var address string
+	d.await("the metrics to be served", time.Minute, func(events []event) bool {
+		for _, e := range events {
+			if e.Msg == "serving" {
+				address = e.Address
+			}
+		}
+		return address != ""
+	})
+	response, err := http.Get("http://" + address + "/metrics")
+	if err != nil {
+		d.tb.Fatal(err)
+	}
+	defer response.Body.Close()
+	text, err := io.ReadAll(io.LimitReader(response.Body, 16<<20))
+	if err != nil {
+		d.tb.Fatal(err)
+	}
+	return string(text)
 }
