@@ -65,6 +65,7 @@ type Controller struct {
 	work    sync.WaitGroup
 	slots   chan struct{} // bounds evaluations at once
 	movers  movers
+	held    held
 
 	// Owned by the loop.
 	world        reconcile.World

@@ -166,6 +166,9 @@ func (j *job) prepare(ctx context.Context) error {
 		if err == nil {
 			err = j.c.Store.PutBundle(ctx, j.action.Environment, j.action.Release.Digest, set)
 		}
+		if err == nil {
+			j.c.held.put(j.action.Environment, j.action.Release.Digest, set)
+		}
 		if err != nil {
 			j.c.Log.Warn("store bundle", "environment", j.action.Environment.String(),
 				"revision", j.action.Release.Revision, "reason", promotion.ApplyFailed, "err", err)
@@ -207,6 +210,7 @@ func (j *job) fenced(ctx context.Context, err error) {
 		return
 	}
 	id := j.action.Environment
+	j.c.held.drop(id) // the other writer may have let go of the bundle
 	j.c.Log.Warn("not begun, or not stored; reading anew", "environment", id.String(), "revision", j.action.Release.Revision,
 		"reason", j.action.Reason, "action", j.action.Kind, "err", err)
 	select {
@@ -252,6 +256,9 @@ func (c *Controller) observed(end ended, stored reconcile.Journal, now time.Time
 	reconcile.ObserveIn(&c.world, end.result)
 	// The file may have changed meanwhile; what is stored was decided by the old one.
 	c.change(a.Environment, func(e *reconcile.Environment) { e.Journal = stored })
+	if stored.Attempt.Stage == reconcile.StageNone || stored.Attempt.Stage == reconcile.StageBisecting {
+		c.held.drop(a.Environment)
+	}
 	if before.Journal.LastGood != stored.LastGood {
 		c.upstreamMoved(a.Environment)
 	}

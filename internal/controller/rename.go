@@ -93,9 +93,12 @@ func (r *recorder) inherit(journal reconcile.Journal) bool {
 	}
 }
 
-// bundle reads a stored release; one that was verified before a rename is
-// stored under the former name.
+// bundle reads a stored release, unless it is under way; one that was verified
+// before a rename is stored under the former name.
 func (c *Controller) bundle(ctx context.Context, file promotion.Environment, digest reconcile.Digest) (manifest.Set, error) {
+	if set, found := c.held.get(file.ID, digest); found {
+		return set, nil
+	}
 	set, err := c.Store.Bundle(ctx, file.ID, digest)
 	for _, former := range file.Formerly {
 		if !errors.Is(err, state.ErrNoBundle) {

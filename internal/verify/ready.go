@@ -38,13 +38,14 @@ func (v *Verifier) Ready(ctx context.Context, live Live, timeout, settle time.Du
 		if err != nil {
 			w.unreadable(err)
 		} else {
+			w.inert = allInert(objects)
 			w.see(w.judge(objects, missing), now)
 		}
 		verdict, evidence := w.decide(now)
 		if verdict != "" {
 			return Result{Verdict: verdict, Check: "ready", Evidence: evidence, Started: w.started, Ended: now}, nil
 		}
-		if err := v.clock.Wait(ctx, v.poll); err != nil {
+		if err := v.clock.Wait(ctx, w.pause(v.poll, now)); err != nil {
 			return Result{}, cancelled(err)
 		}
 	}
@@ -69,7 +70,39 @@ type wait struct {
 	err        error          // of the last look; nil when it could read
 	readySince time.Time      // zero while not ready
 	readyLooks int
-	lapses     int // times it was ready, and then not
+	lapses     int  // times it was ready, and then not
+	inert      bool // nobody reports on any of the objects, so that one look is as good as many
+}
+
+// brisk is the least between two looks: two at once would not be two.
+const brisk = 500 * time.Millisecond
+
+// pause is how long to wait for the next look. What is ready is looked at often
+// enough to be believed when settle is over, and not later.
+func (w *wait) pause(poll time.Duration, now time.Time) time.Duration {
+	if w.readySince.IsZero() || w.err != nil {
+		return poll
+	}
+	left := w.settle - now.Sub(w.readySince)
+	looks := max(1, w.wanted()-w.readyLooks)
+	return min(poll, max(brisk, left/time.Duration(looks)))
+}
+
+// wanted is how many looks in a row must find everything ready.
+func (w *wait) wanted() int {
+	if w.inert {
+		return 1
+	}
+	return confirmations
+}
+
+func allInert(objects map[manifest.ID]*manifest.Object) bool {
+	for _, o := range objects {
+		if !health.Inert(o) {
+			return false
+		}
+	}
+	return true
 }
 
 // judge remembers how Jobs ended: one with a short time to live may be gone at
@@ -136,7 +169,7 @@ func (w *wait) decide(now time.Time) (Verdict, string) {
 		}
 	}
 	if !w.readySince.IsZero() {
-		if now.Sub(w.readySince) < w.settle || w.readyLooks < confirmations {
+		if now.Sub(w.readySince) < w.settle || w.readyLooks < w.wanted() {
 			return "", ""
 		}
 		return Pass, fmt.Sprintf("%d of %d objects ready after %s, and still so %s later", w.last.Ready, w.last.Total(),

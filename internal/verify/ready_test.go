@@ -65,6 +65,16 @@ func job(condition string) *manifest.Object {
 	return o
 }
 
+// inertObjects are as good as they will be once they are there.
+func inertObjects() []*manifest.Object {
+	named := func(kind string) *manifest.Object {
+		return &manifest.Object{Object: map[string]any{
+			"apiVersion": "v1", "kind": kind, "metadata": map[string]any{"name": "api", "namespace": "novamind"},
+		}}
+	}
+	return []*manifest.Object{named("ConfigMap"), named("Service")}
+}
+
 func show(objects ...*manifest.Object) func() (map[manifest.ID]*manifest.Object, []manifest.ID, error) {
 	return func() (map[manifest.ID]*manifest.Object, []manifest.ID, error) {
 		m := map[manifest.ID]*manifest.Object{}
@@ -108,7 +118,11 @@ func TestReady(t *testing.T) {
 	}{
 		{"ready at once, and settled", 600, 60, []line{{0, good}}, Pass, 60, "1 of 1 objects ready after 0s, and still so 60s later"},
 		{"ready later", 600, 60, []line{{0, bad}, {30, good}}, Pass, 90, "ready after 30s, and still so 60s later"},
-		{"several looks even without settle", 600, 0, []line{{0, good}}, Pass, 4, "still so 4s later"},
+		{"several looks even without settle", 600, 0, []line{{0, good}}, Pass, 1, "still so 1s later"},
+		{"several looks within a short settle", 600, 3, []line{{0, good}}, Pass, 3, "still so 3s later"},
+		{"nothing that could become ready or not", 600, 0, []line{{0, show(inertObjects()...)}}, Pass, 0, "2 of 2 objects ready after 0s"},
+		{"the same, and settle", 600, 7, []line{{0, show(inertObjects()...)}}, Pass, 7, "still so 7s later"},
+		{"the same beside a workload", 600, 0, []line{{0, show(append(inertObjects(), deployment(2, available))...)}}, Pass, 1, "3 of 3 objects"},
 		{"unready in settle starts anew", 600, 60, []line{{0, good}, {40, bad}, {50, good}}, Pass, 110, "ready after 50s, and still so 60s later"},
 		{"ready in time, settled after it", 100, 60, []line{{0, bad}, {98, good}}, Pass, 158, "still so"},
 		{"an autoscaler's pods during settle", 100, 60, []line{{0, bad}, {90, good}, {110, bad}, {140, good}}, Pass, 200, "still so"},
@@ -117,7 +131,7 @@ func TestReady(t *testing.T) {
 		{"default timeout", 0, 0, []line{{0, bad}}, Fail, 600, "after 10m"},
 
 		{"past its progress deadline", 600, 60, []line{{0, bad}, {62, dead}}, Fail, 66, "1 of 1 objects failed within 66s: Deployment.apps/novamind/api: progress deadline of 60s exceeded"},
-		{"the deadline of the release before, for a moment", 600, 0, []line{{0, dead}, {3, bad}, {10, good}}, Pass, 14, "still so"},
+		{"the deadline of the release before, for a moment", 600, 0, []line{{0, dead}, {3, bad}, {10, good}}, Pass, 11, "still so"},
 		{"job failed", 600, 60, []line{{0, show(job(""))}, {20, show(job("Failed"))}}, Fail, 24, "Job.batch/novamind/migrate: failed after"},
 		{"job failed, and is gone at the next look", 600, 60, []line{{0, show(job(""))}, {20, show(job("Failed"))}, {22, gone()}}, Fail, 24, "Job.batch/novamind/migrate: failed after"},
 		{"job completed, and is gone at the next look", 600, 60, []line{{0, show(job(""))}, {20, show(job("Complete"))}, {22, gone()}}, Pass, 80, "1 of 1 objects ready"},
