@@ -233,8 +233,9 @@ subjects: [{kind: ServiceAccount, name: reader, namespace: NS}]`)
 		t.Errorf("plan that grants more than the account has: %v, want it rejected", err)
 	}
 	_, err = restricted.c.Plan(t.Context(), f.owner, f.set(service("api")))
-	if !errors.As(err, &rejected) || !strings.Contains(err.Error(), "deployer") {
-		t.Errorf("plan for what the account may not touch: %v, want a rejection that names it", err)
+	var refusal *plan.Refusal
+	if !errors.As(err, &refusal) || !strings.Contains(err.Error(), "deployer") {
+		t.Errorf("plan for what the account may not touch: %v, want a refusal that names it", err)
 	}
 }
 

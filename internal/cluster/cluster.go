@@ -92,6 +92,7 @@ type Cluster struct {
 	metadata metadata.Interface
 	kinds    *kinds
 	losses   *losses
+	grants   *grants
 	http     *http.Client
 
 	mu      sync.Mutex
@@ -125,7 +126,7 @@ func Connect(config *rest.Config, options Options) (*Cluster, error) {
 	if err != nil {
 		return nil, fmt.Errorf("connect to cluster: %w", err)
 	}
-	c := &Cluster{options: options, losses: newLosses(), http: client, mirrors: map[string]*mirror{}}
+	c := &Cluster{options: options, losses: newLosses(), grants: newGrants(), http: client, mirrors: map[string]*mirror{}}
 	if c.dynamic, err = dynamic.NewForConfigAndClient(config, client); err != nil {
 		return nil, fmt.Errorf("connect to cluster: %w", err)
 	}

@@ -259,14 +259,14 @@ func (m *mirror) forgetStored() {
 func (c *Cluster) Quiet(w Owner) bool {
 	m := c.mirrorOf(w)
 	s, known := m.stored()
-	if !known || w.Digest == "" || s.Release() != string(w.Digest) || len(w.formers()) > 0 {
+	if !known || s.changed || w.Digest == "" || s.Release() != string(w.Digest) || len(w.formers()) > 0 {
 		return false
 	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	for id, e := range s.All() {
-		if e.Kept || e.Applied != "" {
-			continue // kept for what it is; or a Job, which has run and may be gone
+		if e.Kept || e.Rebuilt || e.Applied != "" {
+			continue // kept for what it is, or until a person agrees; or a Job, which has run and may be gone
 		}
 		t := m.objects[id]
 		if t == nil || t.deleting || t.uid != e.UID {

@@ -3,6 +3,7 @@ package cluster
 import (
 	"context"
 	"errors"
+	"slices"
 	"sync"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -40,7 +41,7 @@ func (c *Cluster) Drift(ctx context.Context, w Owner, read func(context.Context)
 	if err != nil {
 		return nil, err
 	}
-	return p.Applies(), c.settle(ctx, w, desired)
+	return p.Applies(), c.settle(ctx, w, desired, p)
 }
 
 func (c *Cluster) plan(ctx context.Context, w Owner, desired manifest.Set, skipHooks bool) (plan.Plan, error) {
@@ -58,17 +59,30 @@ func (c *Cluster) plan(ctx context.Context, w Owner, desired manifest.Set, skipH
 	if err != nil {
 		return plan.Plan{}, err
 	}
+	// Drift is told by watches, and a restore must not be held up: there the
+	// dry run decides.
+	var denied []demand
+	if !skipHooks {
+		if denied, err = c.shut(ctx, &r, owned.Inventory); err != nil {
+			return plan.Plan{}, err
+		}
+	}
 	seen, err := c.look(ctx, w, r, owned.Inventory)
 	if err != nil {
 		return plan.Plan{}, err
 	}
-	p, err := plan.Build(plan.Input{Owner: w.plan(), Guards: c.guards(w), Manager: c.options.FieldManager,
+	guards := c.guards(w)
+	guards.Partial = guards.Partial || len(r.hidden) > 0
+	p, err := plan.Build(plan.Input{Owner: w.plan(), Guards: guards, Manager: c.options.FieldManager,
 		Redact: *c.options.Redactor, Desired: r.set, Owned: owned.asOwned(w, owned.Entries()), Seen: seen, SkipHooks: skipHooks,
 		Applied: w.applied, Contents: w.Contents})
 	for _, change := range p.Changes {
 		if change.Action == plan.Unchanged {
 			c.mirrorOf(w).settle(change.ID, change.Digest, change.Owned)
 		}
+	}
+	if !skipHooks {
+		p, err = refuse(p, err, c.allowed(ctx, w, r, owned.own, p, denied))
 	}
 	return p, fault.Terminal("", "", err)
 }
@@ -85,6 +99,7 @@ func (c *Cluster) look(ctx context.Context, w Owner, r release, owned inventory.
 	if err != nil {
 		return nil, err
 	}
+	left = slices.DeleteFunc(left, func(one want) bool { return r.hidden[one.id] })
 	m := c.mirrorOf(w)
 	read, err := c.readBeside(ctx, w, m, append(wants, left...))
 	if err != nil {

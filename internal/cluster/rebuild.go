@@ -152,7 +152,7 @@ func (c *Cluster) stillMissing(ctx context.Context, w Owner, parent *unstructure
 
 // settle writes down what was rebuilt or agreed to, so that it is asked for
 // once. What is rendered was checked by the plan and needs no agreement.
-func (c *Cluster) settle(ctx context.Context, w Owner, rendered manifest.Set) error {
+func (c *Cluster) settle(ctx context.Context, w Owner, rendered manifest.Set, p plan.Plan) error {
 	if !c.losses.isOwed(w.setID()) {
 		return nil
 	}
@@ -164,11 +164,27 @@ func (c *Cluster) settle(ctx context.Context, w Owner, rendered manifest.Set) er
 	if err != nil || !read.changed && read.parent != nil {
 		return err
 	}
-	_, err = c.saveInventory(ctx, w, read, read.Confirm(r.set))
+	_, err = c.saveInventory(ctx, w, read, w.asPlanned(read.Confirm(r.set), p))
 	if apierrors.IsNotFound(err) {
 		return nil // the namespace comes with the release, and the inventory after it
 	}
 	return err
+}
+
+// asPlanned adds what a plan has found to be as it was applied.
+func (w Owner) asPlanned(i inventory.Inventory, p plan.Plan) inventory.Inventory {
+	var entries []inventory.Entry
+	for _, change := range p.Changes {
+		if e, found := i.Get(change.ID); found && change.Action == plan.Unchanged && change.Digest != "" {
+			e.Sent, e.Owned = change.Digest, change.Owned
+			entries = append(entries, e)
+		}
+	}
+	i = i.Merge(entries)
+	if len(p.Changes) > 0 && p.Quiet() && w.Digest != "" {
+		i = i.Complete(string(w.Digest))
+	}
+	return i
 }
 
 // loadSettled is what an environment owns, written down.
@@ -177,7 +193,7 @@ func (c *Cluster) loadSettled(ctx context.Context, w Owner, rendered manifest.Se
 	if err != nil || !c.losses.isOwed(w.setID()) {
 		return owned, err
 	}
-	if err := c.settle(ctx, w, rendered); err != nil {
+	if err := c.settle(ctx, w, rendered, plan.Plan{}); err != nil {
 		return holdings{}, err
 	}
 	return c.loadHoldings(ctx, w)

@@ -28,6 +28,9 @@ func (c *Cluster) retry(ctx context.Context, request func(context.Context) error
 	pause := firstPause
 	for {
 		err := c.attempt(ctx, request)
+		if apierrors.IsForbidden(err) {
+			c.grants.forget()
+		}
 		if err == nil || !passing(err) || ctx.Err() != nil {
 			return err
 		}

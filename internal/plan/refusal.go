@@ -29,6 +29,12 @@ func Taken(w Owner, objects []Culprit) *Refusal {
 		Text: "the release of " + w.Environment + " holds objects of other owners; rename them here, or remove them there first"}
 }
 
+// NotAllowed is the refusal of a release for which the account lacks rights.
+func NotAllowed(objects []Culprit) *Refusal {
+	return &Refusal{Reason: promotion.ApplyRejected, Objects: objects,
+		Text: "the account may not do what the release needs; nothing was touched"}
+}
+
 // Culprit is an object with what is wrong about it.
 type Culprit struct {
 	ID   manifest.ID
