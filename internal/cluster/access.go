@@ -20,7 +20,7 @@ import (
 )
 
 // A release is refused for rights that the account certainly lacks, before
-// anything is tried. Only the server's clear no to a SelfSubjectAccessReview
+// anything is applied. Only the server's clear no to a SelfSubjectAccessReview
 // counts: where it cannot be asked, or an authorizer erred, the dry run decides.
 // What a release grants or binds is the dry run's, too (escalation).
 

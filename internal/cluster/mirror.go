@@ -195,7 +195,7 @@ func (m *mirror) stored() (stored, bool) {
 	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	if m.inventory == nil || m.newest != "" && newer(m.newest, m.inventory.parent.GetResourceVersion()) {
+	if m.inventory == nil || m.newest != "" && (m.inventory.parent == nil || newer(m.newest, m.inventory.parent.GetResourceVersion())) {
 		return stored{}, false
 	}
 	return *m.inventory, true

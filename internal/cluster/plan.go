@@ -3,7 +3,6 @@ package cluster
 import (
 	"context"
 	"errors"
-	"slices"
 	"sync"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -59,21 +58,11 @@ func (c *Cluster) plan(ctx context.Context, w Owner, desired manifest.Set, skipH
 	if err != nil {
 		return plan.Plan{}, err
 	}
-	// Drift is told by watches, and a restore must not be held up: there the
-	// dry run decides.
-	var denied []demand
-	if !skipHooks {
-		if denied, err = c.shut(ctx, &r, owned.Inventory); err != nil {
-			return plan.Plan{}, err
-		}
-	}
 	seen, err := c.look(ctx, w, r, owned.Inventory)
 	if err != nil {
-		return plan.Plan{}, err
+		return plan.Plan{}, c.explainBlind(ctx, r, owned.Inventory, err)
 	}
-	guards := c.guards(w)
-	guards.Partial = guards.Partial || len(r.hidden) > 0
-	p, err := plan.Build(plan.Input{Owner: w.plan(), Guards: guards, Manager: c.options.FieldManager,
+	p, err := plan.Build(plan.Input{Owner: w.plan(), Guards: c.guards(w), Manager: c.options.FieldManager,
 		Redact: *c.options.Redactor, Desired: r.set, Owned: owned.asOwned(w, owned.Entries()), Seen: seen, SkipHooks: skipHooks,
 		Applied: w.applied, Contents: w.Contents})
 	for _, change := range p.Changes {
@@ -81,8 +70,12 @@ func (c *Cluster) plan(ctx context.Context, w Owner, desired manifest.Set, skipH
 			c.mirrorOf(w).settle(change.ID, change.Digest, change.Owned)
 		}
 	}
-	if !skipHooks {
-		p, err = refuse(p, err, c.allowed(ctx, w, r, owned.own, p, denied))
+	if !skipHooks && p.Refused == nil {
+		// Drift is told by watches, and a restore must not be held up: there the
+		// server's own answers decide.
+		if refusal := c.unallowed(ctx, w, r, owned.own, p, err); refusal != nil {
+			p.Refused, err = refusal, refusal
+		}
 	}
 	return p, fault.Terminal("", "", err)
 }
@@ -99,7 +92,6 @@ func (c *Cluster) look(ctx context.Context, w Owner, r release, owned inventory.
 	if err != nil {
 		return nil, err
 	}
-	left = slices.DeleteFunc(left, func(one want) bool { return r.hidden[one.id] })
 	m := c.mirrorOf(w)
 	read, err := c.readBeside(ctx, w, m, append(wants, left...))
 	if err != nil {

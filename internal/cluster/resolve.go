@@ -18,8 +18,7 @@ type release struct {
 	set      manifest.Set // prepared: marked, in their namespaces
 	kinds    map[manifest.ID]kind
 	later    map[manifest.ID]bool  // its kind comes with the release
-	rejected map[manifest.ID]error // its kind is nowhere, or the account may not touch it
-	hidden   map[manifest.ID]bool  // owned, not rendered, and the account may not look at it
+	rejected map[manifest.ID]error // its kind is nowhere
 }
 
 func (r release) holds(id manifest.ID) bool {

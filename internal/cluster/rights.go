@@ -2,14 +2,17 @@ package cluster
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
 
 	authenticationv1 "k8s.io/api/authentication/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 
+	"chaperone.dev/chaperone/internal/fault"
 	"chaperone.dev/chaperone/internal/inventory"
 	"chaperone.dev/chaperone/internal/manifest"
 	"chaperone.dev/chaperone/internal/plan"
@@ -42,12 +45,11 @@ func (d *demands) all() []demand {
 	return all
 }
 
-// shut leaves out of a release what the account may not read or apply, so that
-// nothing of it is asked for or tried, and returns why.
-func (c *Cluster) shut(ctx context.Context, r *release, owned inventory.Inventory) ([]demand, error) {
+// explainBlind says which rights are missing where something could not be read.
+func (c *Cluster) explainBlind(ctx context.Context, r release, owned inventory.Inventory, cause error) error {
 	left, err := c.wantEntries(ctx, owned.Unwanted(r.set))
-	if err != nil {
-		return nil, err
+	if !apierrors.IsForbidden(cause) || err != nil {
+		return cause
 	}
 	var needs demands
 	for _, o := range r.set.Objects() {
@@ -59,24 +61,10 @@ func (c *Cluster) shut(ctx context.Context, r *release, owned inventory.Inventor
 		needs.need(one.kind, one.id, "get")
 	}
 	denied := c.deniedOf(ctx, needs.all())
-	r.hidden = map[manifest.ID]bool{}
-	var also demands
-	for _, d := range denied {
-		for _, id := range d.ids {
-			if _, rendered := r.set.Get(id); !rendered {
-				r.hidden[id] = true
-				continue
-			}
-			if r.rejected[id] == nil {
-				r.rejected[id] = fmt.Errorf("the account may not %s it", d.verb)
-				// Whether it is to be created cannot be seen; the rule that is
-				// asked for should do in any case.
-				also.need(r.kindOf(id), id, "create")
-			}
-			delete(r.kinds, id)
-		}
+	if len(denied) == 0 {
+		return cause
 	}
-	return append(denied, c.deniedOf(ctx, also.all())...), nil
+	return fault.Terminal("", "", plan.NotAllowed(c.sentences(ctx, denied)))
 }
 
 // reviewable reports whether the rights that an object needs can be known now.
@@ -110,41 +98,59 @@ func (r release) kindOf(id manifest.ID) kind {
 	return kind{resource: schema.GroupVersionResource{Group: id.Group, Resource: plural}, namespaced: id.Namespace != ""}
 }
 
-// allowed refuses a plan for rights that carrying it out would lack: those that
-// were found before it was made, and those of what it would create and delete.
-func (c *Cluster) allowed(ctx context.Context, w Owner, r release, own stored, p plan.Plan, denied []demand) *plan.Refusal {
+// unallowed refuses a plan for rights that carrying it out would lack. What a dry
+// run accepted needs no question; what it was forbidden, what could not be tried
+// yet and what is to be deleted does. A plan that changes nothing asks nothing.
+func (c *Cluster) unallowed(ctx context.Context, w Owner, r release, own stored, p plan.Plan, outcome error) *plan.Refusal {
+	forbidden := forbiddenBy(outcome)
 	var needs demands
 	for _, change := range p.Changes {
-		k := r.kindOf(change.ID)
-		if change.Action == plan.Delete {
-			k, _ = c.kinds.find(ctx, change.ID.GroupKind(), "") // it was read just now
-		} else if !r.reviewable(change.ID) {
+		if verbs := verbsFor(change, forbidden[change.ID]); len(verbs) > 0 && r.reviewable(change.ID) {
+			needs.need(r.kindOf(change.ID), change.ID, verbs...)
+		}
+		if change.Action != plan.Delete {
 			continue
 		}
-		if k.resource.Resource == "" {
-			continue
-		}
-		switch change.Action {
-		case plan.Create:
-			needs.need(k, change.ID, "create")
-		case plan.Replace:
-			needs.need(k, change.ID, "create", "delete")
-		case plan.Delete:
+		if k, err := c.kinds.find(ctx, change.ID.GroupKind(), ""); err == nil {
 			needs.need(k, change.ID, "delete")
 		}
 	}
-	if _, comes := r.set.Get(manifest.ID{Kind: "Namespace", Name: w.Namespace}); !comes {
-		id, k := inventoryID(w, w.inventoryName()), kind{resource: configMaps, namespaced: true}
-		if own.parent == nil {
-			needs.need(k, id, "create")
-		}
-		needs.need(k, id, "update")
+	if _, comes := r.set.Get(manifest.ID{Kind: "Namespace", Name: w.Namespace}); !comes && own.parent == nil && len(p.Applies()) > 0 {
+		needs.need(kind{resource: configMaps, namespaced: true}, inventoryID(w, w.inventoryName()), "create", "update")
 	}
-	denied = append(denied, c.deniedOf(ctx, needs.all())...)
+	denied := c.deniedOf(ctx, needs.all())
 	if len(denied) == 0 {
 		return nil
 	}
 	return plan.NotAllowed(c.sentences(ctx, denied))
+}
+
+// verbsFor are the rights that a change needs and that nothing has shown yet.
+func verbsFor(change plan.Change, forbidden bool) []string {
+	unknown := forbidden || change.Staged
+	switch {
+	case change.Action == plan.Create && unknown:
+		return []string{"get", "create", "patch"}
+	case change.Action == plan.Create:
+		return []string{"get"} // its health is read
+	case change.Action == plan.Update && unknown:
+		return []string{"get", "patch"}
+	case change.Action == plan.Replace:
+		return []string{"get", "create", "patch", "delete"}
+	}
+	return nil
+}
+
+// forbiddenBy are the objects whose dry run was answered with 403.
+func forbiddenBy(err error) map[manifest.ID]bool {
+	ids := map[manifest.ID]bool{}
+	var rejected *plan.Rejected
+	if errors.As(err, &rejected) {
+		for _, one := range rejected.Objects {
+			ids[one.ID] = apierrors.IsForbidden(one.Err)
+		}
+	}
+	return ids
 }
 
 // sentences say what the account may not, one for each kind and place.
@@ -225,13 +231,4 @@ func (c *Cluster) account(ctx context.Context) string {
 		return "the account that the daemon connects as"
 	}
 	return out.Status.UserInfo.Username
-}
-
-// refuse gives a plan the refusal, unless it has one that says more.
-func refuse(p plan.Plan, err error, refusal *plan.Refusal) (plan.Plan, error) {
-	if refusal == nil || p.Refused != nil {
-		return p, err
-	}
-	p.Refused = refusal
-	return p, refusal
 }

@@ -60,7 +60,11 @@ func (c *Cluster) loadInventory(ctx context.Context, w Owner) (stored, error) {
 func (c *Cluster) readInventory(ctx context.Context, w Owner) (stored, error) {
 	parent, err := c.getConfigMap(ctx, w, w.inventoryName())
 	if apierrors.IsNotFound(err) {
-		return c.rebuildLost(ctx, w)
+		rebuilt, err := c.rebuildLost(ctx, w)
+		if err == nil && rebuilt.Len() > 0 {
+			c.mirrorOf(w).keepStored(rebuilt)
+		}
+		return rebuilt, err
 	}
 	read, err := c.decodeInventory(ctx, w, parent, err)
 	if err == nil {
