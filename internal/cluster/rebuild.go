@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"sync"
@@ -46,31 +47,36 @@ const (
 // losses remembers which inventories were not there, or incomplete.
 type losses struct {
 	mu    sync.Mutex
-	fresh map[string]time.Time // by set ID: nothing carried its marks then
+	fresh map[looked]time.Time // nothing carried the marks then
 	owed  map[string]bool      // by set ID: what was rebuilt or agreed to is not written down yet
 }
 
-func newLosses() *losses { return &losses{fresh: map[string]time.Time{}, owed: map[string]bool{}} }
+func newLosses() *losses { return &losses{fresh: map[looked]time.Time{}, owed: map[string]bool{}} }
 
-func (l *losses) isFresh(set string) bool {
+// looked is where a look for an environment's objects was.
+type looked struct{ set, allow string }
+
+func lookedFor(w Owner) looked { return looked{w.setID(), fmt.Sprint(w.Allow)} }
+
+func (l *losses) isFresh(w Owner) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	since, found := l.fresh[set]
-	if found && time.Since(since) > freshFor {
-		delete(l.fresh, set)
-		found = false
-	}
-	return found
+	since, found := l.fresh[lookedFor(w)]
+	return found && time.Since(since) < freshFor
 }
 
-func (l *losses) note(set string, found bool) {
+// foundNone remembers it, and forgets what is too old.
+func (l *losses) foundNone(w Owner) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if found {
-		l.owed[set] = true
-	} else {
-		l.fresh[set] = time.Now()
-	}
+	maps.DeleteFunc(l.fresh, func(_ looked, since time.Time) bool { return time.Since(since) >= freshFor })
+	l.fresh[lookedFor(w)] = time.Now()
+}
+
+func (l *losses) owe(set string) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.owed[set] = true
 }
 
 func (l *losses) isOwed(set string) bool {
@@ -83,24 +89,25 @@ func (l *losses) isOwed(set string) bool {
 func (l *losses) written(set string) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	delete(l.fresh, set)
+	maps.DeleteFunc(l.fresh, func(where looked, _ time.Time) bool { return where.set == set })
 	delete(l.owed, set)
 }
 
 // rebuildLost is the inventory of an environment that has none: it is new, or
 // its inventory was deleted. Only the marks on objects tell which.
 func (c *Cluster) rebuildLost(ctx context.Context, w Owner) (stored, error) {
-	if c.losses.isFresh(w.setID()) {
+	if c.losses.isFresh(w) {
 		return stored{}, nil
 	}
 	rebuilt, err := c.rebuild(ctx, w)
 	if err != nil {
 		return stored{}, err
 	}
-	c.losses.note(w.setID(), rebuilt.Len() > 0)
 	if rebuilt.Len() == 0 {
+		c.losses.foundNone(w)
 		return stored{}, nil
 	}
+	c.losses.owe(w.setID())
 	c.options.Logger.Warn("the inventory was lost and is rebuilt from the marks on the objects; nothing that is not rendered is deleted until a person agrees",
 		"environment", w.Environment.String(), "inventory", w.inventoryName(), "objects", rebuilt.Len(), "agree", agreement(w))
 	return stored{Inventory: rebuilt}, nil
@@ -131,7 +138,7 @@ func (c *Cluster) completed(ctx context.Context, w Owner, s stored, missing []st
 		s.Inventory, s.changed = s.Agree(), true
 	}
 	if s.changed {
-		c.losses.note(w.setID(), true)
+		c.losses.owe(w.setID())
 	}
 	return s, nil
 }

@@ -47,7 +47,7 @@ func (d *demands) all() []demand {
 
 // explainBlind says which rights are missing where something could not be read.
 func (c *Cluster) explainBlind(ctx context.Context, r release, owned inventory.Inventory, cause error) error {
-	left, err := c.wantEntries(ctx, owned.Unwanted(r.set))
+	left, err := c.wantEntries(ctx, owned.Unwanted(r.holds))
 	if !apierrors.IsForbidden(cause) || err != nil {
 		return cause
 	}

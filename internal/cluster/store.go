@@ -60,11 +60,7 @@ func (c *Cluster) loadInventory(ctx context.Context, w Owner) (stored, error) {
 func (c *Cluster) readInventory(ctx context.Context, w Owner) (stored, error) {
 	parent, err := c.getConfigMap(ctx, w, w.inventoryName())
 	if apierrors.IsNotFound(err) {
-		rebuilt, err := c.rebuildLost(ctx, w)
-		if err == nil && rebuilt.Len() > 0 {
-			c.mirrorOf(w).keepStored(rebuilt)
-		}
-		return rebuilt, err
+		return c.rebuildLost(ctx, w)
 	}
 	read, err := c.decodeInventory(ctx, w, parent, err)
 	if err == nil {
