@@ -41,7 +41,8 @@ func (c *Cluster) Audit(ctx context.Context, w Owner, desired manifest.Set, paus
 	if err != nil {
 		return Audited{}, err
 	}
-	a := audit{trial: &trial{c: c, w: w, release: r, mirror: m, scaled: plan.Scaled(r.set.Objects())}}
+	a := audit{trial: &trial{c: c, w: w, release: r, mirror: m, scaled: plan.Scaled(r.set.Objects()),
+		scalers: &scalers{c: c, w: w, release: r}}}
 	for _, o := range r.set.Objects() {
 		known := m.get(manifest.IDOf(o))
 		if known == nil || known.deleting || plan.IsJob(o) || plan.IsHook(o) {
@@ -72,7 +73,11 @@ func (a *audit) look(ctx context.Context, o *manifest.Object, known *tracked) er
 		return nil // its kind is not served; the next plan says so
 	}
 	a.Tried++
-	sent, manager, redact := a.sent(o, live), a.c.options.FieldManager, *a.c.options.Redactor
+	sent, err := a.sent(ctx, o, live)
+	if err != nil {
+		return err
+	}
+	manager, redact := a.c.options.FieldManager, *a.c.options.Redactor
 	tried, err := a.c.dryRun(ctx, k, sent)
 	switch {
 	case err != nil && refusedForGood(err):

@@ -191,6 +191,8 @@ type Owner struct {
 	Formerly []promotion.ID
 	// Adopt are the tools whose objects are taken over as they are applied.
 	Adopt []promotion.Tool
+	// Leave is what belongs to others once they have written it.
+	Leave plan.Leave
 	// Restoring says that this brings last good back: hooks are not run, and
 	// the guard on mass deletion lets pass what came after last good. What is
 	// taken over stays under it: last good may be another environment's.
@@ -206,7 +208,7 @@ type Owner struct {
 func OwnerOf(e promotion.Environment) Owner {
 	return Owner{Environment: e.ID, Namespace: e.Target.Namespace, Allow: e.Target.Allow,
 		Prune: e.Prune, MaxDeletePart: e.MaxDeletePart, MaxDeletes: e.MaxDeletes, Protect: e.Protect, Formerly: e.Formerly,
-		Adopt: e.Adopt, ApplyTimeout: e.ApplyTimeout}
+		Adopt: e.Adopt, ApplyTimeout: e.ApplyTimeout, Leave: plan.LeaveOf(e.IgnoreDrift)}
 }
 
 // inventoryName is the ConfigMap that holds the environment's inventory. It is

@@ -129,7 +129,7 @@ func (m *mirror) note(id manifest.ID, sent string, answer *manifest.Object) {
 	if m == nil {
 		return
 	}
-	t, err := track(id, answer, m.c.options.FieldManager)
+	t, err := track(id, answer, m.w.Leave, m.c.options.FieldManager)
 	if err != nil {
 		return
 	}

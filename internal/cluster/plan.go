@@ -97,7 +97,8 @@ func (c *Cluster) look(ctx context.Context, w Owner, r release, owned inventory.
 	if err != nil {
 		return nil, err
 	}
-	t := trial{c: c, w: w, release: r, owned: owned, mirror: m, read: read, scaled: plan.Scaled(r.set.Objects()), seen: map[manifest.ID]plan.Seen{}}
+	t := trial{c: c, w: w, release: r, owned: owned, mirror: m, read: read, scaled: plan.Scaled(r.set.Objects()),
+		scalers: &scalers{c: c, w: w, release: r}, seen: map[manifest.ID]plan.Seen{}}
 	for _, one := range left {
 		live, err := read.object(one.id)
 		if err != nil {
@@ -138,6 +139,7 @@ type trial struct {
 	mirror  *mirror
 	read    *reader
 	scaled  map[manifest.ID]bool
+	scalers *scalers
 
 	mu   sync.Mutex
 	seen map[manifest.ID]plan.Seen
@@ -163,7 +165,7 @@ func (t *trial) run(ctx context.Context) error {
 
 func (t *trial) look(ctx context.Context, o *manifest.Object) (plan.Seen, error) {
 	id := manifest.IDOf(o)
-	seen := plan.Seen{Send: o, Digest: plan.SentDigest(o)}
+	seen := plan.Seen{Send: o, Digest: plan.SentDigest(o, t.scaled[id])}
 	sure := !t.mirror.doubts(id)
 	if known := t.read.seen[id]; known != nil && sure && t.same(o, known, seen.Digest) {
 		seen.Live, seen.Same, seen.Owned = light(o, known), true, known.owned
@@ -174,7 +176,7 @@ func (t *trial) look(ctx context.Context, o *manifest.Object) (plan.Seen, error)
 		return seen, err
 	}
 	if seen.Live != nil {
-		seen.Owned = plan.OwnedDigest(seen.Live, t.c.options.FieldManager)
+		seen.Owned = t.w.Leave.OwnedDigest(seen.Live, t.c.options.FieldManager)
 	}
 	switch {
 	case t.release.rejected[id] != nil:
@@ -189,7 +191,9 @@ func (t *trial) look(ctx context.Context, o *manifest.Object) (plan.Seen, error)
 		return seen, nil
 	}
 	if seen.Live != nil {
-		seen.Send = t.sent(o, seen.Live)
+		if seen.Send, err = t.sent(ctx, o, seen.Live); err != nil {
+			return seen, err
+		}
 		if sure && plan.Same(seen.Live, seen.Send, t.c.options.FieldManager) {
 			seen.Same = true
 			return seen, nil
@@ -213,15 +217,22 @@ func (t *trial) namespaceComes(id manifest.ID) bool {
 	return rendered && t.read.get(namespace) == nil && t.read.seen[namespace] == nil
 }
 
-func (t *trial) sent(o, live *manifest.Object) *manifest.Object {
+func (t *trial) sent(ctx context.Context, o, live *manifest.Object) (*manifest.Object, error) {
 	if inherited, heir, err := t.w.plan().Inherit(live); err == nil && heir {
 		live = inherited // what adopted tools set is the daemon's by the time it is sent
 	}
 	o = plan.DropAccount(o, live, t.c.options.FieldManager)
 	if t.scaled[manifest.IDOf(o)] {
-		return plan.YieldReplicas(o, live, t.c.options.FieldManager)
+		o = plan.YieldReplicas(o, live, t.c.options.FieldManager)
 	}
-	return o
+	scaled := t.scaled[manifest.IDOf(o)]
+	if !scaled && plan.Autoscaled(live) {
+		var err error
+		if scaled, err = t.scalers.scale(ctx, manifest.IDOf(o)); err != nil {
+			return nil, err
+		}
+	}
+	return t.w.Leave.Send(o, live, t.c.options.FieldManager, scaled), nil
 }
 
 func (t *trial) try(ctx context.Context, seen plan.Seen) (plan.Seen, error) {
@@ -237,8 +248,11 @@ func (t *trial) try(ctx context.Context, seen plan.Seen) (plan.Seen, error) {
 			return seen, readErr
 		}
 		if hidden != nil {
-			seen.Owned = plan.OwnedDigest(hidden, t.c.options.FieldManager)
-			seen.Live, seen.Send = hidden, t.sent(seen.Send, hidden)
+			seen.Owned = t.w.Leave.OwnedDigest(hidden, t.c.options.FieldManager)
+			seen.Live = hidden
+			if seen.Send, err = t.sent(ctx, seen.Send, hidden); err != nil {
+				return seen, err
+			}
 			if tried, err = t.c.dryRun(ctx, k, seen.Send); err != nil && !refusedForGood(err) {
 				return seen, failed("dry run", id, err)
 			}

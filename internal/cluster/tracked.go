@@ -22,14 +22,14 @@ type tracked struct {
 	content      []byte
 }
 
-func track(id manifest.ID, o *manifest.Object, manager string) (*tracked, error) {
+func track(id manifest.ID, o *manifest.Object, left plan.Leave, manager string) (*tracked, error) {
 	text, err := o.MarshalJSON()
 	if err != nil {
 		return nil, fmt.Errorf("%s: encode: %w", id, err)
 	}
 	return &tracked{
 		id: id, uid: string(o.GetUID()), version: o.GetResourceVersion(), deleting: o.GetDeletionTimestamp() != nil,
-		owned: plan.OwnedDigest(o, manager), content: s2.Encode(nil, text),
+		owned: left.OwnedDigest(o, manager), content: s2.Encode(nil, text),
 	}, nil
 }
 

@@ -175,7 +175,7 @@ func (s *scope) track(object any) (*tracked, error) {
 		return o, nil
 	case *unstructured.Unstructured:
 		id := manifest.ID{Group: s.at.gk.Group, Kind: s.at.gk.Kind, Namespace: o.GetNamespace(), Name: o.GetName()}
-		return track(id, o, s.c.options.FieldManager)
+		return track(id, o, s.w.Leave, s.c.options.FieldManager)
 	}
 	return nil, fmt.Errorf("watch %s: got a %T", s.at.gk, object)
 }

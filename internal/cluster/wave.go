@@ -74,7 +74,7 @@ func (a *applier) write(ctx context.Context, change plan.Change) (outcome, error
 		return outcome{}, explain(change.ID, err)
 	}
 	a.c.mirrorOf(a.w).note(change.ID, change.Digest, applied)
-	o := outcome{uid: string(applied.GetUID()), sent: change.Digest, owned: plan.OwnedDigest(applied, a.c.options.FieldManager)}
+	o := outcome{uid: string(applied.GetUID()), sent: change.Digest, owned: a.w.Leave.OwnedDigest(applied, a.c.options.FieldManager)}
 	if a.awaited[change.ID] {
 		o.object = applied
 	}

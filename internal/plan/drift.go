@@ -45,14 +45,16 @@ func touches(set *fieldpath.Set, path fieldpath.Path) bool {
 }
 
 // Drifted is Compare for a release that is applied already: what the correction
-// would undo. It leaves out what no correction can: a field that we still own
-// was written by nobody else, so that its value is what a webhook or a default
-// made of our own last write, and will make of the next one.
+// would undo. It leaves out what no correction can: where we own a field alone
+// and it has another value than we sent, a webhook made that of our own last
+// write, and where a try shows yet another one, it does so at each write.
 func Drifted(live, sent, tried *manifest.Object, manager string, redact manifest.Redactor) (fields []FieldChange, changed bool) {
 	was, will := ownedSets(live, tried, manager)
 	writers := others(live, manager)
 	hopeless := func(path fieldpath.Path) bool {
-		return was.Has(path) && writtenBy(path, writers) == "" && !equal(at(sent.Object, path), at(tried.Object, path))
+		want := at(sent.Object, path)
+		made := !equal(want, at(live.Object, path)) && !equal(want, at(tried.Object, path))
+		return made && was.Has(path) && writtenBy(path, writers) == ""
 	}
 	compare(live, tried, was.Union(will), redact, writers, func(path fieldpath.Path, f FieldChange) {
 		if !hopeless(path) {

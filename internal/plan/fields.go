@@ -303,6 +303,8 @@ func pathText(path fieldpath.Path) string {
 	var text bytes.Buffer
 	for _, element := range path {
 		switch {
+		case element.FieldName != nil && strings.ContainsAny(*element.FieldName, "./"):
+			text.WriteString("[" + *element.FieldName + "]") // as ignoreDrift takes it
 		case element.FieldName != nil:
 			if text.Len() > 0 {
 				text.WriteByte('.')

@@ -17,11 +17,15 @@ import (
 const digestBytes = 16
 
 // SentDigest names an object as it is rendered for its owner: prepared, and
-// before anything is left to others. "" is one that cannot be encoded.
-func SentDigest(prepared *manifest.Object) string {
+// before anything is left to others, with whether an autoscaler of the release
+// scales it. "" is one that cannot be encoded.
+func SentDigest(prepared *manifest.Object, scaled bool) string {
 	text, err := json.Marshal(prepared.Object)
 	if err != nil {
 		return ""
+	}
+	if scaled {
+		text = append(text, "scaled"...)
 	}
 	sum := sha256.Sum256(text)
 	return base64.RawURLEncoding.EncodeToString(sum[:digestBytes])
@@ -30,12 +34,16 @@ func SentDigest(prepared *manifest.Object) string {
 // OwnedDigest names what a manager owns of an object: which fields, with which
 // values. It is "" where the manager applied none. Whatever others do to their
 // own fields, and to the status, leaves it as it is.
-func OwnedDigest(live *manifest.Object, manager string) string {
+//
+// What is left to others is part of it by who has written it: what one of them
+// may, another may not.
+func (all Leave) OwnedDigest(live *manifest.Object, manager string) string {
 	set := managed(live, manager)
 	if set == nil {
 		return ""
 	}
 	h := sha256.New()
+	h.Write([]byte(all.Witness(live, manager)))
 	h.Write(recorded(live, manager))
 	digestFields(h, set, live.Object)
 	return base64.RawURLEncoding.EncodeToString(h.Sum(nil)[:digestBytes])

@@ -5,7 +5,6 @@ import (
 	"fmt"
 
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
-	"k8s.io/apimachinery/pkg/runtime/schema"
 
 	"chaperone.dev/chaperone/internal/manifest"
 )
@@ -57,53 +56,4 @@ func encodeStringData(secret *manifest.Object) error {
 	}
 	unstructured.RemoveNestedField(secret.Object, "stringData")
 	return nil
-}
-
-// ScaleTarget names what a HorizontalPodAutoscaler scales. Its version does
-// not matter to who it is.
-func scaleTarget(hpa *manifest.Object) manifest.ID {
-	get := func(field string) string {
-		text, _, err := unstructured.NestedString(hpa.Object, "spec", "scaleTargetRef", field)
-		if err != nil {
-			return ""
-		}
-		return text
-	}
-	version, err := schema.ParseGroupVersion(get("apiVersion"))
-	if err != nil {
-		return manifest.ID{}
-	}
-	return manifest.ID{Group: version.Group, Kind: get("kind"), Namespace: hpa.GetNamespace(), Name: get("name")}
-}
-
-// Scaled are the objects whose replicas a HorizontalPodAutoscaler of the same
-// release decides.
-func Scaled(objects []*manifest.Object) map[manifest.ID]bool {
-	scaled := map[manifest.ID]bool{}
-	for _, o := range objects {
-		if o.GetKind() == "HorizontalPodAutoscaler" && o.GroupVersionKind().Group == "autoscaling" {
-			scaled[scaleTarget(o)] = true
-		}
-	}
-	return scaled
-}
-
-// YieldReplicas returns what to send for a scaled object that is there
-// already: without the rendered replicas, which would undo the autoscaler.
-// While we are the only manager of the field, leaving it out would make the
-// server fall back to 1; then it is sent as it is on the cluster, until the
-// autoscaler has written it once.
-func YieldReplicas(sent, live *manifest.Object, manager string) *manifest.Object {
-	if _, rendered, _ := unstructured.NestedFieldNoCopy(sent.Object, "spec", "replicas"); !rendered {
-		return sent
-	}
-	yielded := sent.DeepCopy()
-	unstructured.RemoveNestedField(yielded.Object, "spec", "replicas")
-	ours, others := managersOf(live, manager, "spec", "replicas")
-	current, there, _ := unstructured.NestedFieldCopy(live.Object, "spec", "replicas")
-	if ours && !others && there {
-		// The parent map exists: it held the rendered replicas.
-		yielded.Object["spec"].(map[string]any)["replicas"] = current
-	}
-	return yielded
 }
