@@ -37,7 +37,10 @@ func ignore(kind string, fields ...string) promotion.Ignore {
 func TestWhatIsLeftToOthersIsNotSent(t *testing.T) {
 	t.Parallel()
 	const image, note = "spec.template.spec.containers[name=api].image", "metadata.annotations[example.org/note]"
-	by := func(rule promotion.Ignore, managers ...string) promotion.Ignore { rule.Managers = managers; return rule }
+	by := func(rule promotion.Ignore, managers ...string) promotion.Ignore {
+		rule.Managers = managers
+		return rule
+	}
 	named := func(rule promotion.Ignore, name string) promotion.Ignore { rule.Name = name; return rule }
 	for name, test := range map[string]struct {
 		rule    promotion.Ignore
