@@ -363,3 +363,95 @@ func TestKubectlSeesTheDaemonAsManager(t *testing.T) {
 		t.Errorf("data %v", texts)
 	}
 }
+
+// Whoever takes both marks away and writes to an object does not take it from
+// its environment: that knows it by its UID. Made again, it is another object.
+func TestObjectWithoutItsMarksIsKnownByItsUID(t *testing.T) {
+	t.Parallel()
+	f := newFixture(t)
+	set := f.set(configMap("settings", "a", "1"))
+	f.release(set)
+	f.mustKubectl("label", "configmap", "settings", plan.LabelPartOf+"-", "theirs=yes")
+	f.mustKubectl("annotate", "configmap", "settings", plan.AnnotationEnvironment+"-")
+	if o := f.live("ConfigMap", "settings"); f.owner.plan().Marked(o) || len(plan.Traces(o)) == 0 {
+		t.Fatalf("the object has %v and %v", o.GetLabels(), o.GetAnnotations())
+	}
+	f.release(set)
+	if o := f.live("ConfigMap", "settings"); !f.owner.plan().Marked(o) || o.GetLabels()["theirs"] != "yes" {
+		t.Errorf("the object has %v and %v", o.GetLabels(), o.GetAnnotations())
+	}
+	f.mustKubectl("delete", "configmap", "settings")
+	f.mustKubectl("create", "configmap", "settings", "--from-literal=a=theirs")
+	_, err := f.c.Plan(t.Context(), f.owner, set)
+	if text := refusedFor(t, err).Error(); !strings.Contains(text, `kubectl create; add "kubectl" to adopt`) {
+		t.Error(text)
+	}
+}
+
+// What a tool had set and the server will not let go is said before anything is
+// touched, and so is every field that goes.
+func TestPlanSaysWhatAdoptionTakesAway(t *testing.T) {
+	t.Parallel()
+	f := newFixture(t).adopting(promotion.ToolKubectl)
+	f.mustKubectl("apply", "-f", f.file(theirsWith("", "")))
+	f.scaledBy("autoscaler", 2)
+	set := f.set(ours)
+	p := f.plan(set)
+	if len(p.Applies()) != 1 || p.Applies()[0].Reason != plan.ReasonAdopted || !p.Applies()[0].Adopt {
+		t.Fatalf("plan: %v", p.Changes)
+	}
+	got := map[string]string{}
+	for _, field := range p.Applies()[0].Fields {
+		got[field.Path] = field.Old + " -> " + field.New
+	}
+	delete(got, "metadata.annotations."+plan.AnnotationEnvironment)
+	delete(got, "metadata.labels."+plan.LabelPartOf)
+	pod := "spec.template.spec."
+	want := map[string]string{
+		"metadata.annotations.example.org/note": `"before" -> `, "metadata.labels.team": `"before" -> `, "spec.paused": "true -> ",
+		"spec.revisionHistoryLimit": "4 -> 10", "spec.template.metadata.labels.tier": `"before" -> `,
+		pod + "nodeSelector": `{"example.org/pool":"before"} -> `, pod + "serviceAccount": `"before" -> `, pod + "serviceAccountName": `"before" -> `,
+		pod + "containers[name=app].env[name=GOES].name": `"GOES" -> `, pod + "containers[name=app].env[name=GOES].value": `"before" -> `,
+		pod + "containers[name=app].env[name=STAYS].value":   `"before" -> "now"`,
+		pod + "containers[name=app].image":                   `"registry.local/api:1" -> "registry.local/api:2"`,
+		pod + "containers[name=app].resources.limits.memory": `"64Mi" -> `,
+	}
+	for path, text := range want {
+		if got[path] != text {
+			t.Errorf("%s: %q, want %q", path, got[path], text)
+		}
+		delete(got, path)
+	}
+	for path, text := range got {
+		if !strings.HasPrefix(path, pod+"containers[name=sidecar].") || !strings.HasSuffix(text, " -> ") {
+			t.Errorf("the plan says of %s: %s", path, text)
+		}
+	}
+	f.release(set)
+	f.release(f.set(ours, configMap("beside", "a", "b")))
+	f.onlyOursIsLeft()
+}
+
+func TestAdoptionThatTheServerRefusesTouchesNothing(t *testing.T) {
+	t.Parallel()
+	f := newFixture(t).adopting(promotion.ToolKubectl)
+	stateful := `apiVersion: apps/v1
+kind: StatefulSet
+metadata: {name: db}
+spec:
+  replicas: 0
+  serviceName: db
+  POLICY
+  selector: {matchLabels: {app: db}}
+  template:
+    metadata: {labels: {app: db}}
+    spec: {containers: [{name: db, image: registry.local/db:1}]}
+`
+	f.mustKubectl("apply", "-f", f.file(strings.Replace(stateful, "POLICY", "podManagementPolicy: Parallel", 1)))
+	_, err := f.c.Plan(t.Context(), f.owner, f.set(strings.Replace(stateful, "POLICY\n", "\n", 1), configMap("beside", "a", "b")))
+	var rejected *plan.Rejected
+	if !errors.As(err, &rejected) || rejected.Touched || len(rejected.Objects) != 1 || rejected.Objects[0].ID.Kind != "StatefulSet" {
+		t.Errorf("plan: %v, want the StatefulSet rejected", err)
+	}
+	f.release(f.set(strings.Replace(stateful, "POLICY", "podManagementPolicy: Parallel", 1)))
+}

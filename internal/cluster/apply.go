@@ -177,8 +177,8 @@ func (a *applier) entry(old inventory.Inventory, change plan.Change) inventory.E
 	if known, found := old.Get(change.ID); found && change.Action == plan.Unchanged {
 		e.Release = known.Release
 	}
-	if change.Action == plan.Unchanged || change.Action == plan.Update {
-		e.UID = change.UID
+	if change.Action == plan.Unchanged || change.Action == plan.Update && !change.Gained {
+		e.UID = change.UID // what is to be gained is not known as owned before it is
 	}
 	if change.Action == plan.Unchanged {
 		e.Sent, e.Owned = change.Digest, change.Owned

@@ -57,6 +57,7 @@ func (a *applier) condition(ctx context.Context, k kind, change plan.Change) (co
 	if !change.Gained && !change.Adopt || change.UID == "" {
 		return met, nil
 	}
+	owner := a.w.plan().Knowing(change.Known)
 	for range looksAgain {
 		live, err := a.c.get(ctx, k, change.ID)
 		switch {
@@ -64,8 +65,8 @@ func (a *applier) condition(ctx context.Context, k kind, change plan.Change) (co
 			return met, err
 		case live == nil || string(live.GetUID()) != change.UID:
 			return met, meanwhile("apply", change.ID)
-		case a.w.plan().Other(live) != "":
-			return met, taken(a.w.plan(), change.ID, live)
+		case owner.Other(live) != "":
+			return met, taken(owner, change.ID, live)
 		}
 		if change.Adopt {
 			changed, err := a.c.takeOver(ctx, a.w.plan(), k, live)

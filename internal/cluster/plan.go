@@ -258,6 +258,12 @@ func (t *trial) try(ctx context.Context, seen plan.Seen) (plan.Seen, error) {
 			}
 		}
 	}
+	if err == nil && seen.Live != nil {
+		tried, err = t.c.tryTakeOver(ctx, t.w.plan(), k, seen.Live, tried)
+		if err != nil && !refusedForGood(err) {
+			return seen, failed("dry run", id, err)
+		}
+	}
 	if err == nil {
 		seen.Tried = tried
 		return seen, nil

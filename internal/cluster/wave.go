@@ -89,7 +89,7 @@ func (a *applier) write(ctx context.Context, change plan.Change) (outcome, error
 func (a *applier) applyStaged(ctx context.Context, k kind, change plan.Change, on condition) (*manifest.Object, error) {
 	pause := firstPause
 	for {
-		applied, err := a.c.claim(ctx, a.w.plan(), k, change.Object, on)
+		applied, err := a.c.claim(ctx, a.w.plan().Knowing(change.Known), k, change.Object, on)
 		notYet := change.Staged && apierrors.IsNotFound(err) && pause < longestPause
 		if !notYet || sleep(ctx, pause) != nil {
 			return applied, err

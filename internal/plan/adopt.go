@@ -229,6 +229,16 @@ func toolOf(manager string) promotion.Tool {
 	return promotion.ToolOther
 }
 
+// Knowing is the owner as it looks at an object that its inventory may know by
+// its UID. One that it does is its own, whoever took the marks away and wrote to
+// it since; only other environments' marks say otherwise.
+func (w Owner) Knowing(known bool) Owner {
+	if known {
+		w.Adopt = []promotion.Tool{promotion.ToolKubectl, promotion.ToolHelm, promotion.ToolFlux, promotion.ToolArgoCD, promotion.ToolOther}
+	}
+	return w
+}
+
 // unnamed are the tools whose object this is, and which the environment's file
 // does not name.
 func (w Owner) unnamed(live *manifest.Object) []Trace {

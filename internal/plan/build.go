@@ -85,15 +85,16 @@ func (b *builder) add(o *manifest.Object) {
 		b.outside = append(b.outside, Culprit{ID: id, Text: text})
 	}
 	seen := b.Seen[id]
+	known := seen.Live != nil && b.owned[id].UID != "" && b.owned[id].UID == string(seen.Live.GetUID())
 	if seen.Live != nil {
-		if other := b.Owner.Other(seen.Live); other != "" {
+		if other := b.Owner.Knowing(known).Other(seen.Live); other != "" {
 			b.taken = append(b.taken, BelongsTo(id, other))
 		}
 	}
 	if stage == manifest.StageRollback || b.SkipHooks && isHookStage(stage) {
 		return // still rendered, so not pruned
 	}
-	c := Change{ID: id, Stage: stage, Object: seen.Send, Digest: seen.Digest, Owned: seen.Owned}
+	c := Change{ID: id, Stage: stage, Known: known, Object: seen.Send, Digest: seen.Digest, Owned: seen.Owned}
 	if seen.Live != nil {
 		c.UID, c.Gained = string(seen.Live.GetUID()), !b.Owner.Marked(seen.Live)
 	}
@@ -149,7 +150,8 @@ func (b *builder) decide(c Change, seen Seen) Change {
 }
 
 func (b *builder) compare(c Change, seen Seen) Change {
-	fields, changed := Compare(seen.Live, seen.Tried, b.Manager, b.Redact)
+	inherited, _, _ := b.Owner.Inherit(seen.Live)
+	fields, changed := Compare(inherited, seen.Tried, b.Manager, b.Redact)
 	if b.Applied {
 		fields, changed = Drifted(seen.Live, seen.Send, seen.Tried, b.Manager, b.Redact)
 	}

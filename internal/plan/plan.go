@@ -72,6 +72,8 @@ type Change struct {
 	// Digest is SentDigest of the object as rendered, and Owned is OwnedDigest of
 	// the one on the cluster; "" where they are not known.
 	Digest, Owned string `json:"-"`
+	// Known says that the inventory has the object by its UID.
+	Known bool
 	// Object is what is sent, Secrets' values included. It is for the cluster
 	// only: it is never marshalled, and printing a Change does not show it.
 	Object *manifest.Object `json:"-"`
