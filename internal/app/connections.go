@@ -8,6 +8,7 @@ import (
 	"sync"
 	"time"
 
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/client-go/rest"
 
 	"chaperone.dev/chaperone/internal/cluster"
@@ -226,8 +227,11 @@ func (c *connections) hold(ctx context.Context, t promotion.Target) (held contex
 
 // about names the cluster that an error is from, unless it is the daemon's own.
 func about(t promotion.Target, err error) error {
-	if err == nil || t.Kubeconfig == "" {
+	switch {
+	case err == nil || t.Kubeconfig == "":
 		return err
+	case apierrors.IsUnauthorized(err):
+		return fmt.Errorf("cluster %s: it refuses the credentials of the kubeconfig; want new ones in the Secret: %w", t.Kubeconfig, err)
 	}
 	return fmt.Errorf("cluster %s: %w", t.Kubeconfig, err)
 }

@@ -10,7 +10,9 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"net/http"
+	"slices"
 	"sync"
 	"time"
 
@@ -162,6 +164,10 @@ func ConnectKubeconfig(kubeconfig []byte, options Options) (*Cluster, error) {
 		if user.TokenFile != "" || user.ClientCertificate != "" || user.ClientKey != "" {
 			return nil, fmt.Errorf("read kubeconfig: user %q: refers to files; want the data itself (`kubectl config view --flatten`)", name)
 		}
+	}
+	if _, found := loaded.Contexts[loaded.CurrentContext]; !found {
+		return nil, fmt.Errorf("read kubeconfig: current-context %q is none of its contexts; want one of %q",
+			loaded.CurrentContext, slices.Sorted(maps.Keys(loaded.Contexts)))
 	}
 	config, err := clientcmd.NewDefaultClientConfig(*loaded, nil).ClientConfig()
 	if err != nil {
