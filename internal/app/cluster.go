@@ -87,7 +87,7 @@ func untouched(err error) error {
 func (c *clusters) Prune(ctx context.Context, env promotion.Environment, set manifest.Set) error {
 	left, err := c.prune(ctx, env, set, cluster.OwnerOf(env))
 	if err == nil && len(left) > 0 {
-		err = fault.Retryable("prune", left[0].ID.String(), fmt.Errorf("still there (%s), and %d more; a finalizer may hold it", left[0].Reason, len(left)-1))
+		err = fault.Retryable("prune", left[0].ID.String(), fmt.Errorf("still there (%s), and %d more", left[0].Reason, len(left)-1))
 	}
 	return refused(err)
 }

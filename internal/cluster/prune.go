@@ -5,7 +5,11 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"sync"
+
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/runtime/schema"
 
 	"golang.org/x/sync/errgroup"
 
@@ -144,6 +148,7 @@ func (p *pruner) run(ctx context.Context, changes []plan.Change) {
 }
 
 func (p *pruner) wave(ctx context.Context, changes []plan.Change) {
+	var asked []plan.Change
 	var group errgroup.Group
 	group.SetLimit(p.c.options.Workers)
 	for _, change := range changes {
@@ -153,19 +158,23 @@ func (p *pruner) wave(ctx context.Context, changes []plan.Change) {
 		case plan.Keep:
 			p.result.Kept = append(p.result.Kept, Left{change.ID, change.Reason})
 		default:
-			group.Go(func() error { p.delete(ctx, change); return nil })
+			group.Go(func() error {
+				if p.delete(ctx, change) {
+					p.mu.Lock()
+					defer p.mu.Unlock()
+					asked = append(asked, change)
+				}
+				return nil
+			})
 		}
 	}
 	_ = group.Wait() // failures are in errs
+	p.confirm(ctx, asked)
 }
 
-func (p *pruner) delete(ctx context.Context, change plan.Change) {
-	k := p.kinds[change.ID]
-	foreign, err := p.c.delete(ctx, k, change.ID, condition{uid: change.UID})
-	gone := foreign
-	if err == nil && !foreign {
-		gone, err = p.c.waitGone(ctx, k, change.ID, change.UID)
-	}
+// delete asks for a deletion, and reports whether it is still to be confirmed.
+func (p *pruner) delete(ctx context.Context, change plan.Change) bool {
+	foreign, err := p.c.delete(ctx, p.kinds[change.ID], change.ID, condition{uid: change.UID})
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	switch {
@@ -174,11 +183,74 @@ func (p *pruner) delete(ctx context.Context, change plan.Change) {
 		p.result.Pending = append(p.result.Pending, Left{change.ID, err.Error()})
 	case foreign:
 		p.result.Forgotten = append(p.result.Forgotten, change.ID)
-	case gone:
-		p.result.Deleted = append(p.result.Deleted, change.ID)
 	default:
-		p.result.Pending = append(p.result.Pending, Left{change.ID, fmt.Sprintf("not gone after %s; a finalizer may hold it", p.c.options.PruneWait)})
+		return true
 	}
+	return false
+}
+
+// confirm waits until what was deleted is gone, all of it together: however much
+// a finalizer holds, a wave takes no longer than PruneWait.
+func (p *pruner) confirm(ctx context.Context, asked []plan.Change) {
+	waits, cancel := context.WithTimeout(ctx, p.c.options.PruneWait)
+	defer cancel()
+	held := map[manifest.ID]string{}
+	asked = p.look(ctx, asked, held) // one look there is in any case
+	for pause := firstPause / 2; len(asked) > 0 && sleep(waits, pause) == nil; pause = min(2*pause, slowestLook) {
+		asked = p.look(waits, asked, held)
+	}
+	for _, change := range asked {
+		text := fmt.Sprintf("not gone after %s", p.c.options.PruneWait)
+		if why := held[change.ID]; why != "" {
+			text += ": " + why
+		}
+		p.result.Pending = append(p.result.Pending, Left{change.ID, text})
+	}
+}
+
+// look returns those that are not gone yet, and notes what holds them.
+func (p *pruner) look(ctx context.Context, asked []plan.Change, held map[manifest.ID]string) (left []plan.Change) {
+	var group errgroup.Group
+	group.SetLimit(p.c.options.Workers)
+	for _, change := range asked {
+		group.Go(func() error {
+			o, err := p.c.get(ctx, p.kinds[change.ID], change.ID)
+			p.mu.Lock()
+			defer p.mu.Unlock()
+			switch {
+			case err != nil && ctx.Err() == nil:
+				p.errs = append(p.errs, err)
+				p.result.Pending = append(p.result.Pending, Left{change.ID, err.Error()})
+			case err != nil:
+				left = append(left, change) // the time was over in the middle of the look
+			case o == nil || string(o.GetUID()) != change.UID:
+				p.result.Deleted = append(p.result.Deleted, change.ID)
+			default:
+				left, held[change.ID] = append(left, change), heldBy(o)
+			}
+			return nil
+		})
+	}
+	_ = group.Wait() // failures are in errs
+	return left
+}
+
+// heldBy says what keeps an object that is being deleted.
+func heldBy(o *manifest.Object) string {
+	var why []string
+	if names := o.GetFinalizers(); len(names) > 0 {
+		why = append(why, "held by the finalizer "+strings.Join(names, ", "))
+	}
+	if id := manifest.IDOf(o); id.GroupKind() == (schema.GroupKind{Kind: "Namespace"}) {
+		conditions, _, _ := unstructured.NestedSlice(o.Object, "status", "conditions")
+		for _, c := range conditions {
+			condition, _ := c.(map[string]any)
+			if message, _ := condition["message"].(string); condition["status"] == "True" && message != "" {
+				why = append(why, message)
+			}
+		}
+	}
+	return shorten(strings.Join(why, "; "), maxAnswer)
 }
 
 // left is the inventory after the prune.

@@ -32,32 +32,6 @@ var (
 	errAgain = errors.New("look again")
 )
 
-// until looks until there is an answer, at growing intervals.
-func until(ctx context.Context, limit time.Duration, look func(context.Context) (bool, error)) (bool, error) {
-	ctx, cancel := context.WithTimeout(ctx, limit)
-	defer cancel()
-	for pause := firstPause / 2; ; pause = min(2*pause, slowestLook) {
-		done, err := look(ctx)
-		if done || err != nil {
-			if err != nil && ctx.Err() != nil {
-				return false, nil // the time was over in the middle of a look
-			}
-			return done, err
-		}
-		if sleep(ctx, pause) != nil {
-			return false, nil
-		}
-	}
-}
-
-// waitGone waits until an object is not there, or another has its name.
-func (c *Cluster) waitGone(ctx context.Context, k kind, id manifest.ID, uid string) (bool, error) {
-	return until(ctx, c.options.PruneWait, func(ctx context.Context) (bool, error) {
-		o, err := c.get(ctx, k, id)
-		return err == nil && (o == nil || string(o.GetUID()) != uid), err
-	})
-}
-
 // look asks once whether something is as awaited, and says how it is.
 type look func(context.Context) (reached bool, how string, err error)
 

@@ -13,7 +13,6 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"chaperone.dev/chaperone/internal/fault"
-	"chaperone.dev/chaperone/internal/health"
 	"chaperone.dev/chaperone/internal/manifest"
 	"chaperone.dev/chaperone/internal/plan"
 )
@@ -126,7 +125,7 @@ func (a *applier) remove(ctx context.Context, k kind, change plan.Change, on con
 		if err != nil || o == nil || string(o.GetUID()) != on.uid {
 			return err == nil, "", err
 		}
-		return false, health.Of(o).Message, nil
+		return false, heldBy(o), nil
 	})
 	a.slots <- struct{}{}
 	return err

@@ -87,6 +87,9 @@ func fate(w Owner, g Guards, entry Owned, live *manifest.Object) Change {
 	if reason := protected(g, live); reason != "" {
 		return decide(Keep, reason)
 	}
+	if isNamespace(entry.ID) && entry.Name == w.Namespace {
+		return decide(Keep, ReasonOwnObject) // the inventory is in it, and the rest of what is owned
+	}
 	if entry.Rebuilt {
 		return decide(Keep, ReasonInventoryRebuilt)
 	}
