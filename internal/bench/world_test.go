@@ -89,7 +89,16 @@ func (g *ground) newWorld() *world {
 	return w
 }
 
-func (w *world) start() { w.Helper(); w.daemon = startDaemon(w, w.settings) }
+func (w *world) start() {
+	w.Helper()
+	d := startDaemon(w, w.settings)
+	w.daemon = d
+	w.Cleanup(func() {
+		if w.Failed() {
+			w.Logf("the daemon said:\n%s", d.said())
+		}
+	})
+}
 
 func (w *world) push(message string, files map[string]string) string {
 	w.Helper()

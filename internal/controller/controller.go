@@ -91,6 +91,7 @@ type environment struct {
 	watching string             // where the drift watch looks
 	unwatch  context.CancelFunc
 	drift    *drift
+	allowed  allowed
 	resting  string // on what, when it was last looked at; "" while it does not
 	rivals   int    // effects in a row at which another writer was first
 	// generation counts the changes that make evaluations void.

@@ -30,6 +30,16 @@ type evaluation struct {
 	upstream []upstream
 	fresh    bool // the source could be read, so that what is not there is not on it
 	of       int  // generation of the environment
+	allowed  allowed
+}
+
+// allowed is what the policies last allowed, where that holds for every release
+// of the same objects: most commits leave most environments as they are, and
+// those need neither their objects nor the policies again.
+type allowed struct {
+	digest, policy reconcile.Digest
+	until          time.Time
+	of             int // generation of the environment
 }
 
 // upstream is an environment that comes before, as far as an evaluation needs it.
@@ -44,7 +54,7 @@ func (c *Controller) startEvaluation(ctx context.Context, a reconcile.Action) {
 	e := c.environment(a.Environment)
 	known, _ := c.world.Find(a.Environment)
 	v := &evaluation{c: c, action: a, file: e.file, policy: c.world.Policy, running: known.Journal.Running.Revision,
-		lastGood: known.Journal.LastGood, head: c.world.Head, fresh: c.polled && c.world.SourceFault == "", of: e.generation}
+		lastGood: known.Journal.LastGood, head: c.world.Head, fresh: c.polled && c.world.SourceFault == "", of: e.generation, allowed: e.allowed}
 	for _, id := range e.file.After {
 		u := upstream{id: id}
 		if before, found := c.world.Find(id); found && before.Fault == "" {
@@ -79,6 +89,7 @@ func (c *Controller) evaluated(v *evaluation, result reconcile.Result, commit so
 		e.problems[revision] = problem
 	}
 	e.commits[revision] = commit
+	e.allowed = v.allowed
 	c.world.Now = c.Now()
 	reconcile.ObserveIn(&c.world, result)
 	if result.Outcome != reconcile.OutcomeDone {
@@ -129,6 +140,14 @@ func (v *evaluation) candidate(ctx context.Context) (reconcile.Candidate, source
 	if err != nil {
 		return c, commit, err
 	}
+	if v.unchanged(ctx, snapshot) {
+		c.Release.Digest, c.Verdict, c.Until = v.allowed.digest, reconcile.VerdictAllow, v.allowed.until
+		gate, err := v.compared(ctx, &c, snapshot, commit, manifest.Set{})
+		if err != nil {
+			c.Verdict = reconcile.VerdictUnknown
+		}
+		return c, commit, noted(err, gate)
+	}
 	set, digest, err := v.render(ctx, snapshot, v.file.Path)
 	switch {
 	case fault.IsTerminal(err):
@@ -141,19 +160,38 @@ func (v *evaluation) candidate(ctx context.Context) (reconcile.Candidate, source
 		return c, commit, fmt.Errorf("%s renders no object at %s; an empty render is never applied", v.file.Path, revision.Short())
 	}
 	c.Release.Digest = reconcile.Digest(digest)
-	for _, u := range v.upstream {
-		at, err := v.upstreamAt(ctx, snapshot, u)
-		if err != nil {
-			return c, commit, err
-		}
-		c.Upstream = append(c.Upstream, at)
-	}
-	losses, err := v.weigh(ctx, &c, commit, set)
+	gate, err := v.compared(ctx, &c, snapshot, commit, set)
 	if err != nil {
 		return c, commit, err
 	}
-	c.Verdict, err = v.judge(ctx, set, digest, commit)
-	return c, commit, noted(err, losses)
+	c.Verdict, err = v.judge(ctx, set, &c, commit)
+	return c, commit, noted(err, gate)
+}
+
+// unchanged reports whether a snapshot renders to last good, and the policies
+// have allowed that for whatever commit it comes by.
+func (v *evaluation) unchanged(ctx context.Context, snapshot source.Snapshot) bool {
+	known := v.allowed.digest != "" && v.allowed.digest == v.lastGood.Digest && v.allowed.policy == v.policy &&
+		v.allowed.of == v.of && v.c.Now().Before(v.allowed.until)
+	if !known {
+		return false
+	}
+	digest, err := v.digest(ctx, snapshot, v.file.Path)
+	return err == nil && reconcile.Digest(digest) == v.allowed.digest
+}
+
+// compared looks at what the gates ask beside the policies. set may be empty
+// where the release is last good.
+func (v *evaluation) compared(ctx context.Context, c *reconcile.Candidate, snapshot source.Snapshot, commit source.Commit,
+	set manifest.Set) (string, error) {
+	for _, u := range v.upstream {
+		at, err := v.upstreamAt(ctx, snapshot, u)
+		if err != nil {
+			return "", err
+		}
+		c.Upstream = append(c.Upstream, at)
+	}
+	return v.weigh(ctx, c, commit, set)
 }
 
 // noted puts what a gate says about a release that the policies allow where
@@ -329,6 +367,12 @@ func (v *evaluation) render(ctx context.Context, snapshot source.Snapshot, path 
 	return v.c.Renderer.Render(ctx, snapshot, path)
 }
 
+func (v *evaluation) digest(ctx context.Context, snapshot source.Snapshot, path string) (manifest.Digest, error) {
+	began := v.c.Now()
+	defer func() { v.c.Telemetry.Step("render", v.c.Now().Sub(began)) }()
+	return v.c.Renderer.Digest(ctx, snapshot, path)
+}
+
 // upstreamAt is what an upstream environment would run at the same revision.
 // One that cannot be rendered there has no digest, which opens no gate.
 func (v *evaluation) upstreamAt(ctx context.Context, snapshot source.Snapshot, u upstream) (reconcile.Upstream, error) {
@@ -336,9 +380,7 @@ func (v *evaluation) upstreamAt(ctx context.Context, snapshot source.Snapshot, u
 	if u.path == "" {
 		return at, nil
 	}
-	began := v.c.Now()
-	digest, err := v.c.Renderer.Digest(ctx, snapshot, u.path)
-	v.c.Telemetry.Step("render", v.c.Now().Sub(began))
+	digest, err := v.digest(ctx, snapshot, u.path)
 	switch {
 	case fault.IsTerminal(err):
 		return at, nil
@@ -349,14 +391,14 @@ func (v *evaluation) upstreamAt(ctx context.Context, snapshot source.Snapshot, u
 	return at, nil
 }
 
-func (v *evaluation) judge(ctx context.Context, set manifest.Set, digest manifest.Digest, commit source.Commit) (reconcile.Verdict, error) {
+func (v *evaluation) judge(ctx context.Context, set manifest.Set, c *reconcile.Candidate, commit source.Commit) (reconcile.Verdict, error) {
 	began := v.c.Now()
 	changed, err := v.changed()
 	if err != nil {
 		return reconcile.VerdictUnknown, err
 	}
 	in := policy.NewInput(v.file, set, policy.Release{
-		Revision: commit.Revision, Digest: digest, Changed: changed,
+		Revision: commit.Revision, Digest: manifest.Digest(c.Release.Digest), Changed: changed,
 		Author: policy.PersonOf(commit.Author), Committer: policy.PersonOf(commit.Committer),
 	}, v.upstreamFacts(), v.c.Now(), v.c.Redactor)
 	report, err := v.c.Policies.Judge(ctx, in)
@@ -374,6 +416,10 @@ func (v *evaluation) judge(ctx context.Context, set manifest.Set, digest manifes
 	}
 	switch report.Verdict {
 	case policy.VerdictAllow:
+		v.allowed = allowed{}
+		if report.ByContent {
+			v.allowed = allowed{digest: c.Release.Digest, policy: v.policy, until: c.Until, of: v.of}
+		}
 		return reconcile.VerdictAllow, nil
 	case policy.VerdictDeny:
 		return reconcile.VerdictDeny, errors.New(denial(report))

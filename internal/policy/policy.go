@@ -152,6 +152,9 @@ type Report struct {
 	Verdict      Verdict         `json:"verdict"`
 	Findings     []Finding       `json:"findings"`
 	Errors       []RuleError     `json:"errors,omitempty"`
+	// ByContent: another release of the same objects would be judged the same, as
+	// no rule looks at commits or at what is verified upstream.
+	ByContent bool `json:"-"`
 }
 
 // Stopping are the findings that keep the release out, in report order.

@@ -91,7 +91,7 @@ func (p policiesPort) Judge(ctx context.Context, in policy.Input) (policy.Report
 		}
 		var culprit string
 		report.Verdict, culprit = current.verdict(in.Environment.Name, made)
-		report.Findings, report.Errors = nil, nil
+		report.Findings, report.Errors, report.ByContent = nil, nil, true
 		switch report.Verdict {
 		case policy.VerdictDeny:
 			report.Findings = []policy.Finding{{Rule: "sim/denied", Severity: policy.SeverityCritical, Action: policy.ActionDeny, Message: culprit + " is denied"}}

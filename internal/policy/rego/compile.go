@@ -57,6 +57,7 @@ func compile(ctx context.Context, files fileSet, limits Limits) (*Bundle, map[st
 	b := &Bundle{
 		limits: limits, digest: files.digest(), rules: rules, exceptions: exceptions, templates: templates,
 		compiler: compiler, store: inmem.NewFromObject(data), queries: map[string]*oparego.PreparedEvalQuery{},
+		byContent: byContent(compiler.Modules),
 	}
 	maps.Copy(modules, tests)
 	return b, modules, nil

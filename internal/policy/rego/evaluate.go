@@ -33,7 +33,9 @@ func (b *Bundle) Evaluate(ctx context.Context, in policy.Input) (policy.Report, 
 		e.fail(nil, nil, fmt.Errorf("judging was stopped: %w", err))
 	}
 	basis := policy.Basis{Rules: b.Rules(), Exceptions: b.exceptions, Digest: b.digest}
-	return policy.Judge(in, basis, e.results, e.errs), ctx.Err()
+	report := policy.Judge(in, basis, e.results, e.errs)
+	report.ByContent = b.byContent
+	return report, ctx.Err()
 }
 
 // evaluation is one judgement in progress.

@@ -72,6 +72,7 @@ type Bundle struct {
 	templates  policy.PodTemplates
 	compiler   *ast.Compiler
 	store      storage.Store
+	byContent  bool // see policy.Report
 
 	mu      sync.Mutex
 	queries map[string]*oparego.PreparedEvalQuery
