@@ -176,7 +176,7 @@ func (m *mirror) doubts(id manifest.ID) bool {
 // is the one that was written down, and has looked like this before when this
 // very object was sent.
 func (m *mirror) same(t *tracked, known settled, uid, sent string) bool {
-	if t.deleting || t.uid != uid || t.owned == "" || sent == "" {
+	if t.deleting || t.uid != uid || t.owned == "" || sent == "" || t.handedBack(sent) {
 		return false
 	}
 	now := settled{sent, t.owned}
@@ -269,7 +269,7 @@ func (c *Cluster) Quiet(w Owner) bool {
 			continue // kept for what it is, or until a person agrees; or a Job, which has run and may be gone
 		}
 		t := m.objects[id]
-		if t == nil || t.deleting || t.uid != e.UID {
+		if t == nil || t.deleting || t.uid != e.UID || t.handedBack(e.Sent) {
 			return false
 		}
 		if now := (settled{e.Sent, t.owned}); e.Sent == "" || t.owned == "" || t.owned != e.Owned && m.settled[id] != now {

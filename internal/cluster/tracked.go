@@ -19,6 +19,7 @@ type tracked struct {
 	uid, version string
 	owned        string // plan.OwnedDigest
 	deleting     bool
+	scaled       bool // an autoscaler has written to it
 	content      []byte
 }
 
@@ -29,7 +30,7 @@ func track(id manifest.ID, o *manifest.Object, left plan.Leave, manager string) 
 	}
 	return &tracked{
 		id: id, uid: string(o.GetUID()), version: o.GetResourceVersion(), deleting: o.GetDeletionTimestamp() != nil,
-		owned: left.OwnedDigest(o, manager), content: s2.Encode(nil, text),
+		owned: left.OwnedDigest(o, manager), scaled: plan.Autoscaled(o), content: s2.Encode(nil, text),
 	}, nil
 }
 
@@ -62,3 +63,7 @@ func newer(version, than string) bool {
 func (t *tracked) differs(from *tracked) bool {
 	return from == nil || t.uid != from.uid || t.owned != from.owned || t.deleting != from.deleting
 }
+
+// handedBack reports whether an autoscaler that is not the release's has written
+// to an object: whether it is there still, no watch of ours tells.
+func (t *tracked) handedBack(sent string) bool { return t.scaled && !plan.ScaledBySet(sent) }

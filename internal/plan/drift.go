@@ -46,15 +46,13 @@ func touches(set *fieldpath.Set, path fieldpath.Path) bool {
 
 // Drifted is Compare for a release that is applied already: what the correction
 // would undo. It leaves out what no correction can: where we own a field alone
-// and it has another value than we sent, a webhook made that of our own last
-// write, and where a try shows yet another one, it does so at each write.
+// and a try shows another value than is sent, a webhook or a default makes that
+// of whatever we write.
 func Drifted(live, sent, tried *manifest.Object, manager string, redact manifest.Redactor) (fields []FieldChange, changed bool) {
 	was, will := ownedSets(live, tried, manager)
 	writers := others(live, manager)
 	hopeless := func(path fieldpath.Path) bool {
-		want := at(sent.Object, path)
-		made := !equal(want, at(live.Object, path)) && !equal(want, at(tried.Object, path))
-		return made && was.Has(path) && writtenBy(path, writers) == ""
+		return was.Has(path) && writtenBy(path, writers) == "" && !equal(at(sent.Object, path), at(tried.Object, path))
 	}
 	compare(live, tried, was.Union(will), redact, writers, func(path fieldpath.Path, f FieldChange) {
 		if !hopeless(path) {

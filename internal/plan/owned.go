@@ -5,6 +5,7 @@ import (
 	"encoding/base64"
 	"encoding/json"
 	"hash"
+	"strings"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"sigs.k8s.io/structured-merge-diff/v6/fieldpath"
@@ -17,19 +18,26 @@ import (
 const digestBytes = 16
 
 // SentDigest names an object as it is rendered for its owner: prepared, and
-// before anything is left to others, with whether an autoscaler of the release
-// scales it. "" is one that cannot be encoded.
+// before anything is left to others, and tells whether an autoscaler of the
+// release scales it. "" is one that cannot be encoded.
 func SentDigest(prepared *manifest.Object, scaled bool) string {
 	text, err := json.Marshal(prepared.Object)
 	if err != nil {
 		return ""
 	}
-	if scaled {
-		text = append(text, "scaled"...)
-	}
 	sum := sha256.Sum256(text)
-	return base64.RawURLEncoding.EncodeToString(sum[:digestBytes])
+	digest := base64.RawURLEncoding.EncodeToString(sum[:digestBytes])
+	if scaled {
+		digest += scaledMark
+	}
+	return digest
 }
+
+// scaledMark ends the SentDigest of what an autoscaler of the release scales.
+const scaledMark = "~scaled"
+
+// ScaledBySet reports whether a SentDigest is of such an object.
+func ScaledBySet(sent string) bool { return strings.HasSuffix(sent, scaledMark) }
 
 // OwnedDigest names what a manager owns of an object: which fields, with which
 // values. It is "" where the manager applied none. Whatever others do to their
