@@ -9,6 +9,7 @@ import (
 	"sigs.k8s.io/kustomize/api/resmap"
 	"sigs.k8s.io/kustomize/api/resource"
 	"sigs.k8s.io/kustomize/api/types"
+	"sigs.k8s.io/kustomize/kyaml/filesys"
 	"sigs.k8s.io/yaml"
 
 	"chaperone.dev/chaperone/internal/fault"
@@ -17,7 +18,7 @@ import (
 )
 
 // build renders once.
-func build(ctx context.Context, snap source.Snapshot, dir string, limits Limits) (result Result, err error) {
+func build(ctx context.Context, snap source.Snapshot, dir string, limits Limits, work piecework) (result Result, err error) {
 	t := newTree(ctx, snap, limits)
 	s := newSurvey(t)
 	defer func() {
@@ -28,7 +29,11 @@ func build(ctx context.Context, snap source.Snapshot, dir string, limits Limits)
 			err = t.refused // kustomize took an error for a file that is not there
 		}
 	}()
-	work := func() error {
+	run := func() error {
+		var err error
+		if result, err = piecewise(ctx, s, dir, limits, work); err == nil {
+			return nil
+		}
 		objects, err := kustomize(t, dir)
 		if err == nil {
 			result, err = finish(ctx, objects, limits)
@@ -39,10 +44,10 @@ func build(ctx context.Context, snap source.Snapshot, dir string, limits Limits)
 		if err := s.start(dir); err != nil || s.ownSchema {
 			return err
 		}
-		return work()
+		return run()
 	})
 	if err == nil && s.ownSchema {
-		err = guard.alone(ctx, s.schemas, work)
+		err = guard.alone(ctx, s.schemas, run)
 	}
 	if err != nil {
 		return Result{}, classified(ctx, dir, err)
@@ -68,7 +73,7 @@ func (s *survey) start(dir string) error {
 }
 
 // kustomize is `kustomize build` with its default flags.
-func kustomize(t *tree, dir string) (resmap.ResMap, error) {
+func kustomize(t filesys.FileSystem, dir string) (resmap.ResMap, error) {
 	options := krusty.MakeDefaultOptions()
 	options.Reorder = krusty.ReorderOptionUnspecified // as the command does
 	options.PluginConfig = types.DisabledPluginConfig()

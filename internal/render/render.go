@@ -66,6 +66,7 @@ type Stats struct {
 // Renderer renders, and remembers. It is safe for concurrent use.
 type Renderer struct {
 	limits Limits
+	work   piecework
 	builds atomic.Uint64
 	hits   atomic.Uint64
 
@@ -77,7 +78,7 @@ type Renderer struct {
 // New makes a Renderer.
 func New(limits Limits) *Renderer {
 	limits = limits.withDefaults()
-	return &Renderer{limits: limits, cache: cache{budget: maxCached}}
+	return &Renderer{limits: limits, work: usualPiecework, cache: cache{budget: maxCached}}
 }
 
 // Stats tells how often kustomize was spared.
@@ -176,7 +177,7 @@ func (r *Renderer) buildInTime(parent context.Context, snap source.Snapshot, dir
 	}
 	done := make(chan outcome, 1)
 	go func() {
-		result, err := build(ctx, snap, dir, r.limits)
+		result, err := build(ctx, snap, dir, r.limits, r.work)
 		done <- outcome{result, err}
 	}()
 	select {

@@ -20,6 +20,7 @@ type Result struct {
 	Closure source.Closure
 
 	packed *packed
+	pieces bool // built in batches
 }
 
 // YAML is exactly what `kustomize build` prints.

@@ -21,12 +21,15 @@ import (
 // with kustomize's own types and parsers, so that the two cannot read one file
 // differently.
 type survey struct {
-	tree      *tree
-	factory   *resmap.Factory
-	loads     map[visit]int // kustomizations loaded from here on down; -1 while it is being counted
-	ownSchema bool          // some kustomization sets `openapi`
-	schemas   [][]byte
-	secrets   []secretSource
+	tree           *tree
+	factory        *resmap.Factory
+	loads          map[visit]int             // kustomizations loaded from here on down; -1 while it is being counted
+	kustomizations map[string]*kustomization // of objects, by directory
+	sheets         map[string]*sheet         // files of objects
+	uncertain      bool                      // something could not be read as kustomize will read it
+	ownSchema      bool                      // some kustomization sets `openapi`
+	schemas        [][]byte
+	secrets        []secretSource
 }
 
 // visit is one directory in one of two roles: what it lists are objects; or,
@@ -42,7 +45,7 @@ type kustomization struct {
 }
 
 func newSurvey(t *tree) *survey {
-	return &survey{tree: t, loads: map[visit]int{},
+	return &survey{tree: t, loads: map[visit]int{}, kustomizations: map[string]*kustomization{}, sheets: map[string]*sheet{},
 		factory: resmap.NewFactory(provider.NewDefaultDepProvider().GetResourceFactory())}
 }
 
@@ -80,10 +83,10 @@ func (s *survey) visit(v visit) (int, error) {
 	if err != nil {
 		return 0, err
 	}
-	if v.base != "" {
-		if err := s.listsOnly(k); err != nil {
-			return 0, err
-		}
+	if v.base == "" {
+		s.kustomizations[v.dir] = k
+	} else if err := s.listsOnly(k); err != nil {
+		return 0, err
 	}
 	if err := s.files(k); err != nil {
 		return 0, err
@@ -197,10 +200,12 @@ func (s *survey) file(name, base string) error {
 	if err != nil {
 		return err
 	}
-	if err := s.text(name, string(content)); err != nil {
+	documents, err := s.text(name, string(content))
+	if err != nil {
 		return err
 	}
 	if base == "" {
+		s.outline(name, content, documents)
 		return nil
 	}
 	objects, err := s.factory.NewResMapFromBytes(content)
@@ -211,21 +216,21 @@ func (s *survey) file(name, base string) error {
 }
 
 // text examines what kustomize will parse as objects or patches.
-func (s *survey) text(name, text string) error {
+func (s *survey) text(name, text string) ([]document, error) {
 	documents, err := parse(text)
 	if err == nil {
 		err = examine(documents)
 	}
 	if at := (*textError)(nil); errors.As(err, &at) {
-		return fault.Terminal("render", fmt.Sprintf("%s:%d", name, at.line), err)
+		return nil, fault.Terminal("render", fmt.Sprintf("%s:%d", name, at.line), err)
 	}
-	return err
+	return documents, err
 }
 
 // patch examines a text that may be a patch. One that is no YAML may still be
 // JSON with tabs, or a path, or is kustomize's to refuse.
 func (s *survey) patch(name, text string) error {
-	err := s.text(name, text)
+	_, err := s.text(name, text)
 	if at := (*textError)(nil); errors.As(err, &at) && at.malformed {
 		return nil
 	}

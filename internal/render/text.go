@@ -18,10 +18,12 @@ const maxNodes = 1_000_000
 // separator is where kustomize cuts a stream into documents, before it parses.
 var separator = regexp.MustCompile(`\n---.*\n`)
 
-// document is one YAML document of a text and the line before its first.
+// document is one YAML document of a text and the line before its first. Its
+// text is what kustomize hands to its parser.
 type document struct {
 	node *yaml.Node
 	line int
+	text string
 }
 
 // textError is a fault of a text at one of its lines. A malformed text is no
@@ -48,7 +50,7 @@ func parse(text string) ([]document, error) {
 			return nil, malformed(err, line)
 		}
 		if err == nil {
-			documents = append(documents, document{node, line})
+			documents = append(documents, document{node, line, text[begin:min(cut[0]+1, len(text))]})
 		}
 		line += strings.Count(text[begin:cut[1]], "\n")
 		begin = cut[1]

@@ -311,13 +311,18 @@ func (t *tree) ReadFile(p string) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
+	return slices.Clone(b), t.serve(real, len(b))
+}
+
+// serve counts what kustomize gets.
+func (t *tree) serve(name string, size int) error {
 	if t.ctx.Err() != nil {
-		return nil, t.refuse(fault.Retryable("read", real, context.Cause(t.ctx)))
+		return t.refuse(fault.Retryable("read", name, context.Cause(t.ctx)))
 	}
-	if t.served += int64(len(b)); t.served > t.limits.Bytes {
-		return nil, t.refuse(t.tooManyBytes(real))
+	if t.served += int64(size); t.served > t.limits.Bytes {
+		return t.refuse(t.tooManyBytes(name))
 	}
-	return slices.Clone(b), nil
+	return nil
 }
 
 // IsDir is true for a link to a directory, too.
