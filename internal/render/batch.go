@@ -93,13 +93,16 @@ func (b *bundles) need(d *division) error {
 // spaces are bundles of objects of the namespaces among some values. Nothing
 // among them deletes, so that their objects are certainly there.
 func (b *bundles) spaces(d *division, values []string) ([]int, error) {
+	if d.drops {
+		return nil, errUncertain
+	}
 	var found []int
 	for _, value := range values {
 		for _, parts := range d.spaces[value] {
 			i := slices.IndexFunc(parts, func(part int) bool {
 				return !slices.ContainsFunc(b.all[b.of[part]].parts, func(p int) bool { return d.parts[p].deletes })
 			})
-			if i < 0 || d.drops {
+			if i < 0 {
 				return nil, errUncertain
 			}
 			found = append(found, b.of[parts[i]])

@@ -111,18 +111,15 @@ func finish(ctx context.Context, built resmap.ResMap, limits Limits) (Result, er
 	}
 	lines := make([][]byte, 0, built.Size())
 	room := limits.Output
-	for i, r := range built.Resources() {
+	for _, r := range built.Resources() {
 		if ctx.Err() != nil {
 			return Result{}, context.Cause(ctx)
 		}
-		line, length, err := encode(r)
+		line, err := encode(r)
 		if err != nil {
 			return Result{}, err
 		}
-		if i > 0 {
-			length += len(separatorLine)
-		}
-		if room -= int64(length); room < 0 {
+		if room -= int64(len(line)); room < 0 {
 			return Result{}, fmt.Errorf("renders more than %d bytes; want fewer or smaller objects, or a higher limit", limits.Output)
 		}
 		lines = append(lines, line)
@@ -130,18 +127,47 @@ func finish(ctx context.Context, built resmap.ResMap, limits Limits) (Result, er
 	return settle(lines)
 }
 
-// encode is one object as JSON, and the length of its YAML. The YAML is what
-// ResMap.AsYaml makes of it, and that it can be made is part of the build.
-func encode(r *resource.Resource) ([]byte, int, error) {
+// encode is one object as JSON. That it can be printed as YAML, too, is part of
+// the build.
+func encode(r *resource.Resource) ([]byte, error) {
 	line, err := r.MarshalJSON()
-	if err != nil {
-		return nil, 0, fmt.Errorf("%s: encode: %w", r.CurId(), err)
+	if err == nil && !printable(line) {
+		_, err = yaml.JSONToYAML(line)
 	}
-	text, err := yaml.JSONToYAML(line)
 	if err != nil {
-		return nil, 0, fmt.Errorf("%s: encode: %w", r.CurId(), err)
+		return nil, fmt.Errorf("%s: encode: %w", r.CurId(), err)
 	}
-	return line, len(text), nil
+	return line, nil
+}
+
+// printable spares the attempt to print where it cannot fail: a line of JSON in
+// printable ASCII, neither deep nor with long keys, which is all that YAML's
+// parser has against JSON.
+func printable(line []byte) bool {
+	const maxKey, maxDepth = 500, 500
+	depth, begin, quoted := 0, 0, false
+	for i := 0; i < len(line); i++ {
+		switch c := line[i]; {
+		case c < ' ' || c > '~':
+			return false
+		case quoted && c == '\\':
+			i++
+		case c == '"':
+			if quoted = !quoted; quoted {
+				begin = i
+			}
+		case quoted:
+		case c == ':' && i-begin > maxKey:
+			return false
+		case c == '{', c == '[':
+			if depth++; depth > maxDepth {
+				return false
+			}
+		case c == '}', c == ']':
+			depth--
+		}
+	}
+	return true
 }
 
 // settle makes a result of objects in kustomize's order.

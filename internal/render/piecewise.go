@@ -37,7 +37,7 @@ type assembly struct {
 	division *division
 	bundles  *bundles
 	limits   Limits
-	room     int64 // for more YAML
+	room     int64 // for more bytes
 	records  []record
 	seen     map[identity]bool
 }
@@ -202,11 +202,11 @@ func (a *assembly) take(objects []*resource.Resource) error {
 			return errUncertain
 		}
 		a.seen[key] = true
-		line, length, err := encode(r)
+		line, err := encode(r)
 		if err != nil {
 			return err
 		}
-		if a.room -= int64(length + len(separatorLine)); a.room < 0 {
+		if a.room -= int64(len(line)); a.room < 0 {
 			return errUncertain
 		}
 		a.records = append(a.records, record{id: id, line: line})

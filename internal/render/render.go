@@ -27,7 +27,7 @@ type Limits struct {
 	Files   int           // paths that are looked at, and kustomizations that are loaded, each as often as it is
 	Bytes   int64         // read, a file as often as kustomize reads it
 	Objects int           // in the result
-	Output  int64         // bytes of YAML that the result stands for
+	Output  int64         // bytes of JSON in the result
 	Time    time.Duration // until the answer
 }
 

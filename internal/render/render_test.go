@@ -2,12 +2,16 @@ package render
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io/fs"
 	"strings"
 	"testing"
 	"time"
+
+	"pgregory.net/rapid"
+	"sigs.k8s.io/yaml"
 
 	"chaperone.dev/chaperone/internal/fault"
 	"chaperone.dev/chaperone/internal/manifest"
@@ -263,5 +267,29 @@ func TestSnapshotIsReadOnly(t *testing.T) {
 	}
 	if x.closure["base/gone"] != "" || x.closure["base"] != source.Dir {
 		t.Errorf("closure %v", x.closure)
+	}
+}
+
+// What is not tried out can be printed; whatever may not is tried.
+func TestPrintable(t *testing.T) {
+	t.Parallel()
+	rapid.Check(t, func(rt *rapid.T) {
+		key := rapid.StringOfN(rapid.RuneFrom([]rune("ab:\"\\<{\x7f\u0085\ufeff\x01 é")), 0, 2000, -1).Draw(rt, "key")
+		value := rapid.SampledFrom([]any{key, []any{key}, map[string]any{key: "x"}, 1e300, true, nil, "<<"}).Draw(rt, "value")
+		line, err := json.Marshal(map[string]any{key: value, "<<": value})
+		if err != nil {
+			rt.Fatal(err)
+		}
+		if _, err := yaml.JSONToYAML(line); err != nil && printable(line) {
+			rt.Fatalf("%s: %v", line, err)
+		}
+	})
+	for text, want := range map[string]bool{
+		`{"a":"b\"{","c":[1,{}]}`: true, `{"a":"é"}`: false, "{\"a\":\"\x7f\"}": false, `{"` + strings.Repeat("k", 600) + `":1}`: false,
+		`{"a":"` + strings.Repeat("k", 600) + `"}`: true, strings.Repeat("[", 600): false,
+	} {
+		if got := printable([]byte(text)); got != want {
+			t.Errorf("%.40s: %v, want %v", text, got, want)
+		}
 	}
 }
