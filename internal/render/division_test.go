@@ -76,93 +76,96 @@ func named(template, name, ref string) string {
 	return strings.NewReplacer("NAME", name, "REF", ref).Replace(template)
 }
 
+// looksAt are repositories in which kustomize looks beyond the object at hand.
+var looksAt = map[string]files{
+	"a reference into another base": {
+		"o/kustomization.yaml": "resources: [../b, pod.yaml]\nnamePrefix: p-\n", "o/pod.yaml": named(aPod, "pod", "settings"),
+		"b/kustomization.yaml": "resources: [c.yaml]\nnameSuffix: -s\n", "b/c.yaml": named(aConfig, "settings", ""),
+	},
+	"a reference to what it is called on the way": {
+		"o/kustomization.yaml": "resources: [../b, pod.yaml]\nnamePrefix: p-\n", "o/pod.yaml": named(aPod, "pod", "settings-s"),
+		"b/kustomization.yaml": "resources: [c.yaml]\nnameSuffix: -s\n", "b/c.yaml": named(aConfig, "settings", ""),
+	},
+	"a reference to what is generated": {
+		"o/kustomization.yaml": "resources: [pod.yaml]\nconfigMapGenerator: [{name: made, literals: [a=b]}]\nsecretGenerator: [{name: other, literals: [a=b]}]\n",
+		"o/pod.yaml":           named(aPod, "pod", "made"),
+	},
+	"a reference that a patch makes": {
+		"o/kustomization.yaml": "resources: [pod.yaml, c.yaml]\nnamePrefix: p-\npatches:\n- target: {kind: Pod}\n  patch: |-\n" +
+			"    - {op: replace, path: /spec/containers/0/envFrom/0/configMapRef/name, value: settings}\n",
+		"o/pod.yaml": named(aPod, "pod", "none"), "o/c.yaml": named(aConfig, "settings", ""),
+	},
+	"a reference through two kinds": {
+		"o/kustomization.yaml": "resources: [r.yaml, c.yaml]\nnamePrefix: p-\n",
+		"o/r.yaml":             named(aRole, "role", "a"),
+		"o/c.yaml":             named(aConfig, "a", "") + "---\n" + named(aSecret, "p-a", "") + "---\n" + named(aConfig, "b", ""),
+	},
+	"a namespace that nothing was in at first": {
+		"o/kustomization.yaml": "resources: [../b, r.yaml]\nnamePrefix: p-\n", "o/r.yaml": named(aBinding, "binding", "mail"),
+		"b/kustomization.yaml": "resources: [a.yaml]\nnamespace: alpha\n", "b/a.yaml": named(anOwner, "mail", ""),
+	},
+	"a namespace that something else was in at first": {
+		"o/kustomization.yaml": "resources: [../b, r.yaml, a.yaml]\nnamePrefix: p-\n", "o/r.yaml": named(aBinding, "binding", "mail"),
+		"b/kustomization.yaml": "resources: [a.yaml]\nnamespace: alpha\n", "b/a.yaml": named(anOwner, "mail", ""),
+		"o/a.yaml": named(anOwner, "web\n  namespace: alpha", ""),
+	},
+	"one piece: a namespace that something forgot it was not in at first": {
+		"o/kustomization.yaml": "resources: [../b, r.yaml]\nnamePrefix: p-\npatches:\n- target: {kind: ConfigMap}\n  patch: |-\n" +
+			"    - {op: add, path: /metadata/annotations, value: {a: b}}\n",
+		"o/r.yaml":             named(aBinding, "binding", "mail"),
+		"b/kustomization.yaml": "resources: [a.yaml]\nnamespace: alpha\n", "b/a.yaml": named(anOwner, "mail", "") + "---\n" + named(aConfig, "c", ""),
+	},
+	"one piece: a patch of the name": {
+		"o/kustomization.yaml": "resources: [c.yaml]\npatches: [{target: {name: a}, path: p.yaml}]\nnamePrefix: p-\n",
+		"o/c.yaml":             named(aConfig, "a", "") + "---\n" + named(aConfig, "b", ""),
+		"o/p.yaml":             "- {op: replace, path: /metadata/name, value: c}\n",
+	},
+	"one piece: a kustomization that is a setting, too": {
+		"o/kustomization.yaml": "resources: [c.yaml]\nconfigMapGenerator: [{name: made, files: [kustomization.yaml]}]\n",
+		"o/c.yaml":             named(aConfig, "a", "") + "---\n" + named(aConfig, "b", ""),
+	},
+	"an object that is renamed by its namespace": {
+		"o/kustomization.yaml": "resources: [n.yaml, c.yaml]\nnamespace: beta\n",
+		"o/n.yaml":             "apiVersion: v1\nkind: Namespace\nmetadata: {name: alpha}\n", "o/c.yaml": named(aConfig, "beta", "") + "---\n" + named(aConfig, "c", ""),
+	},
+	"a generator that merges into a base": {
+		"o/kustomization.yaml": "resources: [../b, pod.yaml]\nconfigMapGenerator: [{name: p-settings, behavior: merge, literals: [a=b]}]\n",
+		"o/pod.yaml":           named(aPod, "pod", "p-settings"),
+		"b/kustomization.yaml": "configMapGenerator: [{name: settings, literals: [c=d]}]\nnamePrefix: p-\n",
+	},
+	"a patch and a number of replicas by name": {
+		"o/kustomization.yaml": "resources: [d.yaml, s.yaml]\nreplicas: [{name: api, count: 9}]\npatches: [{path: p.yaml}]\n",
+		"o/d.yaml":             deployment, "o/s.yaml": named(aSecret, "other", ""),
+		"o/p.yaml": "apiVersion: v1\nkind: Secret\nmetadata: {name: other, labels: {a: b}}\n",
+	},
+	"a component that is nothing but its objects": {
+		"o/kustomization.yaml": "resources: [c.yaml]\ncomponents: [../b]\nnamePrefix: p-\n", "o/c.yaml": named(aConfig, "one", ""),
+		"b/kustomization.yaml": "apiVersion: kustomize.config.k8s.io/v1alpha1\nkind: Component\nresources: [c.yaml]\n", "b/c.yaml": named(aConfig, "two", ""),
+	},
+	"a component that works on the objects of others": {
+		"o/kustomization.yaml": "resources: [c.yaml]\ncomponents: [../b]\n", "o/c.yaml": named(aConfig, "one", "") + "---\n" + named(aConfig, "two", ""),
+		"b/kustomization.yaml": "apiVersion: kustomize.config.k8s.io/v1alpha1\nkind: Component\nnamePrefix: p-\nresources: [c.yaml]\n", "b/c.yaml": named(aConfig, "three", ""),
+	},
+	"labels of the older kind": {
+		"o/kustomization.yaml": "resources: [d.yaml, s.yaml]\ncommonLabels: {a: b}\nlabels: [{pairs: {a: c, d: e}, includeTemplates: true}]\n",
+		"o/d.yaml":             deployment, "o/s.yaml": named(aPod, "pod", "none"),
+	},
+	"an order of one's own": {
+		"o/kustomization.yaml": "resources: [d.yaml, s.yaml]\nsortOptions: {order: legacy, legacySortOptions: {orderFirst: [Secret], orderLast: [ConfigMap]}}\n",
+		"o/d.yaml":             named(aConfig, "c", "") + "---\n" + deployment, "o/s.yaml": named(aSecret, "s", ""),
+	},
+	"texts that end where their document does": {
+		"o/kustomization.yaml": "resources: [c.yaml]\n",
+		"o/c.yaml": "---\n" + named(aConfig, "a", "") + "data:\n  k: |+\n    x\n\n\n--- # b\n" + named(aConfig, "b", "") + "data:\n  k: |\n    y\n---\n# none\n---\n" +
+			named(aConfig, "c", "") + "data:\n  k: |\n    z",
+	},
+}
+
 // What kustomize looks at beyond the object at hand, one by one: built in
 // batches, and yet as in one piece.
 func TestBatchesHoldWhatKustomizeLooksAt(t *testing.T) {
 	t.Parallel()
-	for name, repo := range map[string]files{
-		"a reference into another base": {
-			"o/kustomization.yaml": "resources: [../b, pod.yaml]\nnamePrefix: p-\n", "o/pod.yaml": named(aPod, "pod", "settings"),
-			"b/kustomization.yaml": "resources: [c.yaml]\nnameSuffix: -s\n", "b/c.yaml": named(aConfig, "settings", ""),
-		},
-		"a reference to what it is called on the way": {
-			"o/kustomization.yaml": "resources: [../b, pod.yaml]\nnamePrefix: p-\n", "o/pod.yaml": named(aPod, "pod", "settings-s"),
-			"b/kustomization.yaml": "resources: [c.yaml]\nnameSuffix: -s\n", "b/c.yaml": named(aConfig, "settings", ""),
-		},
-		"a reference to what is generated": {
-			"o/kustomization.yaml": "resources: [pod.yaml]\nconfigMapGenerator: [{name: made, literals: [a=b]}]\nsecretGenerator: [{name: other, literals: [a=b]}]\n",
-			"o/pod.yaml":           named(aPod, "pod", "made"),
-		},
-		"a reference that a patch makes": {
-			"o/kustomization.yaml": "resources: [pod.yaml, c.yaml]\nnamePrefix: p-\npatches:\n- target: {kind: Pod}\n  patch: |-\n" +
-				"    - {op: replace, path: /spec/containers/0/envFrom/0/configMapRef/name, value: settings}\n",
-			"o/pod.yaml": named(aPod, "pod", "none"), "o/c.yaml": named(aConfig, "settings", ""),
-		},
-		"a reference through two kinds": {
-			"o/kustomization.yaml": "resources: [r.yaml, c.yaml]\nnamePrefix: p-\n",
-			"o/r.yaml":             named(aRole, "role", "a"),
-			"o/c.yaml":             named(aConfig, "a", "") + "---\n" + named(aSecret, "p-a", "") + "---\n" + named(aConfig, "b", ""),
-		},
-		"a namespace that nothing was in at first": {
-			"o/kustomization.yaml": "resources: [../b, r.yaml]\nnamePrefix: p-\n", "o/r.yaml": named(aBinding, "binding", "mail"),
-			"b/kustomization.yaml": "resources: [a.yaml]\nnamespace: alpha\n", "b/a.yaml": named(anOwner, "mail", ""),
-		},
-		"a namespace that something else was in at first": {
-			"o/kustomization.yaml": "resources: [../b, r.yaml, a.yaml]\nnamePrefix: p-\n", "o/r.yaml": named(aBinding, "binding", "mail"),
-			"b/kustomization.yaml": "resources: [a.yaml]\nnamespace: alpha\n", "b/a.yaml": named(anOwner, "mail", ""),
-			"o/a.yaml": named(anOwner, "web\n  namespace: alpha", ""),
-		},
-		"one piece: a namespace that something forgot it was not in at first": {
-			"o/kustomization.yaml": "resources: [../b, r.yaml]\nnamePrefix: p-\npatches:\n- target: {kind: ConfigMap}\n  patch: |-\n" +
-				"    - {op: add, path: /metadata/annotations, value: {a: b}}\n",
-			"o/r.yaml":             named(aBinding, "binding", "mail"),
-			"b/kustomization.yaml": "resources: [a.yaml]\nnamespace: alpha\n", "b/a.yaml": named(anOwner, "mail", "") + "---\n" + named(aConfig, "c", ""),
-		},
-		"one piece: a patch of the name": {
-			"o/kustomization.yaml": "resources: [c.yaml]\npatches: [{target: {name: a}, path: p.yaml}]\nnamePrefix: p-\n",
-			"o/c.yaml":             named(aConfig, "a", "") + "---\n" + named(aConfig, "b", ""),
-			"o/p.yaml":             "- {op: replace, path: /metadata/name, value: c}\n",
-		},
-		"one piece: a kustomization that is a setting, too": {
-			"o/kustomization.yaml": "resources: [c.yaml]\nconfigMapGenerator: [{name: made, files: [kustomization.yaml]}]\n",
-			"o/c.yaml":             named(aConfig, "a", "") + "---\n" + named(aConfig, "b", ""),
-		},
-		"an object that is renamed by its namespace": {
-			"o/kustomization.yaml": "resources: [n.yaml, c.yaml]\nnamespace: beta\n",
-			"o/n.yaml":             "apiVersion: v1\nkind: Namespace\nmetadata: {name: alpha}\n", "o/c.yaml": named(aConfig, "beta", "") + "---\n" + named(aConfig, "c", ""),
-		},
-		"a generator that merges into a base": {
-			"o/kustomization.yaml": "resources: [../b, pod.yaml]\nconfigMapGenerator: [{name: p-settings, behavior: merge, literals: [a=b]}]\n",
-			"o/pod.yaml":           named(aPod, "pod", "p-settings"),
-			"b/kustomization.yaml": "configMapGenerator: [{name: settings, literals: [c=d]}]\nnamePrefix: p-\n",
-		},
-		"a patch and a number of replicas by name": {
-			"o/kustomization.yaml": "resources: [d.yaml, s.yaml]\nreplicas: [{name: api, count: 9}]\npatches: [{path: p.yaml}]\n",
-			"o/d.yaml":             deployment, "o/s.yaml": named(aSecret, "other", ""),
-			"o/p.yaml": "apiVersion: v1\nkind: Secret\nmetadata: {name: other, labels: {a: b}}\n",
-		},
-		"a component that is nothing but its objects": {
-			"o/kustomization.yaml": "resources: [c.yaml]\ncomponents: [../b]\nnamePrefix: p-\n", "o/c.yaml": named(aConfig, "one", ""),
-			"b/kustomization.yaml": "apiVersion: kustomize.config.k8s.io/v1alpha1\nkind: Component\nresources: [c.yaml]\n", "b/c.yaml": named(aConfig, "two", ""),
-		},
-		"a component that works on the objects of others": {
-			"o/kustomization.yaml": "resources: [c.yaml]\ncomponents: [../b]\n", "o/c.yaml": named(aConfig, "one", "") + "---\n" + named(aConfig, "two", ""),
-			"b/kustomization.yaml": "apiVersion: kustomize.config.k8s.io/v1alpha1\nkind: Component\nnamePrefix: p-\nresources: [c.yaml]\n", "b/c.yaml": named(aConfig, "three", ""),
-		},
-		"labels of the older kind": {
-			"o/kustomization.yaml": "resources: [d.yaml, s.yaml]\ncommonLabels: {a: b}\nlabels: [{pairs: {a: c, d: e}, includeTemplates: true}]\n",
-			"o/d.yaml":             deployment, "o/s.yaml": named(aPod, "pod", "none"),
-		},
-		"an order of one's own": {
-			"o/kustomization.yaml": "resources: [d.yaml, s.yaml]\nsortOptions: {order: legacy, legacySortOptions: {orderFirst: [Secret], orderLast: [ConfigMap]}}\n",
-			"o/d.yaml":             named(aConfig, "c", "") + "---\n" + deployment, "o/s.yaml": named(aSecret, "s", ""),
-		},
-		"texts that end where their document does": {
-			"o/kustomization.yaml": "resources: [c.yaml]\n",
-			"o/c.yaml": "---\n" + named(aConfig, "a", "") + "data:\n  k: |+\n    x\n\n\n--- # b\n" + named(aConfig, "b", "") + "data:\n  k: |\n    y\n---\n# none\n---\n" +
-				named(aConfig, "c", "") + "data:\n  k: |\n    z",
-		},
-	} {
+	for name, repo := range looksAt {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			want := mustRender(t, inOnePiece(), repo, "o")
