@@ -273,7 +273,7 @@ var reasons = map[Reason]reasonText{
 		"A developer: restore what was dropped by mistake; or an operator: raise `maxDeletePart` or `maxDeletes` for this change."},
 	ConflictingOwner: {
 		"An object belongs to another environment or tool, and is not taken from it.",
-		"A developer: rename the object here, or remove it from its other owner."},
+		"A developer: rename the object here, remove it from its other owner, or name the tool that applied it in `adopt`."},
 	ClusterUnavailable: {
 		"The cluster's API server cannot be reached or refuses the credentials, so everything stays as it is.",
 		"An operator: check the network and the kubeconfig Secret; it is tried again by itself."},
