@@ -34,6 +34,8 @@ type diffLine struct {
 	Reason string             `json:"reason,omitempty"`
 	Why    string             `json:"why,omitempty"` // the reason in words
 	Fields []plan.FieldChange `json:"fields,omitempty"`
+	// After is what the change waits for.
+	After []plan.Wait `json:"after,omitempty"`
 	// Staged: it is tried as soon as what it depends on is there.
 	Staged bool `json:"staged,omitempty"`
 }
@@ -53,13 +55,14 @@ type diffCulprit struct {
 func (f compared) result(all bool) diffResult {
 	r := diffResult{Environment: f.env.ID, Revision: string(f.revision), Digest: f.Digest, Correction: f.Correcting,
 		Counts: map[plan.Action]int{}, Changes: []diffLine{}}
+	waits := f.Waits()
 	for _, change := range f.Changes {
 		r.Counts[change.Action]++
 		if change.Action == plan.Unchanged && !all {
 			continue
 		}
 		line := diffLine{Object: change.ID, Action: change.Action, Reason: change.Reason, Why: explained[change.Reason],
-			Fields: change.Fields, Staged: change.Staged}
+			Fields: change.Fields, After: waits[change.ID], Staged: change.Staged}
 		switch change.Action {
 		case plan.Keep, plan.Forget: // nothing is done about them in any stage
 		default:
@@ -78,22 +81,24 @@ func (f compared) result(all bool) diffResult {
 
 // explained are a plan's reasons in words.
 var explained = map[string]string{
-	plan.ReasonAdopted:         "was there without an owner",
-	plan.ReasonTakenOver:       "belonged to an environment that this one was",
-	plan.ReasonCompleted:       "has run with this very content",
-	plan.ReasonHookFailed:      "failed before, and runs again",
-	plan.ReasonImmutable:       "a field changes that cannot be changed in place",
-	plan.ReasonTerminating:     "is being deleted, and made again once it is gone",
-	plan.ReasonProtectedKind:   "holds data or other objects, and does not allow it",
-	plan.ReasonPruneNever:      "says chaperone.dev/prune: never",
-	plan.ReasonPruneDisabled:   "the environment says prune: false",
-	plan.ReasonSystemNamespace: "the system's",
-	plan.ReasonOwnObject:       "the daemon's own",
-	plan.ReasonHasOwner:        "another object owns it, and decides",
-	plan.ReasonPartialRead:     "a part of the API does not answer; decided when it is back",
-	plan.ReasonMassDeletion:    "too much to delete in a restore",
-	plan.ReasonGone:            "is not there any more",
-	plan.ReasonForeign:         "is somebody else's by now",
+	plan.ReasonAdopted:          "was there without an owner",
+	plan.ReasonTakenOver:        "belonged to an environment that this one was",
+	plan.ReasonCompleted:        "has run with this very content",
+	plan.ReasonHookFailed:       "failed before, and runs again",
+	plan.ReasonImmutable:        "a field changes that cannot be changed in place",
+	plan.ReasonTerminating:      "is being deleted, and made again once it is gone",
+	plan.ReasonProtected:        "the environment says protect",
+	plan.ReasonInventoryRebuilt: "the inventory was lost and rebuilt; a person has to agree",
+	plan.ReasonProtectedKind:    "holds data or other objects, and does not allow it",
+	plan.ReasonPruneNever:       "says chaperone.dev/prune: never",
+	plan.ReasonPruneDisabled:    "the environment says prune: false",
+	plan.ReasonSystemNamespace:  "the system's",
+	plan.ReasonOwnObject:        "the daemon's own",
+	plan.ReasonHasOwner:         "another object owns it, and decides",
+	plan.ReasonPartialRead:      "a part of the API does not answer; decided when it is back",
+	plan.ReasonMassDeletion:     "too much to delete in a restore",
+	plan.ReasonGone:             "is not there any more",
+	plan.ReasonForeign:          "is somebody else's by now",
 }
 
 // because is a change's reason for people, or "".
@@ -129,7 +134,11 @@ func (c *command) diffTable(w io.Writer, f compared, lines []diffLine) {
 		}
 		return c.painted(actionColours[plan.Action(text)], text)
 	}}
+	waits := waiting{}
 	for _, l := range lines {
+		for _, text := range waits.news(l.After) {
+			t.add("wait", text)
+		}
 		t.add(string(l.Action), l.Object.String()+l.because())
 		if l.Staged {
 			t.note("tried as soon as what it depends on is there")
@@ -144,14 +153,31 @@ func (c *command) diffTable(w io.Writer, f compared, lines []diffLine) {
 	}
 }
 
+// waiting tells each wait once, before the first change that it is for.
+type waiting map[plan.Wait]bool
+
+func (w waiting) news(waits []plan.Wait) (texts []string) {
+	for _, wait := range waits {
+		if !w[wait] {
+			w[wait] = true
+			texts = append(texts, fmt.Sprintf("until %s is %s", wait.Object, wait.Until))
+		}
+	}
+	return texts
+}
+
 // diffText writes the objects as they are and as they will be. What is no
 // hunk begins with #, which patch and its like pass over.
 func (c *command) diffText(f compared) error {
 	w := bufio.NewWriter(c.Out)
 	fmt.Fprintln(w, "#", f.title())
+	waits, told := f.Waits(), waiting{}
 	for _, change := range f.Changes {
 		if change.Action == plan.Unchanged {
 			continue
+		}
+		for _, text := range told.news(waits[change.ID]) {
+			fmt.Fprintln(w, c.painted(cyan, "# wait "+clean(text)))
 		}
 		line := diffLine{Reason: change.Reason, Why: explained[change.Reason]}
 		fmt.Fprintln(w, c.painted(cyan, "# "+string(change.Action)+" "+clean(change.ID.String())+line.because()))
