@@ -4,8 +4,10 @@ import (
 	"context"
 	"fmt"
 	"sync"
+	"time"
 
 	"github.com/go-logr/logr"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/fields"
@@ -154,13 +156,28 @@ func (s *scope) listWatch() cache.ListerWatcher {
 	return cache.ToListWatcherWithWatchListSemantics(&cache.ListWatch{
 		ListWithContextFunc: func(ctx context.Context, options metav1.ListOptions) (runtime.Object, error) {
 			options.LabelSelector = selector
-			return resource.List(ctx, options)
+			list, err := resource.List(ctx, options)
+			return list, s.refused(ctx, err)
 		},
 		WatchFuncWithContext: func(ctx context.Context, options metav1.ListOptions) (apiwatch.Interface, error) {
 			options.LabelSelector = selector
-			return resource.Watch(ctx, options)
+			events, err := resource.Watch(ctx, options)
+			return events, s.refused(ctx, err)
 		},
 	}, s.c.dynamic)
+}
+
+// refusedPause is how long a kind that the account may not watch is left alone.
+// Its objects are read when they are planned.
+const refusedPause = 5 * time.Minute
+
+func (s *scope) refused(ctx context.Context, err error) error {
+	if apierrors.IsForbidden(err) {
+		s.c.options.Logger.Warn("watch owned objects: grant list and watch to see changes at once",
+			"environment", s.w.Environment.String(), "kind", s.at.gk.String(), "namespace", s.at.namespace, "err", err)
+		_ = sleep(ctx, refusedPause) // the error says more
+	}
+	return err
 }
 
 // Transformer shrinks objects as they arrive, so that a long list is never held
