@@ -65,6 +65,7 @@ type applier struct {
 	progress  func(plan.Change, error)
 	inventory stored
 	done      map[manifest.ID]outcome
+	unwritten []inventory.Entry    // what writeDown left to be written at the end
 	complete  bool                 // all of the release is there
 	awaited   map[manifest.ID]bool // answers about these are kept, for whoever waits for them
 	slots     chan struct{}        // one for each request at once
@@ -164,12 +165,34 @@ func (a *applier) writeDown(ctx context.Context) error {
 	if slices.ContainsFunc(a.changes, func(change plan.Change) bool { return change.Action != plan.Unchanged }) {
 		next = next.Complete("")
 	}
-	a.inventory, err = a.c.saveInventory(ctx, a.w, old.own, next.Merge(entries))
+	next = next.Merge(entries)
+	if known(old, next) {
+		// Nothing will be there that the inventory does not tell of: what is new
+		// in it is written once, with what the apply learns.
+		a.inventory, a.unwritten = old.own, entries
+		return nil
+	}
+	a.inventory, err = a.c.saveInventory(ctx, a.w, old.own, next)
 	if apierrors.IsNotFound(err) {
 		return fault.Terminal("", "Namespace/"+a.w.Namespace,
 			errors.New("there is no such namespace; create it, or render it in the release and name it in target.allow"))
 	}
 	return err
+}
+
+// known reports whether an inventory, as it is stored, names every object of the
+// next one by its UID.
+func known(old holdings, next inventory.Inventory) bool {
+	if old.own.parent == nil || old.own.changed || len(old.formers) > 0 {
+		return false
+	}
+	for id, e := range next.All() {
+		stored, found := old.own.Get(id)
+		if !found || e.UID == "" || stored.UID != e.UID || stored.Rebuilt != e.Rebuilt {
+			return false
+		}
+	}
+	return true
 }
 
 func (a *applier) entry(old inventory.Inventory, change plan.Change) inventory.Entry {
@@ -193,8 +216,9 @@ func (a *applier) entry(old inventory.Inventory, change plan.Change) inventory.E
 // record adds what the apply has learned to the inventory.
 func (a *applier) record(ctx context.Context) error {
 	entries := make([]inventory.Entry, 0, len(a.done))
+	next := a.inventory.Merge(a.unwritten)
 	for id, o := range a.done {
-		if e, found := a.inventory.Get(id); found {
+		if e, found := next.Get(id); found {
 			e.UID = o.uid
 			if o.sent != "" {
 				e.Sent, e.Owned = o.sent, o.owned
@@ -205,9 +229,12 @@ func (a *applier) record(ctx context.Context) error {
 			entries = append(entries, e)
 		}
 	}
-	next := a.inventory.Merge(entries)
-	if a.complete {
+	next = next.Merge(entries)
+	switch {
+	case a.complete:
 		next = next.Complete(string(a.w.Digest))
+	case len(a.done) > 0:
+		next = next.Complete("")
 	}
 	saved, err := a.c.saveInventory(ctx, a.w, a.inventory, next)
 	a.inventory = saved

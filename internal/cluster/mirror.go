@@ -1,8 +1,10 @@
 package cluster
 
 import (
+	"context"
 	"maps"
 	"sync"
+	"time"
 
 	"chaperone.dev/chaperone/internal/manifest"
 	"chaperone.dev/chaperone/internal/plan"
@@ -27,6 +29,7 @@ type mirror struct {
 	newest    string                 // version of the inventory's parent that a watch told of
 	writing   bool                   // the inventory is being written by us
 	wake      chan struct{}          // the inventory may have grown
+	begun     bool                   // what the inventory has is being watched
 }
 
 // settled is a pair that an answer of the server has shown to go together: this
@@ -282,6 +285,26 @@ func (c *Cluster) Quiet(w Owner) bool {
 // clear forgets what is known of a place; by the mirror's lock.
 func (m *mirror) clear(at place) {
 	maps.DeleteFunc(m.objects, func(id manifest.ID, _ *tracked) bool { return (place{id.GroupKind(), id.Namespace}) == at })
+}
+
+// firstList is how long a comparison waits for the first lists of the watches
+// rather than make its own.
+const firstList = 5 * time.Second
+
+// awaitFirst waits until what is watched was listed once.
+func (m *mirror) awaitFirst(ctx context.Context) {
+	if m == nil {
+		return
+	}
+	_, _ = until(ctx, firstList, func(context.Context) (bool, error) { // in vain: then it is read
+		m.mu.Lock()
+		defer m.mu.Unlock()
+		listed := m.begun
+		for _, s := range m.watching {
+			listed = listed && (s.synced || s.closed)
+		}
+		return listed, nil
+	})
 }
 
 func (m *mirror) allSynced() bool {

@@ -28,7 +28,7 @@ func (c *Cluster) Plan(ctx context.Context, w Owner, desired manifest.Set) (plan
 // changed. Hooks are not part of it: they belong to a release's beginning. The
 // release is read only where what watches have told does not answer.
 func (c *Cluster) Drift(ctx context.Context, w Owner, read func(context.Context) (manifest.Set, error)) ([]plan.Change, error) {
-	if c.Quiet(w) {
+	if c.mirrorOf(w).awaitFirst(ctx); c.Quiet(w) {
 		return nil, nil
 	}
 	desired, err := read(ctx)

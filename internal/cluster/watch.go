@@ -91,6 +91,9 @@ func (v *watcher) extendOnDemand(ctx context.Context) {
 		for at, version := range places(owned.Inventory) {
 			v.extend(ctx, at, version)
 		}
+		v.mu.Lock()
+		v.begun = true
+		v.mu.Unlock()
 	}
 }
 
@@ -148,6 +151,7 @@ type scope struct {
 	resource schema.GroupVersionResource
 	stop     context.CancelFunc
 	synced   bool // by the mirror's lock; the first list is in
+	closed   bool // likewise; the account may not watch it
 }
 
 func (s *scope) listWatch() cache.ListerWatcher {
@@ -172,6 +176,9 @@ func (s *scope) listWatch() cache.ListerWatcher {
 const refusedPause = 5 * time.Minute
 
 func (s *scope) refused(ctx context.Context, err error) error {
+	s.mu.Lock()
+	s.closed = apierrors.IsForbidden(err)
+	s.mu.Unlock()
 	if apierrors.IsForbidden(err) {
 		s.c.options.Logger.Warn("watch owned objects: grant list and watch to see changes at once",
 			"environment", s.w.Environment.String(), "kind", s.at.gk.String(), "namespace", s.at.namespace, "err", err)
