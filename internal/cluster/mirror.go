@@ -287,24 +287,33 @@ func (m *mirror) clear(at place) {
 	maps.DeleteFunc(m.objects, func(id manifest.ID, _ *tracked) bool { return (place{id.GroupKind(), id.Namespace}) == at })
 }
 
-// firstList is how long a comparison waits for the first lists of the watches
+// firstList is how long a comparison waits, looking every firstLook, for the first lists of the watches
 // rather than make its own.
-const firstList = 5 * time.Second
+const (
+	firstList = 5 * time.Second
+	firstLook = 20 * time.Millisecond
+)
 
 // awaitFirst waits until what is watched was listed once.
 func (m *mirror) awaitFirst(ctx context.Context) {
 	if m == nil {
 		return
 	}
-	_, _ = until(ctx, firstList, func(context.Context) (bool, error) { // in vain: then it is read
-		m.mu.Lock()
-		defer m.mu.Unlock()
-		listed := m.begun
-		for _, s := range m.watching {
-			listed = listed && (s.synced || s.closed)
+	ctx, stop := context.WithTimeout(ctx, firstList)
+	defer stop()
+	for !m.listed() && sleep(ctx, firstLook) == nil {
+	}
+}
+
+func (m *mirror) listed() bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for _, s := range m.watching {
+		if !s.synced && !s.closed {
+			return false
 		}
-		return listed, nil
-	})
+	}
+	return m.begun
 }
 
 func (m *mirror) allSynced() bool {
