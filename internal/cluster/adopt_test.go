@@ -404,11 +404,11 @@ func TestPlanSaysWhatAdoptionTakesAway(t *testing.T) {
 	for _, field := range p.Applies()[0].Fields {
 		got[field.Path] = field.Old + " -> " + field.New
 	}
-	delete(got, "metadata.annotations."+plan.AnnotationEnvironment)
-	delete(got, "metadata.labels."+plan.LabelPartOf)
+	delete(got, "metadata.annotations["+plan.AnnotationEnvironment+"]")
+	delete(got, "metadata.labels["+plan.LabelPartOf+"]")
 	pod := "spec.template.spec."
 	want := map[string]string{
-		"metadata.annotations.example.org/note": `"before" -> `, "metadata.labels.team": `"before" -> `, "spec.paused": "true -> ",
+		"metadata.annotations[example.org/note]": `"before" -> `, "metadata.labels.team": `"before" -> `, "spec.paused": "true -> ",
 		"spec.revisionHistoryLimit": "4 -> 10", "spec.template.metadata.labels.tier": `"before" -> `,
 		pod + "nodeSelector": `{"example.org/pool":"before"} -> `, pod + "serviceAccount": `"before" -> `, pod + "serviceAccountName": `"before" -> `,
 		pod + "containers[name=app].env[name=GOES].name": `"GOES" -> `, pod + "containers[name=app].env[name=GOES].value": `"before" -> `,
