@@ -47,6 +47,7 @@ type call struct {
 type fate struct {
 	lose bool   // the server does not get it, or its answer is lost
 	sent bool   // with lose: the server gets it all the same
+	code int    // the server does not get it, and this is answered
 	then func() // after that, before the client hears of it
 }
 
@@ -110,6 +111,11 @@ func (a *api) serve(w http.ResponseWriter, r *http.Request, forward http.Handler
 	}
 	a.mu.Unlock()
 	switch {
+	case f.code != 0:
+		w.Header().Set("Content-Type", "application/json")
+		w.WriteHeader(f.code)
+		_, _ = fmt.Fprintf(w, `{"kind":"Status","apiVersion":"v1","status":"Failure","message":"test","code":%d}`, f.code)
+		return
 	case f.lose && f.sent:
 		answer := httptest.NewRecorder()
 		forward.ServeHTTP(answer, r)
