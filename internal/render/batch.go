@@ -69,13 +69,13 @@ func (d *division) bundle() (*bundles, error) {
 
 func (b *bundles) need(d *division) error {
 	for n := range b.all {
-		spaced, values := d.spaced, d.common[:len(d.common):len(d.common)]
+		spaced := d.spaced
 		for _, p := range b.all[n].parts {
 			b.all[n].needs = append(b.all[n].needs, b.owners(d.parts[p].values, n)...)
-			spaced, values = spaced || d.parts[p].spaced, append(values, d.parts[p].values...)
+			spaced = spaced || d.parts[p].spaced
 		}
 		if spaced {
-			more, err := b.spaces(d, values)
+			more, err := b.spaces(d, b.all[n].parts)
 			if err != nil {
 				return err
 			}
@@ -90,11 +90,15 @@ func (b *bundles) need(d *division) error {
 	return nil
 }
 
-// spaces are bundles of objects of the namespaces among some values. Nothing
-// among them deletes, so that their objects are certainly there.
-func (b *bundles) spaces(d *division, values []string) ([]int, error) {
+// spaces are bundles of objects of the namespaces among the values of some
+// parts. Nothing among them deletes, so that their objects are certainly there.
+func (b *bundles) spaces(d *division, of []int) ([]int, error) {
 	if d.drops {
 		return nil, errUncertain
+	}
+	values := slices.Clone(d.common)
+	for _, p := range of {
+		values = append(values, d.parts[p].values...)
 	}
 	var found []int
 	for _, value := range values {

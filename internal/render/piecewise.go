@@ -86,22 +86,8 @@ func inBatches(ctx context.Context, s *survey, dir string, limits Limits, work p
 	if err != nil {
 		return nil, err
 	}
-	total := 0
-	for _, one := range b.all {
-		total += one.objects
-	}
 	batches := b.batches(work.batch)
-	if total < work.from || len(batches) < 2 {
-		return nil, errUncertain
-	}
-	effort := 0
-	for _, one := range batches {
-		effort += b.objects(one) * b.objects(one)
-	}
-	if effort*work.gain > total*total {
-		return nil, errUncertain
-	}
-	if !d.eachOnce(b, batches) {
+	if !worthwhile(d, b, batches, work) || !d.eachOnce(b, batches) {
 		return nil, errUncertain
 	}
 	a := &assembly{ctx: ctx, division: d, bundles: b, limits: limits, room: limits.Output, seen: map[identity]bool{}}
@@ -111,6 +97,23 @@ func inBatches(ctx context.Context, s *survey, dir string, limits Limits, work p
 		}
 	}
 	return a.sorted()
+}
+
+// perLoad is what loading a kustomization costs, in pairs of objects.
+const perLoad = 250
+
+// worthwhile: the batches are expected to take less time than one piece.
+func worthwhile(d *division, b *bundles, batches []batch, work piecework) bool {
+	objects := 0
+	for _, one := range b.all {
+		objects += one.objects
+	}
+	effort, whole := 0, objects*objects+perLoad*len(d.sections)
+	for _, one := range batches {
+		count := b.objects(one)
+		effort += count*count + perLoad*choose(b.in(one)).loads(d)
+	}
+	return objects >= work.from && len(batches) > 1 && effort*work.gain <= whole
 }
 
 // in tells whether a part is in a batch.

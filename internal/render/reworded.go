@@ -95,13 +95,9 @@ func only[E, P any](entries []E, parts []P, chosen func(P) bool) []E {
 // reworded are the files of the snapshot that read otherwise if a build has
 // only some of the parts.
 func (d *division) reworded(in func(part int) bool) (map[string][]byte, error) {
-	files, c := map[string][]byte{}, choose(in)
-	for _, sec := range d.sections {
-		content, err := written(c.kustomization(sec))
-		if err != nil {
-			return nil, err
-		}
-		files[sec.k.file] = content
+	files := map[string][]byte{}
+	if err := choose(in).reword(d.top, files); err != nil {
+		return nil, err
 	}
 	for file, parts := range d.files {
 		if len(parts) < 2 {
@@ -118,6 +114,44 @@ func (d *division) reworded(in func(part int) bool) (map[string][]byte, error) {
 		}
 	}
 	return files, nil
+}
+
+// reword writes the kustomizations of a section and of what it loads.
+func (c *choice) reword(sec *section, files map[string][]byte) error {
+	if _, done := files[sec.k.file]; done {
+		return nil
+	}
+	content, err := written(c.kustomization(sec))
+	if err != nil {
+		return err
+	}
+	files[sec.k.file] = content
+	for _, l := range sec.resources {
+		if l.section != nil && c.lives(l.section) {
+			if err := c.reword(l.section, files); err != nil {
+				return err
+			}
+		}
+	}
+	for _, component := range sec.components {
+		if c.component(component) {
+			if err := c.reword(component, files); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// loads is how many kustomizations are in the build.
+func (c *choice) loads(d *division) int {
+	count := 0
+	for _, sec := range d.sections {
+		if c.lives(sec) {
+			count++
+		}
+	}
+	return count
 }
 
 // written is a kustomization that kustomize reads as the given one.
