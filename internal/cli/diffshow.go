@@ -28,11 +28,13 @@ type diffResult struct {
 
 // diffLine is one object of it.
 type diffLine struct {
-	Object manifest.ID        `json:"object"`
-	Action plan.Action        `json:"action"`
-	Stage  string             `json:"stage,omitempty"`
-	Reason string             `json:"reason,omitempty"`
-	Why    string             `json:"why,omitempty"` // the reason in words
+	Object manifest.ID `json:"object"`
+	Action plan.Action `json:"action"`
+	Stage  string      `json:"stage,omitempty"`
+	Reason string      `json:"reason,omitempty"`
+	Why    string      `json:"why,omitempty"` // the reason in words
+	// Loses is what goes with an object that is replaced, to follow "loses".
+	Loses  string             `json:"loses,omitempty"`
 	Fields []plan.FieldChange `json:"fields,omitempty"`
 	// After is what the change waits for.
 	After []plan.Wait `json:"after,omitempty"`
@@ -62,7 +64,7 @@ func (f compared) result(all bool) diffResult {
 			continue
 		}
 		line := diffLine{Object: change.ID, Action: change.Action, Reason: change.Reason, Why: explained[change.Reason],
-			Fields: change.Fields, After: waits[change.ID], Staged: change.Staged}
+			Loses: change.Loses, Fields: change.Fields, After: waits[change.ID], Staged: change.Staged}
 		switch change.Action {
 		case plan.Keep, plan.Forget: // nothing is done about them in any stage
 		default:
@@ -140,6 +142,9 @@ func (c *command) diffTable(w io.Writer, f compared, lines []diffLine) {
 			t.add("wait", text)
 		}
 		t.add(string(l.Action), l.Object.String()+l.because())
+		if l.Loses != "" {
+			t.note("loses " + l.Loses)
+		}
 		if l.Staged {
 			t.note("tried as soon as what it depends on is there")
 		}
@@ -181,6 +186,9 @@ func (c *command) diffText(f compared) error {
 		}
 		line := diffLine{Reason: change.Reason, Why: explained[change.Reason]}
 		fmt.Fprintln(w, c.painted(cyan, "# "+string(change.Action)+" "+clean(change.ID.String())+line.because()))
+		if change.Loses != "" {
+			fmt.Fprintln(w, "# loses "+clean(change.Loses))
+		}
 		c.hunks(w, change)
 	}
 	return w.Flush()

@@ -93,3 +93,16 @@ func immutable(err error) bool {
 	}
 	return false
 }
+
+// causes are the fields that a refusal is about, as the server names them.
+func causes(err error) []string {
+	var status apierrors.APIStatus
+	if !errors.As(err, &status) || status.Status().Details == nil {
+		return nil
+	}
+	var fields []string
+	for _, cause := range status.Status().Details.Causes {
+		fields = append(fields, cause.Field)
+	}
+	return fields
+}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"maps"
+	"slices"
 	"strings"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -147,14 +148,5 @@ func unmet(err error) bool {
 }
 
 func hasCause(err error, field string) bool {
-	var status apierrors.APIStatus
-	if !errors.As(err, &status) || status.Status().Details == nil {
-		return false
-	}
-	for _, cause := range status.Status().Details.Causes {
-		if strings.EqualFold(cause.Field, field) {
-			return true
-		}
-	}
-	return false
+	return slices.ContainsFunc(causes(err), func(cause string) bool { return strings.EqualFold(cause, field) })
 }

@@ -290,17 +290,19 @@ func (t *trial) hidden(ctx context.Context, k kind, id manifest.ID, tried *manif
 func (t *trial) rejected(ctx context.Context, seen plan.Seen, k kind, refusal error) (plan.Seen, error) {
 	id := manifest.IDOf(seen.Send)
 	seen.Rejected = answer(id, refusal)
-	if !immutable(refusal) || !plan.Replaceable(seen.Send) {
+	if seen.Immutable = seen.Live != nil && immutable(refusal); !seen.Immutable {
 		return seen, nil
 	}
-	other := seen.Send.DeepCopy()
-	other.SetName("chaperone-try-" + manifest.DigestBytes([]byte(id.String())).Short())
-	tried, err := t.c.dryRun(ctx, k, other)
+	seen.Fields = causes(refusal)
+	if !plan.Replaceable(seen.Send, seen.Live) {
+		return seen, nil
+	}
+	tried, err := t.c.dryRun(ctx, k, plan.StandIn(seen.Send))
 	switch {
 	case err == nil:
-		seen.Tried, seen.Immutable = tried, true
+		seen.Tried = tried
 	case refusedForGood(err):
-		seen.Rejected = answer(id, err)
+		seen.Rejected, seen.Immutable = answer(id, err), false
 	default:
 		return seen, failed("dry run", id, err)
 	}

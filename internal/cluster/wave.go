@@ -70,7 +70,7 @@ func (a *applier) write(ctx context.Context, change plan.Change) (outcome, error
 	}
 	applied, err := a.applyStaged(ctx, k, change, on)
 	if err != nil {
-		return outcome{}, explain(change.ID, err)
+		return outcome{}, explain(change, err)
 	}
 	a.c.mirrorOf(a.w).note(change.ID, change.Digest, applied)
 	o := outcome{uid: string(applied.GetUID()), sent: change.Digest, owned: a.w.Leave.OwnedDigest(applied, a.c.options.FieldManager)}
@@ -97,17 +97,15 @@ func (a *applier) applyStaged(ctx context.Context, k kind, change plan.Change, o
 	}
 }
 
-func explain(id manifest.ID, err error) error {
+func explain(change plan.Change, err error) error {
 	var known *fault.Error
 	if errors.As(err, &known) {
 		return err
 	}
 	if immutable(err) {
-		return fault.Terminal("apply", id.String(), errors.Join(
-			errors.New("a field changed that cannot be changed in place; rename the object, or allow its replacement with "+plan.AnnotationReplace+": allow"),
-			answer(id, err)))
+		return fault.Terminal("apply", change.ID.String(), plan.NotInPlace(change.Object, nil, causes(err), answer(change.ID, err)))
 	}
-	return failed("apply", id, err)
+	return failed("apply", change.ID, err)
 }
 
 // remove deletes an object and waits until it is gone, so that its name is
@@ -116,7 +114,11 @@ func (a *applier) remove(ctx context.Context, k kind, change plan.Change, on con
 	if on.uid == "" {
 		return nil
 	}
-	if _, err := a.c.delete(ctx, k, change.ID, on); err != nil {
+	policy := metav1.DeletePropagationBackground
+	if plan.Orphans(change.Object) {
+		policy = metav1.DeletePropagationOrphan
+	}
+	if _, err := a.c.deleteAs(ctx, k, change.ID, on, policy); err != nil {
 		return err
 	}
 	<-a.slots
@@ -135,9 +137,13 @@ func (a *applier) remove(ctx context.Context, k kind, change plan.Change, on con
 // the condition is met. foreign says that another has its name by now; that one
 // is left alone.
 func (c *Cluster) delete(ctx context.Context, k kind, id manifest.ID, on condition) (foreign bool, err error) {
+	return c.deleteAs(ctx, k, id, on, metav1.DeletePropagationBackground)
+}
+
+// deleteAs is delete with a word about what the object made.
+func (c *Cluster) deleteAs(ctx context.Context, k kind, id manifest.ID, on condition, policy metav1.DeletionPropagation) (foreign bool, err error) {
 	want := types.UID(on.uid)
-	background := metav1.DeletePropagationBackground
-	options := metav1.DeleteOptions{Preconditions: &metav1.Preconditions{UID: &want}, PropagationPolicy: &background}
+	options := metav1.DeleteOptions{Preconditions: &metav1.Preconditions{UID: &want}, PropagationPolicy: &policy}
 	if on.version != "" {
 		options.Preconditions.ResourceVersion = &on.version
 	}

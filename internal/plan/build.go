@@ -15,7 +15,8 @@ type Seen struct {
 	Same      bool             // certain to change nothing, so it was not tried
 	Tried     *manifest.Object // what a dry run of sending it answered
 	Rejected  error            // what a dry run was refused with, free of secrets
-	Immutable bool             // the refusal is about fields that cannot be updated in place
+	Immutable bool             // the refusal is about fields that cannot be updated in place; a replacement that is allowed was accepted in a trial
+	Fields    []string         // those fields, as the server names them
 	Digest    string           // SentDigest of what is rendered
 	Owned     string           // OwnedDigest of Live
 	Staged    bool             // cannot be tried yet: its kind or namespace comes with the release
@@ -103,6 +104,9 @@ func (b *builder) add(o *manifest.Object) {
 	}
 	if c = b.decide(c, seen); c.Action == Replace {
 		c.Object = o // made anew: there is nothing to yield to, or to take back
+		if c.Reason != ReasonTerminating {
+			c.Loses = Losses(o, seen.Live)
+		}
 	}
 	b.guardReplace(c)
 	b.changes = append(b.changes, c)
@@ -136,7 +140,7 @@ func (b *builder) decide(c Change, seen Seen) Change {
 	}
 	switch {
 	case c.Action == Unchanged:
-	case seen.Rejected != nil && seen.Immutable && Replaceable(c.Object):
+	case seen.Immutable && Replaceable(c.Object, seen.Live):
 		c.Action, c.Reason = Replace, ReasonImmutable
 	case seen.Tried != nil:
 		c.Tried = true
@@ -189,11 +193,20 @@ func (b *builder) stageDependents() {
 		if seen.Rejected == nil || c.Action == Unchanged || c.Reason == ReasonImmutable || c.Reason == ReasonTerminating {
 			continue
 		}
-		if dependsOnAny(c.Object, crds, pending) {
+		crd := crds[c.ID.GroupKind()]
+		overcome := dependsOnAny(c.Object, crds, pending)
+		if seen.Immutable { // only another definition of the kind could allow it
+			overcome = crd != nil && pending[manifest.IDOf(crd)]
+		}
+		if overcome {
 			b.changes[i].Staged = true
 			continue
 		}
-		b.rejected = append(b.rejected, Rejection{ID: c.ID, Err: seen.Rejected})
+		rejection := Rejection{ID: c.ID, Err: seen.Rejected}
+		if seen.Immutable {
+			rejection.Err = NotInPlace(c.Object, seen.Live, seen.Fields, seen.Rejected)
+		}
+		b.rejected = append(b.rejected, rejection)
 	}
 }
 

@@ -8,10 +8,6 @@ import (
 	"chaperone.dev/chaperone/internal/manifest"
 )
 
-// AnnotationReplace on an object allows that it is deleted and created again
-// when a field changed that cannot be updated in place.
-const AnnotationReplace = "chaperone.dev/replace" // allow
-
 // IsJob reports whether an object is a batch Job.
 func IsJob(o *manifest.Object) bool {
 	gvk := o.GroupVersionKind()
@@ -90,12 +86,4 @@ func (w Owner) ranBefore(sent *manifest.Object, applied string) bool {
 		}
 	}
 	return false
-}
-
-// Replaceable reports whether an object may be deleted and created again.
-func Replaceable(o *manifest.Object) bool {
-	if manifest.KeptUnlessAllowed(o.GroupVersionKind().GroupKind()) {
-		return false
-	}
-	return IsHook(o) || o.GetAnnotations()[AnnotationReplace] == "allow"
 }

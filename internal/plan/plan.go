@@ -57,6 +57,8 @@ type Change struct {
 	Reason string        // one of the constants above, or ""
 	Fields []FieldChange // what an update changes of what we own; redacted
 	UID    string        // of the object on the cluster, "" where there is none
+	// Loses is what goes with the object when it is replaced, to follow "loses".
+	Loses string `json:",omitempty"`
 	// Staged says that the change could not be tried before the apply begins,
 	// because what it depends on (its CRD, its Namespace) comes with it.
 	Staged bool
@@ -86,6 +88,9 @@ func (c Change) String() string {
 	text := string(c.Action) + " " + c.ID.String()
 	if c.Reason != "" {
 		text += " (" + c.Reason + ")"
+	}
+	if c.Loses != "" {
+		text += "\n  loses " + c.Loses
 	}
 	for _, f := range c.Fields {
 		text += "\n  " + f.String()
