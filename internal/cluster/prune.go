@@ -134,12 +134,12 @@ type pruner struct {
 	errs   []error
 }
 
-// run goes through the deletions stage by stage, in the reverse of apply
-// order; plan.Prune has sorted them so.
+// run goes through the deletions wave by wave, in the reverse of apply order;
+// plan.Prune has sorted them so.
 func (p *pruner) run(ctx context.Context, changes []plan.Change) {
 	for start := 0; start < len(changes); {
 		end := start
-		for end < len(changes) && changes[end].Action == changes[start].Action && changes[end].Stage == changes[start].Stage {
+		for end < len(changes) && changes[end].Action == changes[start].Action && changes[end].Wave == changes[start].Wave {
 			end++
 		}
 		p.wave(ctx, changes[start:end])
@@ -151,13 +151,19 @@ func (p *pruner) wave(ctx context.Context, changes []plan.Change) {
 	var asked []plan.Change
 	var group errgroup.Group
 	group.SetLimit(p.c.options.Workers)
+	var held []Left
+	pending := slices.Clone(p.result.Pending) // of the waves before
 	for _, change := range changes {
 		switch change.Action {
 		case plan.Forget:
 			p.result.Forgotten = append(p.result.Forgotten, change.ID)
 		case plan.Keep:
 			p.result.Kept = append(p.result.Kept, Left{change.ID, change.Reason})
-		default:
+		case plan.Delete:
+			if at := slices.IndexFunc(pending, func(l Left) bool { return slices.Contains(change.Holders, l.ID) }); at >= 0 {
+				held = append(held, Left{change.ID, "is deleted once " + pending[at].ID.String() + " is gone"})
+				continue
+			}
 			group.Go(func() error {
 				if p.delete(ctx, change) {
 					p.mu.Lock()
@@ -170,6 +176,7 @@ func (p *pruner) wave(ctx context.Context, changes []plan.Change) {
 	}
 	_ = group.Wait() // failures are in errs
 	p.confirm(ctx, asked)
+	p.result.Pending = append(p.result.Pending, held...)
 }
 
 // delete asks for a deletion, and reports whether it is still to be confirmed.

@@ -284,7 +284,7 @@ func (b *builder) refusal() *Refusal {
 	if len(b.kept) > 0 {
 		return keptRefusal(b.kept)
 	}
-	return nil
+	return b.unordered
 }
 
 func (b *builder) unwanted() []Owned {

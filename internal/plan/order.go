@@ -110,7 +110,8 @@ func (g *graph) hardEdges() {
 		if crd, defined := crds[c.ID.GroupKind()]; defined {
 			g.addID(i, manifest.IDOf(crd), UntilServed, whyDefined)
 		}
-		if role, bound := roleOf(c.Object); bound {
+		if IsBinding(c.ID.GroupKind()) {
+			role, _ := roleOf(c.Object)
 			g.addID(i, role, UntilApplied, "binds")
 		}
 		ids, err := dependsOn(c.Object)
@@ -326,12 +327,17 @@ func (g *graph) settle(order []int) {
 	}
 }
 
-// inStages are the nodes in the order by level, stage and place, dependencies first.
-func (g *graph) inStages() []int {
+func (g *graph) all() []int {
 	nodes := make([]int, len(g.after))
 	for i := range nodes {
 		nodes[i] = i
 	}
+	return nodes
+}
+
+// inStages are the nodes in the order by level, stage and place, dependencies first.
+func (g *graph) inStages() []int {
+	nodes := g.all()
 	slices.SortStableFunc(nodes, func(a, b int) int {
 		return cmp.Or(cmp.Compare(g.level[a], g.level[b]), cmp.Compare(g.stage(a), g.stage(b)))
 	})

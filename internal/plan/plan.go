@@ -76,6 +76,10 @@ type Change struct {
 	Digest, Owned string `json:"-"`
 	// Known says that the inventory has the object by its UID.
 	Known bool
+	// Wave is, of a deletion, when its turn comes: those with the same number are
+	// deleted side by side. Holders are those that must be gone first.
+	Wave    int           `json:"-"`
+	Holders []manifest.ID `json:"-"`
 	// Object is what is sent, Secrets' values included. It is for the cluster
 	// only: it is never marshalled, and printing a Change does not show it.
 	Object *manifest.Object `json:"-"`

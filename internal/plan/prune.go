@@ -61,8 +61,7 @@ func Prune(w Owner, g Guards, rendered int, owned, unwanted []Owned, live map[ma
 		changes = append(changes, fate(w, g, entry, live[entry.ID]))
 	}
 	changes, refusal := guardShare(g, owned, changes)
-	sortDeletes(changes)
-	return changes, refusal
+	return inReverse(changes, unwanted, live), refusal
 }
 
 func fate(w Owner, g Guards, entry Owned, live *manifest.Object) Change {
@@ -156,19 +155,17 @@ func isSystem(namespace string) bool {
 
 func isNamespace(id manifest.ID) bool { return id.Group == "" && id.Kind == "Namespace" }
 
-// sortDeletes puts deletions in the reverse of apply order, so that a custom
-// resource goes before its definition; what is kept or forgotten comes after.
-func sortDeletes(changes []Change) {
-	position := map[Action]int{Delete: 0, Keep: 1, Forget: 2}
-	slices.SortStableFunc(changes, func(a, b Change) int {
-		if byAction := position[a.Action] - position[b.Action]; byAction != 0 {
-			return byAction
-		}
-		if byStage := int(b.Stage) - int(a.Stage); byStage != 0 {
-			return byStage
-		}
-		return a.ID.Compare(b.ID)
-	})
+// inReverse puts deletions in the reverse of apply order; what is kept or
+// forgotten comes after.
+func inReverse(changes []Change, unwanted []Owned, live map[manifest.ID]*manifest.Object) []Change {
+	by := map[Action][]Change{}
+	for _, c := range changes {
+		by[c.Action] = append(by[c.Action], c)
+	}
+	for _, action := range []Action{Keep, Forget} {
+		slices.SortFunc(by[action], func(a, b Change) int { return a.ID.Compare(b.ID) })
+	}
+	return slices.Concat(undo(by[Delete], unwanted, live), by[Keep], by[Forget])
 }
 
 func guardShare(g Guards, owned []Owned, changes []Change) ([]Change, *Refusal) {

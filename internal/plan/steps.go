@@ -59,11 +59,7 @@ func ordered(changes []Change) (*graph, *Refusal) {
 		}
 	}
 	g.servingEdges()
-	all := make([]int, len(g.after))
-	for i := range all {
-		all[i] = i
-	}
-	g.levels(g.sorted(all))
+	g.levels(g.sorted(g.all()))
 	return g, nil
 }
 
