@@ -45,7 +45,7 @@ type Options struct {
 	// earlier deadline; default 2m.
 	RetryFor time.Duration
 	// PruneWait bounds how long Prune waits for deletions to be confirmed, in
-	// each wave; default 30s.
+	// each wave, and a restore for what its objects depend on to be ready; default 30s.
 	PruneWait time.Duration
 	// DaemonNamespace is where the daemon runs; nothing in it is ever pruned.
 	DaemonNamespace string

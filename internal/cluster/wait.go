@@ -48,6 +48,8 @@ func (a *applier) poll(ctx context.Context, id manifest.ID, state string, once l
 		case err == nil:
 			how, seen = now, time.Now()
 		case errors.Is(err, errAgain):
+		case ctx.Err() != nil && context.Cause(ctx) != errDeadline:
+			return errCalledOff
 		case ctx.Err() == nil || !errors.Is(err, context.DeadlineExceeded) && !errors.Is(err, context.Canceled):
 			return err
 		}
@@ -121,7 +123,31 @@ func (a *applier) await(ctx context.Context, step plan.Step, answer *manifest.Ob
 	if err != nil {
 		return outcome{}, err
 	}
-	err = a.poll(ctx, change.ID, string(step.Until), func(ctx context.Context) (bool, string, error) {
+	err = a.patiently(ctx, step.Until, func(ctx context.Context) error { return a.awaitObject(ctx, k, change, step.Until) })
+	if err == nil {
+		err = a.awaitKind(ctx, change, step.Until)
+	}
+	return outcome{}, err
+}
+
+// patiently waits as long as a release may. Last good comes back whatever
+// becomes of what it depends on: a restore keeps the order, and goes on after a
+// while.
+func (a *applier) patiently(ctx context.Context, until plan.Until, wait func(context.Context) error) error {
+	if !a.w.Restoring || until != plan.UntilReady {
+		return wait(ctx)
+	}
+	short, cancel := context.WithTimeout(ctx, a.c.options.PruneWait)
+	defer cancel()
+	err := wait(short)
+	if ctx.Err() == nil && (errors.Is(err, errCalledOff) || fault.IsTerminal(err)) {
+		return nil
+	}
+	return err
+}
+
+func (a *applier) awaitObject(ctx context.Context, k kind, change plan.Change, until plan.Until) error {
+	return a.poll(ctx, change.ID, string(until), func(ctx context.Context) (bool, string, error) {
 		o, err := a.c.get(ctx, k, change.ID)
 		switch {
 		case err != nil:
@@ -131,13 +157,9 @@ func (a *applier) await(ctx context.Context, step plan.Step, answer *manifest.Ob
 		case o == nil:
 			return false, health.Missing(change.ID).Message, nil
 		}
-		done, how, err := reached(o)
+		done, how, err := judges[until](o)
 		return done, how, fault.Terminal("wait", change.ID.String(), err)
 	})
-	if err == nil {
-		err = a.awaitKind(ctx, change, step.Until)
-	}
-	return outcome{}, err
 }
 
 // awaitKind waits until a definition that is established is served.
