@@ -2,8 +2,10 @@ package plan
 
 import (
 	"bytes"
+	"fmt"
 	"slices"
 	"strings"
+	"unicode"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"sigs.k8s.io/structured-merge-diff/v6/fieldpath"
@@ -230,11 +232,11 @@ func toolOf(manager string) promotion.Tool {
 }
 
 // Knowing is the owner as it looks at an object that its inventory may know by
-// its UID. One that it does is its own, whoever took the marks away and wrote to
-// it since; only other environments' marks say otherwise.
+// its UID. One that it does is its own, also when a person took the marks away
+// and edited it. Another tool's marks or fields say that it was handed over.
 func (w Owner) Knowing(known bool) Owner {
-	if known {
-		w.Adopt = []promotion.Tool{promotion.ToolKubectl, promotion.ToolHelm, promotion.ToolFlux, promotion.ToolArgoCD, promotion.ToolOther}
+	if known && !slices.Contains(w.Adopt, promotion.ToolKubectl) {
+		w.Adopt = append(slices.Clone(w.Adopt), promotion.ToolKubectl)
 	}
 	return w
 }
@@ -245,11 +247,35 @@ func (w Owner) unnamed(live *manifest.Object) []Trace {
 	return slices.DeleteFunc(Traces(live), func(t Trace) bool { return slices.Contains(w.Adopt, t.Tool) })
 }
 
+// What is said of an object comes from whoever wrote it, and ends in statuses.
+const (
+	maxTraces = 5
+	maxName   = 200
+)
+
+func printable(text string) string {
+	text = strings.Map(func(r rune) rune {
+		if !unicode.IsPrint(r) {
+			return '?'
+		}
+		return r
+	}, text)
+	if runes := []rune(text); len(runes) > maxName {
+		return string(runes[:maxName]) + "…"
+	}
+	return text
+}
+
 // wanted says whose an object is, and the word that would be right.
 func wanted(unnamed []Trace) string {
 	var names, words []string
-	for _, t := range unnamed {
-		names = append(names, t.Name)
+	for i, t := range unnamed {
+		if i == maxTraces {
+			names = append(names, fmt.Sprintf("%d more", len(unnamed)-i))
+		}
+		if i < maxTraces {
+			names = append(names, printable(t.Name))
+		}
 		if word := `"` + string(t.Tool) + `"`; !slices.Contains(words, word) {
 			words = append(words, word)
 		}

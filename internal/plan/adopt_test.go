@@ -130,3 +130,34 @@ func TestToolsAreAdoptedByName(t *testing.T) {
 		t.Errorf("an operator's object: %q", got)
 	}
 }
+
+// An object that the inventory knows is the owner's after a person took its
+// marks away and edited it, and not after another tool took it.
+func TestKnownObjectIsLeftToToolsOnly(t *testing.T) {
+	t.Parallel()
+	edited := wrote(object(t, named("ConfigMap", "a", "")), "kubectl-edit", "Update", "", someData)
+	if got := owner.Knowing(true).Other(edited); got != "" {
+		t.Errorf("edited: %q", got)
+	}
+	if got := owner.Knowing(false).Other(edited); got != `kubectl edit; add "kubectl" to adopt` {
+		t.Errorf("not known: %q", got)
+	}
+	taken := wrote(edited, "kustomize-controller", "Apply", "", someData)
+	if got := owner.Knowing(true).Other(taken); got != `Flux (kustomize-controller); add "flux" to adopt` {
+		t.Errorf("taken by Flux: %q", got)
+	}
+}
+
+// Names come from whoever wrote the object.
+func TestNamesInRefusalsAreBounded(t *testing.T) {
+	t.Parallel()
+	live := object(t, named("ConfigMap", "a", ""))
+	live.SetAnnotations(map[string]string{"meta.helm.sh/release-name": "a\n\x1b[31m" + strings.Repeat("x", 10000)})
+	for i := range 50 {
+		live = wrote(live, fmt.Sprintf("manager-%d", i), "Update", "", someData)
+	}
+	got := owner.Other(live)
+	if len(got) > 1500 || strings.ContainsAny(got, "\n\x1b") || !strings.HasSuffix(got, `and 46 more; add "helm" and "other" to adopt`) {
+		t.Errorf("%d bytes: %q", len(got), got)
+	}
+}

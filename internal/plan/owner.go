@@ -100,7 +100,7 @@ func (w Owner) Other(live *manifest.Object) string {
 		return ""
 	}
 	if environment := live.GetAnnotations()[AnnotationEnvironment]; environment != "" {
-		return "environment " + environment
+		return "environment " + printable(environment)
 	}
 	if set := live.GetLabels()[LabelPartOf]; set != "" {
 		return "ApplySet " + set
