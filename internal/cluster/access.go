@@ -32,7 +32,7 @@ const (
 	reviewFor = 15 * time.Second
 	// maxByName is how many objects of one kind and place are asked for by name,
 	// where the general answer is no; maxQuestions is how many of all.
-	maxByName    = 25
+	maxByName    = 10
 	maxQuestions = 200
 	// fewRights are asked one by one; all rules of a namespace would be more.
 	fewRights = 2
@@ -130,8 +130,10 @@ func (d demand) same(other demand) bool { return d.right == other.right }
 // the rules that hold there settle most of them in one request. They also name
 // rights that count in namespaces only, so of cluster-scoped kinds they say nothing.
 func (v *review) place(ctx context.Context, namespace string, demands []demand) {
+	var rules []authorizationv1.ResourceRule
+	complete := false
 	if namespace != "" && len(demands) > fewRights {
-		rules := v.rules(ctx, namespace)
+		rules, complete = v.rules(ctx, namespace)
 		demands = slices.DeleteFunc(demands, func(d demand) bool {
 			at := slices.IndexFunc(rules, d.grantedBy)
 			if at >= 0 && len(rules[at].ResourceNames) == 0 {
@@ -143,7 +145,10 @@ func (v *review) place(ctx context.Context, namespace string, demands []demand) 
 	var group errgroup.Group
 	group.SetLimit(v.c.options.Workers)
 	for _, d := range demands {
-		group.Go(func() error { v.demand(ctx, d); return nil })
+		byName := !complete || slices.ContainsFunc(rules, func(rule authorizationv1.ResourceRule) bool {
+			return len(rule.ResourceNames) > 0 && d.meets(rule)
+		})
+		group.Go(func() error { v.demand(ctx, d, byName); return nil })
 	}
 	_ = group.Wait()
 }
@@ -151,21 +156,26 @@ func (v *review) place(ctx context.Context, namespace string, demands []demand) 
 // grantedBy reports whether a rule gives a right for every object that it is
 // needed for.
 func (d demand) grantedBy(rule authorizationv1.ResourceRule) bool {
+	unnamed := func(id manifest.ID) bool { return !slices.Contains(rule.ResourceNames, id.Name) }
+	return d.meets(rule) && (len(rule.ResourceNames) == 0 || !slices.ContainsFunc(d.ids, unnamed))
+}
+
+// meets reports whether a rule is about a right at all, for whatever names.
+func (r right) meets(rule authorizationv1.ResourceRule) bool {
 	gives := func(list []string, want string) bool {
 		return slices.Contains(list, want) || slices.Contains(list, "*")
 	}
-	if !gives(rule.Verbs, d.verb) || !gives(rule.APIGroups, d.resource.Group) || !gives(rule.Resources, d.resource.Resource) {
-		return false
-	}
-	return len(rule.ResourceNames) == 0 || len(d.ids) > 0 && !slices.ContainsFunc(d.ids, func(id manifest.ID) bool {
-		return !slices.Contains(rule.ResourceNames, id.Name)
-	})
+	return gives(rule.Verbs, r.verb) && gives(rule.APIGroups, r.resource.Group) && gives(rule.Resources, r.resource.Resource)
 }
 
 // demand asks for a right in general and, where the answer is no, for the
-// objects by name.
-func (v *review) demand(ctx context.Context, d demand) {
+// objects by name, unless no rule is known to name any.
+func (v *review) demand(ctx context.Context, d demand, byName bool) {
 	if v.refused(ctx, d.right) != refusedClearly {
+		return
+	}
+	if !byName {
+		v.deny(d)
 		return
 	}
 	var names []manifest.ID
@@ -183,10 +193,14 @@ func (v *review) demand(ctx context.Context, d demand) {
 		names = d.ids // as it is with so many
 	}
 	if len(names) > 0 {
-		v.mu.Lock()
-		defer v.mu.Unlock()
-		v.denied = append(v.denied, demand{right: d.right, ids: names})
+		v.deny(demand{right: d.right, ids: names})
 	}
+}
+
+func (v *review) deny(d demand) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	v.denied = append(v.denied, d)
 }
 
 // answered is what a review comes to.
@@ -223,15 +237,15 @@ func (v *review) refused(ctx context.Context, r right) answered {
 	return refusedClearly
 }
 
-// rules are those that hold for the account in a namespace. They may be
-// incomplete: what they do not give is asked for.
-func (v *review) rules(ctx context.Context, namespace string) []authorizationv1.ResourceRule {
+// rules are those that hold for the account in a namespace. What they do not give
+// is asked for all the same: authorizers may know more than they tell.
+func (v *review) rules(ctx context.Context, namespace string) (rules []authorizationv1.ResourceRule, complete bool) {
 	in := &authorizationv1.SelfSubjectRulesReview{Spec: authorizationv1.SelfSubjectRulesReviewSpec{Namespace: namespace}}
 	var out authorizationv1.SelfSubjectRulesReview
 	if err := v.c.ask(ctx, rulesReviews, "SelfSubjectRulesReview", in, &out); err != nil {
-		return nil
+		return nil, false
 	}
-	return out.Status.ResourceRules
+	return out.Status.ResourceRules, !out.Status.Incomplete
 }
 
 // ask posts a review and reads the answer. It is not repeated: the dry run

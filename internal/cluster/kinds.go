@@ -19,7 +19,7 @@ import (
 type kind struct {
 	resource   schema.GroupVersionResource
 	namespaced bool
-	listed     bool
+	listed     bool // and can be applied
 }
 
 // kinds knows which kinds the cluster serves. A group whose API service is
@@ -84,7 +84,7 @@ func (k *kinds) lookup(gk schema.GroupKind, version string) (kind, bool) {
 	return reached, ok
 }
 
-// listable are the namespaced kinds that can be listed, each in its preferred
+// listable are the namespaced kinds that can be listed and applied, each in its preferred
 // version.
 func (k *kinds) listable(ctx context.Context) (map[schema.GroupKind]kind, error) {
 	if !k.known() {
@@ -179,7 +179,7 @@ func add(all map[schema.GroupKind]served, gv schema.GroupVersion, resource metav
 	}
 	s.versions = append(s.versions, gv.Version)
 	s.byName[gv.Version] = kind{resource: gv.WithResource(resource.Name), namespaced: resource.Namespaced,
-		listed: slices.Contains(resource.Verbs, "list")}
+		listed: slices.Contains(resource.Verbs, "list") && slices.Contains(resource.Verbs, "patch")}
 	all[gk] = s
 }
 
