@@ -148,3 +148,38 @@ func TestListThatExpiresBeginsAnew(t *testing.T) {
 		t.Errorf("listed %d times, want again after it expired", expired.Load())
 	}
 }
+
+// A watch that begins while the server is in trouble sees what is changed once
+// it is not, also where nothing else ever happens to the environment.
+func TestWatchThatBeginsInAnOutage(t *testing.T) {
+	t.Parallel()
+	discovery := func(request *http.Request) bool { return strings.Count(request.URL.Path, "/") < 3 }
+	for name, hit := range map[string]func(*http.Request) bool{
+		"everything": func(*http.Request) bool { return true },
+		"discovery":  discovery,
+		"all but discovery": func(request *http.Request) bool {
+			return !discovery(request)
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			f := newFixture(t)
+			f.release(f.set(configMap("one", "a", "b"), service("web")))
+			var failed atomic.Int32
+			healed := time.Now().Add(3 * time.Second)
+			seen := f.connectThrough(func(request *http.Request) (*http.Response, error) {
+				if !hit(request) || time.Now().After(healed) {
+					return nil, nil
+				}
+				failed.Add(1)
+				return statusAnswer(request, 503), nil
+			}).changes(t)
+			time.Sleep(time.Until(healed))
+			f.editUntilSeen("ConfigMap", "one", seen)
+			f.editUntilSeen("Service", "web", seen)
+			if failed.Load() == 0 {
+				t.Error("nothing failed")
+			}
+		})
+	}
+}

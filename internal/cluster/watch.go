@@ -2,6 +2,7 @@ package cluster
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"sync"
 	"time"
@@ -75,26 +76,39 @@ type watcher struct {
 // extendOnDemand starts what is to be watched. It reads the inventory, so it is
 // not done in the informer's handler.
 func (v *watcher) extendOnDemand(ctx context.Context) {
-	for {
+	var again <-chan time.Time
+	for pause := time.Second; ; {
 		select {
 		case <-ctx.Done():
 			return
 		case <-v.wake:
+		case <-again:
 		}
-		owned, err := v.c.loadInventory(ctx, v.w)
-		if err != nil {
-			if ctx.Err() == nil {
-				v.c.options.Logger.Warn("watch owned objects", "environment", v.w.Environment.String(), "err", err)
-			}
-			continue // the next change of the inventory tries again; Drift sees it meanwhile
+		again = nil
+		if err := v.extendAll(ctx); err == nil {
+			pause = time.Second
+			continue
+		} else if ctx.Err() == nil {
+			v.c.options.Logger.Warn("watch owned objects", "environment", v.w.Environment.String(), "err", err)
 		}
-		for at, version := range places(owned.Inventory) {
-			v.extend(ctx, at, version)
-		}
-		v.mu.Lock()
-		v.begun = true
-		v.mu.Unlock()
+		// Nothing else may ever happen that asks for another look.
+		again, pause = time.After(pause), min(2*pause, time.Minute)
 	}
+}
+
+func (v *watcher) extendAll(ctx context.Context) error {
+	owned, err := v.c.loadInventory(ctx, v.w)
+	if err != nil {
+		return err
+	}
+	var errs []error
+	for at, version := range places(owned.Inventory) {
+		errs = append(errs, v.extend(ctx, at, version))
+	}
+	v.mu.Lock()
+	v.begun = true
+	v.mu.Unlock()
+	return errors.Join(errs...)
 }
 
 // places are those of an inventory, each with the version to watch: what was
@@ -109,16 +123,21 @@ func places(owned inventory.Inventory) map[place]string {
 	return versions
 }
 
-func (v *watcher) extend(ctx context.Context, at place, version string) {
+// extend has a place watched. A kind that the cluster does not have is no error:
+// the next change of the inventory looks again, and Drift sees it meanwhile.
+func (v *watcher) extend(ctx context.Context, at place, version string) error {
 	k, err := v.c.kinds.find(ctx, at.gk, version)
 	if err != nil && v.c.kinds.refresh(ctx) == nil {
 		k, err = v.c.kinds.find(ctx, at.gk, version)
 	}
-	if err != nil {
+	if errors.Is(err, errUnknownKind) {
 		v.c.options.Logger.Warn("watch owned objects", "environment", v.w.Environment.String(), "kind", at.gk.String(), "err", err)
-		return // the next change of the inventory tries again; Drift sees it meanwhile
+		return nil
 	}
-	v.start(ctx, k, at)
+	if err == nil {
+		v.start(ctx, k, at)
+	}
+	return err
 }
 
 func (v *watcher) start(ctx context.Context, k kind, at place) {
