@@ -64,7 +64,7 @@ func BenchmarkBig(b *testing.B) {
 // BenchmarkBigCached is what a result costs that is asked for again: the time
 // for its objects, or for its digest alone, and the memory for each object.
 func BenchmarkBigCached(b *testing.B) {
-	const objects = 2_000
+	const objects = 1_000
 	snap, _ := big(b, objects)
 	r := New(patient)
 	renderBig(b, r, snap)

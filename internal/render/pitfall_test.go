@@ -120,7 +120,7 @@ func TestPitfall03_Bombs(t *testing.T) {
 			"base/schema.json": `{"definitions":{"a":{"$ref":"#/definitions/b"},"b":{"$ref":"#/definitions/a"}}}`}, "$ref leads in a circle"},
 		{"openapi panics", files{"base/kustomization.yaml": "resources: [service.yaml]\nopenapi: {path: schema.json}\npatches:\n- patch: '{kind: Service, metadata: {name: api}, spec: {ports: [{port: 1}]}}'\n",
 			"base/schema.json": `{"definitions": 3}`}, "kustomize: invalid schema file"},
-		{"doubling bases", doublingBases(20), "loads more than 5000 kustomizations"},
+		{"doubling bases", doublingBases(20), "loads more than 20000 kustomizations"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			t.Parallel()

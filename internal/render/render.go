@@ -39,7 +39,7 @@ type Limits struct {
 // DefaultLimits bound what one commit can make the daemon do, well above what
 // an honest environment asks for.
 func DefaultLimits() Limits {
-	return Limits{Files: 5_000, Bytes: 64 << 20, Objects: 10_000, Output: 64 << 20, Time: time.Minute}
+	return Limits{Files: 20_000, Bytes: 64 << 20, Objects: 10_000, Output: 64 << 20, Time: time.Minute}
 }
 
 func (l Limits) withDefaults() Limits {
