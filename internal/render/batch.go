@@ -8,6 +8,8 @@ type bundle struct {
 	parts   []int
 	objects int
 	needs   []int // bundles that own a name which is a value here
+
+	generated bool // some object may end in a hash
 }
 
 // batch is one build: the bundles whose objects are taken from it, and all that
@@ -60,6 +62,7 @@ func (d *division) bundle() (*bundles, error) {
 		b.of[i] = n
 		b.all[n].parts = append(b.all[n].parts, i)
 		b.all[n].objects += p.objects
+		b.all[n].generated = b.all[n].generated || p.generated
 	}
 	for name, i := range owner {
 		b.byName[name] = b.of[i]

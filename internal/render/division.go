@@ -24,12 +24,13 @@ var errUncertain = errors.New("cannot be divided")
 // this bears or bore. So parts that share no name, and none of which holds a
 // name of the other, can be built apart.
 type part struct {
-	names   []string // that its objects bear at some stage, or that it asks for
-	values  []string // that may be references
-	objects int
-	spaced  bool // it may refer to an object of a namespace that it names
-	certain bool // it makes its objects, whatever else there is
-	deletes bool // a patch that may take objects away
+	names     []string // that its objects bear at some stage, or that it asks for
+	values    []string // that may be references
+	objects   int
+	spaced    bool // it may refer to an object of a namespace that it names
+	generated bool
+	certain   bool // it makes its objects, whatever else there is
+	deletes   bool // a patch that may take objects away
 }
 
 // section is one kustomization and its parts: an index into the parts for each
@@ -161,7 +162,8 @@ func (d *division) generator(args types.GeneratorArgs) int {
 	for i, literal := range args.LiteralSources {
 		_, values[i], _ = strings.Cut(literal, "=")
 	}
-	return d.add(part{names: []string{args.Name}, values: values, certain: args.Behavior == "" || args.Behavior == "create"})
+	return d.add(part{names: []string{args.Name}, values: values, generated: true,
+		certain: args.Behavior == "" || args.Behavior == "create"})
 }
 
 // commonValues are what a kustomization may write into any object.

@@ -90,6 +90,14 @@ var looksAt = map[string]files{
 		"o/kustomization.yaml": "resources: [pod.yaml]\nconfigMapGenerator: [{name: made, literals: [a=b]}]\nsecretGenerator: [{name: other, literals: [a=b]}]\n",
 		"o/pod.yaml":           named(aPod, "pod", "made"),
 	},
+	"names that end as if in a hash": {
+		"o/kustomization.yaml": "resources: [c.yaml]\nconfigMapGenerator: [{name: made, literals: [a=b]}]\n",
+		"o/c.yaml":             named(aConfig, "api", "") + "---\n" + named(aConfig, "api-production", "") + "---\n" + named(aConfig, "api-bcdfghkmt2", ""),
+	},
+	"one piece: what is generated may have that name": {
+		"o/kustomization.yaml": "resources: [c.yaml]\nconfigMapGenerator: [{name: made, literals: [a=b]}]\n",
+		"o/c.yaml":             named(aConfig, "api", "") + "---\n" + named(aConfig, "made-bcdfghkmt2", ""),
+	},
 	"a reference that a patch makes": {
 		"o/kustomization.yaml": "resources: [pod.yaml, c.yaml]\nnamePrefix: p-\npatches:\n- target: {kind: Pod}\n  patch: |-\n" +
 			"    - {op: replace, path: /spec/containers/0/envFrom/0/configMapRef/name, value: settings}\n",

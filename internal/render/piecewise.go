@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"regexp"
 	"slices"
 	"strings"
 
@@ -176,18 +177,18 @@ func (a *assembly) owned(built resmap.ResMap, one batch) ([]*resource.Resource, 
 	return owned, missing, nil
 }
 
-// hashLength is that of the suffix that kustomize gives what it generates.
-const hashLength = len("-") + 10
+// hashed is a name with the suffix that kustomize gives what it generates.
+var hashed = regexp.MustCompile(`^(.+)-[bcdfghkmt2456789]{10}$`)
 
 // ofObject is the bundle of an object by its final name, which may end in a hash.
 func (b *bundles) ofObject(name string) (int, error) {
 	n, known := b.byName[name]
-	if cut := len(name) - hashLength; cut > 0 && name[cut] == '-' {
-		if hashed, also := b.byName[name[:cut]]; also {
-			if known && hashed != n {
+	if at := hashed.FindStringSubmatch(name); at != nil {
+		if generated, also := b.byName[at[1]]; also && b.all[generated].generated {
+			if known && generated != n {
 				return 0, errUncertain
 			}
-			return hashed, nil
+			return generated, nil
 		}
 	}
 	if !known {
