@@ -171,6 +171,9 @@ func (a *App) reconcile(ctx context.Context, ports controller.Ports, repository 
 	ctx, cancel := context.WithCancel(ctx)
 	ports.Source = repository
 	loop := controllerConfig(a.config, a.log)
+	memory := newTidy()
+	defer memory.close()
+	loop.Decided = memory.decided
 	var c *controller.Controller
 	if a.config.Policies.FromSource {
 		from := &sourcePolicies{log: a.log}
