@@ -14,6 +14,8 @@ TIMEOUT ?= 20m
 # Packages to benchmark; by default those that have a benchmark.
 BENCH ?= $(addprefix ./,$(sort $(dir $(shell grep -rl --include='*_test.go' '^func Benchmark' internal))))
 BENCHTIME ?= 1s
+# Longest time for the benchmarks of one package: those of the whole daemon take half an hour.
+BENCH_TIMEOUT ?= 90m
 # Simulated worlds: the first seed, and how many.
 SEED ?= 1
 N ?= 2000
@@ -76,7 +78,7 @@ lint: ## the rules of the house, vet, tidy modules, and generated files that are
 .PHONY: bench
 bench: cluster ## every benchmark, each beside what it is measured against
 	@test -n "$(BENCH)" || { echo "bench: no package has a benchmark" >&2; exit 1; }
-	$(GO) test $(BENCH_FLAGS) -run '^$$' -bench . -benchmem -benchtime $(BENCHTIME) -timeout $(TIMEOUT) $(BENCH)
+	$(GO) test $(BENCH_FLAGS) -run '^$$' -bench . -benchmem -benchtime $(BENCHTIME) -timeout $(BENCH_TIMEOUT) $(BENCH)
 
 # Garbage is collected seldom: worlds are small, and gone soon.
 .PHONY: sim
