@@ -80,9 +80,7 @@ func (g *ground) cold(s *samples, to *section, environments, each int) {
 	s.add("floor-server-cpu-ms/object", theirs.cpu.Seconds()*1000/float64(w.objects()))
 	s.add("server-cpu-x", ours.cpu.Seconds()/theirs.cpu.Seconds())
 	s.took("daemon-cpu-s", cpuOf(g, w.daemon.pid()))
-	now, peak := memoryOf(g, w.daemon.pid())
-	s.add("resident-MiB", now)
-	s.add("peak-MiB", peak)
+	s.resident(w, "")
 	if len(s.values["applied-s"]) == 1 {
 		to.say("requests: %s", ours.requests.of(released))
 		to.say("of the floor: %s", theirs.requests.of(released))

@@ -51,9 +51,7 @@ func (w *world) remember(s *samples, when string) {
 	if !smoke() {
 		time.Sleep(20 * time.Second) // for the runtime to give back what it does not need
 	}
-	now, peak := memoryOf(w, w.daemon.pid())
-	s.add(when+"-resident-MiB", now)
-	s.add(when+"-peak-MiB", peak)
+	s.resident(w, when+"-")
 }
 
 func (w *world) again(s *samples, when string) {

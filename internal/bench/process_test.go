@@ -34,8 +34,11 @@ func cpuOf(tb testing.TB, pid int) time.Duration {
 	return sum
 }
 
-// memoryOf is what is resident of a process in MiB, now and at most.
-func memoryOf(tb testing.TB, pid int) (now, peak float64) {
+// memory is what is resident of a process, in MiB. Pages of the program itself
+// are the system's to drop, and shared; own leaves them out.
+type memory struct{ now, own, peak float64 }
+
+func memoryOf(tb testing.TB, pid int) (m memory) {
 	tb.Helper()
 	file := fmt.Sprintf("/proc/%d/status", pid)
 	text, err := os.ReadFile(file)
@@ -50,12 +53,22 @@ func memoryOf(tb testing.TB, pid int) (now, peak float64) {
 		kib, _ := strconv.ParseFloat(fields[1], 64)
 		switch fields[0] {
 		case "VmRSS:":
-			now = kib / 1024
+			m.now = kib / 1024
+		case "RssAnon:":
+			m.own = kib / 1024
 		case "VmHWM:":
-			peak = kib / 1024
+			m.peak = kib / 1024
 		}
 	}
-	return now, peak
+	return m
+}
+
+// resident adds what is resident of the daemon.
+func (s *samples) resident(w *world, when string) {
+	m := memoryOf(w, w.daemon.pid())
+	s.add(when+"resident-MiB", m.now)
+	s.add(when+"own-MiB", m.own)
+	s.add(when+"peak-MiB", m.peak)
 }
 
 // quiet waits until a process has next to nothing to do, as controllers have

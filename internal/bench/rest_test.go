@@ -90,9 +90,7 @@ func (w *world) restart(s *samples, to *section) {
 	requests := requestsSoFar(w, w.client).since(before)
 	s.add("restart-lists/environment", float64(requests.of(released).verb("LIST"))/float64(len(w.spaces)))
 	s.add("restart-requests", float64(requests.of(released).total()))
-	now, peak := memoryOf(w, w.daemon.pid())
-	s.add("restart-resident-MiB", now)
-	s.add("restart-peak-MiB", peak)
+	s.resident(w, "restart-")
 	if len(s.values["restart-cpu-s"]) == 1 {
 		to.say("of a restart: %s; for itself: %s", requests.of(released), requests.of(own))
 	}
