@@ -103,10 +103,25 @@ func (m *mirror) put(t *tracked, notify bool) {
 	if notify && (!stale || old.version == t.version) {
 		delete(m.noted, t.id)
 	}
+	news := t.differs(old) || !m.rests(t)
 	m.mu.Unlock()
-	if notify && !stale && t.differs(old) {
+	if notify && !stale && news {
 		m.onChange(t.id)
 	}
+}
+
+// rests reports whether what the environment owns of an object is as it was left;
+// by the mirror's lock. A field that somebody has taken is not owned any more:
+// what becomes of it then, and that it is given back, shows in nothing of ours.
+func (m *mirror) rests(t *tracked) bool {
+	if m.settled[t.id].owned == t.owned {
+		return true
+	}
+	if m.inventory == nil {
+		return false
+	}
+	e, found := m.inventory.Get(t.id)
+	return found && e.Owned == t.owned
 }
 
 // leave takes an object out that was deleted, or lost its label, at a version.

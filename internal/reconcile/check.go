@@ -40,6 +40,9 @@ func Violations(w World, d Decision) []string {
 		if s.Reason == "" || s.Phase == "" {
 			report(s.Environment, "10: no reason (phase %q)", s.Phase)
 		}
+		if e := w.find(s.Environment); s.Reason == promotion.Contended && (e == nil || !e.Contended || s.Phase != PhaseReady) {
+			report(s.Environment, "10: contended (phase %q), and nothing is", s.Phase)
+		}
 	}
 	return found
 }

@@ -296,6 +296,7 @@ func (v *verdict) idle() {
 		v.is(PhaseProgressing, promotion.Evaluating)
 	case v.judgedAnew():
 		v.is(PhaseReady, promotion.UpToDate)
+		v.contended()
 		v.status.Wanted = v.e.Journal.LastGood
 		v.propose()
 	case v.c.candidate == nil:
@@ -327,7 +328,7 @@ func (v *verdict) judgedAnew() bool {
 		wanted = v.e.Spec.Pin
 	}
 	return v.c.pending && v.c.wanted == nil && wanted != "" && wanted == v.e.Journal.LastGood.Revision &&
-		v.e.settled() && v.w.SourceFault == "" && v.w.Policy != "" && v.still == "" && !v.e.Drifted && !v.e.Contended
+		v.e.settled() && v.w.SourceFault == "" && v.w.Policy != "" && v.still == "" && !v.e.Drifted
 }
 
 // stuckForGood: what runs failed and cannot be taken back. It stays until
@@ -351,9 +352,7 @@ func (v *verdict) settledAt() {
 		v.act(ActionAdvance, v.c.candidate.Release, promotion.UpToDate)
 	case !v.e.Drifted:
 		v.quiet()
-		if v.e.Contended && v.status.Phase == PhaseReady {
-			v.status.Reason = promotion.Contended
-		}
+		v.contended()
 	case v.e.Spec.Drift != promotion.DriftCorrect && on(guardReport), v.held(), !allowed && on(guardCorrect), v.still != "":
 		v.quiet()
 		if v.status.Phase == PhaseReady {
@@ -361,6 +360,14 @@ func (v *verdict) settledAt() {
 		}
 	default:
 		v.effect(ActionCorrect, v.c.candidate.Release, promotion.Drifted)
+	}
+}
+
+// contended tells of what is left to a fight. That it differs keeps nothing from
+// being done: it is no reason not to release, or to promote.
+func (v *verdict) contended() {
+	if v.e.Contended && v.status.Phase == PhaseReady {
+		v.status.Reason = promotion.Contended
 	}
 }
 

@@ -167,6 +167,13 @@ func decisions(t reporter) {
 		{"drift is reported where the file says so", world("c1", running("dev", "c1", "d1").edit(func(e *Environment) {
 			e.Drifted, e.Spec.Drift = true, promotion.DriftReport
 		})), ActionNone, "", PhaseReady, promotion.Drifted},
+		{"what is contended is told and left", world("c1", running("dev", "c1", "d1").edit(func(e *Environment) { e.Contended = true })),
+			ActionNone, "", PhaseReady, promotion.Contended},
+		{"what is not contended is put right all the same", world("c1", running("dev", "c1", "d1").edit(func(e *Environment) {
+			e.Drifted, e.Contended = true, true
+		})), ActionCorrect, "c1", PhaseProgressing, promotion.Drifted},
+		{"a newer release does not wait for a fight to end", world("c3", running("dev", "c1", "d1").with(allow("c3", "d3")).
+			edit(func(e *Environment) { e.Contended = true })), ActionApply, "c3", PhaseProgressing, promotion.Applying},
 		{"paused: nothing", world("c3", running("dev", "c1", "d1").with(allow("c3", "d3")).edit(func(e *Environment) {
 			e.Requests.Paused, e.Drifted = true, true
 		})), ActionNone, "", PhaseHeld, promotion.Paused},

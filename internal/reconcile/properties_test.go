@@ -109,6 +109,7 @@ func drawEnvironment(t *rapid.T, pipeline, name string, after []string) Environm
 		e.Spec.Pinned, e.Spec.Pin, e.Spec.Proposes = true, pick(t, "pin", someRevisions), flip(t, "proposes")
 	}
 	e.Fault, e.Drifted, e.Rewritten, e.Moved = pick(t, "fault", someFaults), flip(t, "drifted"), rapid.IntRange(0, 5).Draw(t, "rewritten") == 0, rapid.IntRange(0, 9).Draw(t, "moved") == 0
+	e.Contended = flip(t, "contended")
 	e.Requests.Paused, e.Requests.Retry = rapid.IntRange(0, 9).Draw(t, "paused") == 0, pick(t, "retry", []string{"", "", "r1"})
 	if flip(t, "postponed") {
 		e.EvaluateAt, e.AskAt = drawTime(t, "evaluate"), drawTime(t, "ask")
@@ -165,6 +166,36 @@ func TestDecisionsInAnyWorld(t *testing.T) {
 		for i, s := range d.Statuses {
 			if s.Environment != w.Environments[i].ID || s.Reason == "" || s.Phase == "" {
 				t.Fatalf("%+v for %s", s, w.Environments[i].ID)
+			}
+		}
+	})
+}
+
+// What is contended is told, and that is all: nothing is done or left undone for
+// it, and an environment is no less ready.
+func TestContendedDecidesNothing(t *testing.T) {
+	t.Parallel()
+	rapid.Check(t, func(t *rapid.T) {
+		w := drawWorld(t)
+		if flip(t, "at rest") {
+			w = world("c3", running("dev", "c1", "d1").with(allow(string(pick(t, "newest", someRevisions[1:])), string(pick(t, "digest", someDigests)))))
+		}
+		fought := w
+		fought.Environments = slices.Clone(w.Environments)
+		for i := range w.Environments {
+			w.Environments[i].Contended, fought.Environments[i].Contended = false, true
+		}
+		d, f := Decide(w), Decide(fought)
+		if !reflect.DeepEqual(d.Actions, f.Actions) || !d.LookAgain.Equal(f.LookAgain) {
+			t.Fatalf("does %+v, and %+v where something is contended", d.Actions, f.Actions)
+		}
+		for i := range d.Statuses {
+			s, now := d.Statuses[i], f.Statuses[i]
+			if now.Reason == promotion.Contended {
+				now.Reason = s.Reason
+			}
+			if s != now {
+				t.Fatalf("is %+v, and %+v where something is contended", s, now)
 			}
 		}
 	})

@@ -22,6 +22,7 @@ type live struct {
 	owner   promotion.ID
 	text    string // as the daemon applied it
 	byHand  string // what somebody made of it; "" is nothing
+	rival   bool   // somebody changes it back whenever it is written
 	ran     int    // how often a hook ran
 	stays   bool   // a finalizer keeps it
 	leaving bool
@@ -247,7 +248,26 @@ func (p clusterPort) writeOne(env promotion.Environment, made *rendered, at mani
 		}
 	}
 	p.s.clusters.tell(env.ID)
+	if object.rival {
+		p.s.changeBack(env.ID, object)
+	}
 	return nil
+}
+
+// changeBack is what another controller does a moment after a write. The caller
+// holds the world's lock.
+func (s *Sim) changeBack(env promotion.ID, object *live) {
+	s.nudged++
+	n := s.nudged
+	go func() {
+		s.pace.nap(s.pace.between(100*time.Millisecond, 2*time.Second, "rival in "+env.String(), n))
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		if object.rival {
+			object.byHand = "changed"
+			s.clusters.tell(env)
+		}
+	}()
 }
 
 // Prune implements controller.Cluster.

@@ -192,7 +192,16 @@ func requestVerbs() []verb {
 			r.Retry = &state.Retry{ID: fmt.Sprintf("request-%d", d.retries), Digest: digest, By: a.people[0], At: d.s.now().UTC()}
 		})
 	}
+	fight := func(keeps bool) func(*driver, args) error {
+		return func(d *driver, a args) error {
+			return d.byHand(a, func(objects map[manifest.ID]*live, at manifest.ID) {
+				objects[at].byHand, objects[at].rival = "changed", keeps
+			})
+		}
+	}
 	return []verb{
+		acting("a controller keeps changing config WORD in ENV", fight(true)),
+		acting("the controller of config WORD in ENV stops", fight(false)),
 		acting("pause ENV TEXT by WHO", func(d *driver, a args) error { return pause(d, a, time.Time{}) }),
 		acting("pause ENV TEXT by WHO for SPAN", func(d *driver, a args) error { return pause(d, a, d.s.now().Add(a.spans[0]).UTC()) }),
 		acting("the pause of ENV becomes unreadable", func(d *driver, a args) error {
