@@ -63,6 +63,7 @@ func TestRefused(t *testing.T) {
 		{"the server, before anything", fault.Terminal("", "", &plan.Rejected{}), promotion.ApplyRejected},
 		{"a hook's verdict", hook, promotion.VerificationFailed},
 		{"a hook that could not be asked", fault.Retryable("hook", "Job/demo/migrate", errors.New("no answer")), ""},
+		{"what was not ready in time", fault.Terminal("wait", "Deployment/demo/db", errors.New("not ready within the apply's 30m0s")), ""},
 		{"another terminal fault", fault.Terminal("apply", "Deployment/demo/app", errors.New("gone")), ""},
 		{"a passing one", errors.New("no answer"), ""},
 	} {

@@ -32,8 +32,8 @@ var replacements = []struct {
 		fields: "spec.clusterIP", loses: "its cluster IP ",
 	},
 	{
-		name:   "Service of nodes",
-		before: "apiVersion: v1\nkind: Service\nmetadata: {name: api}\nspec: {type: ClusterIP, ports: [{port: 80}]}",
+		name:   "Service with node ports",
+		before: "apiVersion: v1\nkind: Service\nmetadata: {name: api}\nspec: {type: NodePort, ports: [{port: 80}]}",
 		after:  "apiVersion: v1\nkind: Service\nmetadata: {name: api}\nspec: {type: ClusterIP, clusterIP: None, ports: [{port: 80}]}",
 		fields: "spec.clusterIP", loses: "its cluster IP ",
 	},
