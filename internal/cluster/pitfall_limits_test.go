@@ -11,6 +11,7 @@ import (
 	"time"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 
 	"chaperone.dev/chaperone/internal/inventory"
@@ -182,19 +183,29 @@ func (f *fixture) makeNamespace(name string) string {
 	return name
 }
 
-// An inventory of 10,000 objects is pruned: those that are gone leave it, by one
-// look at each, and what is there is deleted (pitfall 24).
+// An inventory of 10,000 objects is pruned: those that are gone leave it, without
+// a request for each, what is there is deleted, and what lost its label is found
+// (pitfall 24).
 func TestPitfall24_TenThousandObjectsInAnInventory(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t)
 	keep := f.set(configMap("keep", "a", "b"))
-	f.release(f.set(configMap("keep", "a", "b"), configMap("drop", "a", "b")))
+	f.release(f.set(configMap("keep", "a", "b"), configMap("drop", "a", "b"), configMap("drop-2", "a", "b")))
+	f.edit("ConfigMap", "drop-2", func(o *unstructured.Unstructured) { o.SetLabels(nil) })
 	s := f.stored()
 	f.write(s.Merge(f.entries(10_000, 60)))
-	g := f.with(Options{Workers: 64})
+	requests := &tally{}
+	g := f.with(Options{OnRequest: requests.count})
 	result := g.prune(keep)
-	if len(result.Forgotten) != 10_000 || len(result.Deleted) != 1 {
+	if len(result.Forgotten) != 10_000 || len(result.Deleted) != 2 {
 		t.Errorf("prune: %d forgotten, %d deleted", len(result.Forgotten), len(result.Deleted))
+	}
+	total := 0
+	for _, n := range requests.requests() {
+		total += n
+	}
+	if total > 150 {
+		t.Errorf("%d requests to find 10,000 objects gone", total)
 	}
 	if owned := f.with(Options{}).owned(); !slices.Equal(owned, []string{"ConfigMap/keep"}) || len(f.shards()) > 0 {
 		t.Errorf("inventory is %d entries in %d shards", len(owned), len(f.shards()))

@@ -141,7 +141,7 @@ func (r *reader) list(ctx context.Context, k kind, namespace string, those []wan
 			missing = append(missing, one)
 		}
 	}
-	return r.getEach(ctx, missing)
+	return r.getEach(ctx, r.present(ctx, k, namespace, missing))
 }
 
 func (r *reader) getEach(ctx context.Context, those []want) error {
