@@ -2,7 +2,6 @@ package cluster
 
 import (
 	"context"
-	"maps"
 	"sync"
 	"time"
 
@@ -25,6 +24,7 @@ type mirror struct {
 	settled   map[manifest.ID]settled
 	noted     map[manifest.ID]string // what was sent for the answer that is in objects
 	doubted   map[manifest.ID]bool   // an audit found that sending them would change them
+	gone      map[manifest.ID]string // at which version; answers may come after it
 	inventory *stored                // nil: has to be read
 	newest    string                 // version of the inventory's parent that a watch told of
 	writing   bool                   // the inventory is being written by us
@@ -39,7 +39,7 @@ type settled struct{ sent, owned string }
 func newMirror(c *Cluster, w Owner, onChange func(manifest.ID)) *mirror {
 	return &mirror{c: c, w: w, onChange: onChange,
 		objects: map[manifest.ID]*tracked{}, watching: map[place]*scope{}, settled: map[manifest.ID]settled{},
-		noted: map[manifest.ID]string{}, doubted: map[manifest.ID]bool{}, wake: make(chan struct{}, 1)}
+		noted: map[manifest.ID]string{}, doubted: map[manifest.ID]bool{}, gone: map[manifest.ID]string{}, wake: make(chan struct{}, 1)}
 }
 
 // mirrorOf is the mirror that runs for an environment, or nil.
@@ -90,18 +90,13 @@ func (m *mirror) get(id manifest.ID) *tracked {
 func (m *mirror) put(t *tracked, notify bool) {
 	m.mu.Lock()
 	old := m.objects[t.id]
-	stale := old != nil && !newer(t.version, old.version)
-	if !stale || old.version == t.version && notify {
+	stale := old != nil && !newer(t.version, old.version) || old == nil && !notify && m.left(t)
+	if !stale || old != nil && old.version == t.version && notify {
 		m.objects[t.id] = t
-	}
-	sent := m.noted[t.id]
-	if stale && old.version == t.version && sent != "" {
-		// The answer to a write may have values as they were sent; what is
-		// stored is in the server's own form.
-		m.settled[t.id] = settled{sent, t.owned}
+		delete(m.gone, t.id)
 	}
 	if notify && (!stale || old.version == t.version) {
-		delete(m.noted, t.id)
+		m.confirm(old, t)
 	}
 	news := t.differs(old) || !m.rests(t)
 	m.mu.Unlock()
@@ -124,16 +119,82 @@ func (m *mirror) rests(t *tracked) bool {
 	return found && e.Owned == t.owned
 }
 
+// confirm ends what is noted of an object when the server tells of it by itself.
+// The answer to a write may have values as they were sent; what is stored is in
+// the server's own form. By the mirror's lock.
+func (m *mirror) confirm(old, t *tracked) {
+	if sent := m.noted[t.id]; sent != "" && old != nil && old.version == t.version {
+		m.settled[t.id] = settled{sent, t.owned}
+	}
+	delete(m.noted, t.id)
+}
+
+// relist takes in a list of a place: what it has is so, and what it does not have
+// is gone, unless an answer to us is newer than the list.
+func (m *mirror) relist(at place, list map[manifest.ID]*tracked, version string) {
+	m.mu.Lock()
+	var changed []manifest.ID
+	m.watching[at].listed = version
+	for id, t := range list {
+		old := m.objects[id]
+		if old != nil && old.version != t.version && old.outlives(version) {
+			continue
+		}
+		m.confirm(old, t)
+		m.objects[id] = t
+		if (old == nil || old.version != t.version) && t.differs(old) {
+			changed = append(changed, id)
+		}
+	}
+	for id, old := range m.objects {
+		if (place{id.GroupKind(), id.Namespace}) == at && list[id] == nil && !old.outlives(version) {
+			m.forget(id)
+			changed = append(changed, id)
+		}
+	}
+	m.mu.Unlock()
+	for _, id := range changed {
+		m.onChange(id)
+	}
+}
+
+// left reports whether an object that is not there was, and has gone since it
+// was written; by the mirror's lock.
+func (m *mirror) left(t *tracked) bool {
+	if at := m.gone[t.id]; at != "" && !newer(t.version, at) {
+		return true
+	}
+	s := m.watching[place{t.id.GroupKind(), t.id.Namespace}]
+	return s != nil && s.listed != "" && !newer(t.version, s.listed)
+}
+
+// maxBuried bounds what is remembered of objects that are gone.
+const maxBuried = 1000
+
+// bury remembers that an object was gone at a version; by the mirror's lock.
+func (m *mirror) bury(id manifest.ID, version string) {
+	if len(m.gone) >= maxBuried {
+		clear(m.gone) // answers that are as late as that are none
+	}
+	m.gone[id] = version
+}
+
+// forget what is known of an object; by the mirror's lock.
+func (m *mirror) forget(id manifest.ID) {
+	delete(m.objects, id)
+	delete(m.settled, id)
+	delete(m.noted, id)
+	delete(m.doubted, id)
+}
+
 // leave takes an object out that was deleted, or lost its label, at a version.
 func (m *mirror) leave(id manifest.ID, version string) {
 	m.mu.Lock()
 	old := m.objects[id]
 	gone := old != nil && !newer(old.version, version)
-	if gone {
-		delete(m.objects, id)
-		delete(m.settled, id)
-		delete(m.noted, id)
-		delete(m.doubted, id)
+	if gone || old == nil {
+		m.forget(id)
+		m.bury(id, version)
 	}
 	m.mu.Unlock()
 	if gone {
@@ -151,6 +212,7 @@ func (m *mirror) note(id manifest.ID, sent string, answer *manifest.Object) {
 	if err != nil {
 		return
 	}
+	t.answered = time.Now()
 	m.mu.Lock()
 	if old := m.objects[id]; old != nil && old.version == t.version {
 		m.settled[id] = settled{sent, old.owned} // the watch was faster
@@ -299,7 +361,11 @@ func (c *Cluster) Quiet(w Owner) bool {
 
 // clear forgets what is known of a place; by the mirror's lock.
 func (m *mirror) clear(at place) {
-	maps.DeleteFunc(m.objects, func(id manifest.ID, _ *tracked) bool { return (place{id.GroupKind(), id.Namespace}) == at })
+	for id := range m.objects {
+		if (place{id.GroupKind(), id.Namespace}) == at {
+			m.forget(id)
+		}
+	}
 }
 
 // firstList is how long a comparison waits, looking every firstLook, for the first lists of the watches

@@ -2,6 +2,7 @@ package cluster
 
 import (
 	"fmt"
+	"time"
 
 	"github.com/klauspost/compress/s2"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -21,6 +22,17 @@ type tracked struct {
 	deleting     bool
 	scaled       bool // an autoscaler has written to it
 	content      []byte
+	answered     time.Time // when it was the answer to a write of ours; zero: a watch told
+}
+
+// soonListed is how long after an answer a list may still be older than it.
+const soonListed = time.Minute
+
+// outlives reports whether what is known was written after a list was made. A
+// server that was set back to an earlier state has lower versions than it had:
+// against a list, only what we wrote ourselves just now is believed.
+func (t *tracked) outlives(list string) bool {
+	return newer(t.version, list) && time.Since(t.answered) < soonListed
 }
 
 func track(id manifest.ID, o *manifest.Object, left plan.Leave, manager string) (*tracked, error) {

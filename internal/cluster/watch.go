@@ -169,8 +169,9 @@ type scope struct {
 	at       place
 	resource schema.GroupVersionResource
 	stop     context.CancelFunc
-	synced   bool // by the mirror's lock; the first list is in
-	closed   bool // likewise; the account may not watch it
+	synced   bool   // by the mirror's lock; the first list is in
+	listed   string // likewise; the version of the last list
+	closed   bool   // likewise; the account may not watch it
 }
 
 func (s *scope) listWatch() cache.ListerWatcher {
@@ -260,18 +261,15 @@ func (s *scope) Replace(objects []any, version string) error {
 	if !s.current() {
 		return nil
 	}
-	listed := make(map[manifest.ID]bool, len(objects))
+	list := make(map[manifest.ID]*tracked, len(objects))
 	for _, object := range objects {
 		t, err := s.track(object)
 		if err != nil {
 			return err
 		}
-		listed[t.id] = true
-		s.put(t, true)
+		list[t.id] = t
 	}
-	for _, id := range s.missing(listed) {
-		s.leave(id, version)
-	}
+	s.relist(s.at, list, version)
 	s.mu.Lock()
 	first := !s.synced
 	s.synced = true
@@ -280,16 +278,4 @@ func (s *scope) Replace(objects []any, version string) error {
 		s.onChange(manifest.ID{Group: s.at.gk.Group, Kind: s.at.gk.Kind, Namespace: s.at.namespace})
 	}
 	return nil
-}
-
-// missing are the objects of the scope that a list does not have.
-func (s *scope) missing(listed map[manifest.ID]bool) (ids []manifest.ID) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	for id := range s.objects {
-		if (place{id.GroupKind(), id.Namespace}) == s.at && !listed[id] {
-			ids = append(ids, id)
-		}
-	}
-	return ids
 }
