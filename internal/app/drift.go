@@ -62,6 +62,10 @@ func (c *clusters) contended(env promotion.Environment, drift []plan.Change, now
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	for _, change := range drift {
+		if change.Refused != "" {
+			told.Contended = append(told.Contended, change.Drift()+", and cannot be put back: "+change.Refused)
+			continue
+		}
 		until := time.Time{}
 		if env.Drift != promotion.DriftReport {
 			until = c.fights.Differs(contest(env, change), change.Digest, now)

@@ -91,6 +91,7 @@ var explained = map[string]string{
 	plan.ReasonTerminating:      "is being deleted, and made again once it is gone",
 	plan.ReasonProtected:        "the environment says protect",
 	plan.ReasonInventoryRebuilt: "the inventory was lost and rebuilt; a person has to agree",
+	plan.ReasonHolds:            "what is in it, or of its kind, stays",
 	plan.ReasonProtectedKind:    "holds data or other objects, and does not allow it",
 	plan.ReasonPruneNever:       "says chaperone.dev/prune: never",
 	plan.ReasonPruneDisabled:    "the environment says prune: false",

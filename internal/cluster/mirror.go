@@ -2,6 +2,7 @@ package cluster
 
 import (
 	"context"
+	"reflect"
 	"sync"
 	"time"
 
@@ -46,7 +47,11 @@ func newMirror(c *Cluster, w Owner, onChange func(manifest.ID)) *mirror {
 func (c *Cluster) mirrorOf(w Owner) *mirror {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return c.mirrors[w.key()]
+	m := c.mirrors[w.key()]
+	if m == nil || !reflect.DeepEqual(m.w.Leave, w.Leave) {
+		return nil // it was told by other rules what is the environment's
+	}
+	return m
 }
 
 // key tells apart also environments whose inventories would have one name.
@@ -76,7 +81,7 @@ func (m *mirror) covers(k kind, at place) bool {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	s := m.watching[at]
-	return s != nil && s.synced && s.resource == k.resource
+	return s != nil && s.synced && !s.broken && s.resource == k.resource
 }
 
 func (m *mirror) get(id manifest.ID) *tracked {
@@ -134,7 +139,9 @@ func (m *mirror) confirm(old, t *tracked) {
 func (m *mirror) relist(at place, list map[manifest.ID]*tracked, version string) {
 	m.mu.Lock()
 	var changed []manifest.ID
-	m.watching[at].listed = version
+	if s := m.watching[at]; s != nil {
+		s.listed = version
+	}
 	for id, t := range list {
 		old := m.objects[id]
 		if old != nil && old.version != t.version && old.outlives(version) {
@@ -214,9 +221,10 @@ func (m *mirror) note(id manifest.ID, sent string, answer *manifest.Object) {
 	}
 	t.answered = time.Now()
 	m.mu.Lock()
-	if old := m.objects[id]; old != nil && old.version == t.version {
+	switch old := m.objects[id]; {
+	case old != nil && old.version == t.version:
 		m.settled[id] = settled{sent, old.owned} // the watch was faster
-	} else {
+	case old == nil || newer(t.version, old.version):
 		m.noted[id] = sent
 	}
 	delete(m.doubted, id)
@@ -390,7 +398,7 @@ func (m *mirror) listed() bool {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	for _, s := range m.watching {
-		if !s.synced && !s.closed {
+		if !s.synced && !s.broken {
 			return false
 		}
 	}
@@ -399,7 +407,7 @@ func (m *mirror) listed() bool {
 
 func (m *mirror) allSynced() bool {
 	for _, s := range m.watching {
-		if !s.synced {
+		if !s.synced || s.broken {
 			return false
 		}
 	}

@@ -59,6 +59,7 @@ func (h *history) write(id manifest.ID, value string) *manifest.Object {
 // Whatever the order in which answers, events and lists come in, a mirror that
 // was told everything has what the server has; and it never falls back behind
 // an answer.
+//
 //lint:long because the model and what may happen to it are one story
 func TestMirrorEndsWhereTheServerIs(t *testing.T) {
 	t.Parallel()

@@ -1,6 +1,7 @@
 package cluster
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"sync"
@@ -36,11 +37,40 @@ func (c *Cluster) Drift(ctx context.Context, w Owner, read func(context.Context)
 		return nil, err
 	}
 	w.applied = true
-	p, err := c.plan(ctx, w, desired, true)
-	if err != nil {
+	p, planned := c.plan(ctx, w, desired, true)
+	changes, err := withRefused(p, planned)
+	if err != nil || planned != nil {
+		return changes, err
+	}
+	return changes, c.settle(ctx, w, desired, p)
+}
+
+// withRefused keeps one object that cannot be put back from hiding what happened
+// to the others. What is to be deleted is no drift.
+func withRefused(p plan.Plan, err error) ([]plan.Change, error) {
+	var (
+		rejected *plan.Rejected
+		refusal  *plan.Refusal
+		why      = map[manifest.ID]string{}
+	)
+	switch {
+	case err == nil:
+	case errors.As(err, &rejected):
+		for _, one := range rejected.Objects {
+			why[one.ID] = one.Err.Error()
+		}
+	case errors.As(err, &refusal):
+		for _, one := range refusal.Objects {
+			why[one.ID] = cmp.Or(one.Text, refusal.Text)
+		}
+	default:
 		return nil, err
 	}
-	return p.Applies(), c.settle(ctx, w, desired, p)
+	changes := p.Applies()
+	for i, change := range changes {
+		changes[i].Refused = why[change.ID]
+	}
+	return changes, nil
 }
 
 func (c *Cluster) plan(ctx context.Context, w Owner, desired manifest.Set, skipHooks bool) (plan.Plan, error) {

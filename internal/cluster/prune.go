@@ -181,10 +181,17 @@ func (p *pruner) wave(ctx context.Context, changes []plan.Change) {
 
 // delete asks for a deletion, and reports whether it is still to be confirmed.
 func (p *pruner) delete(ctx context.Context, change plan.Change) bool {
-	foreign, err := p.c.delete(ctx, p.kinds[change.ID], change.ID, condition{uid: change.UID})
+	holds := p.holds(ctx, change.ID)
+	foreign, err := false, error(nil)
+	if holds == "" {
+		foreign, err = p.c.delete(ctx, p.kinds[change.ID], change.ID, condition{uid: change.UID})
+	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	switch {
+	case holds != "":
+		p.c.options.Logger.Warn("kept: it would take with it what stays", "environment", p.owner.Environment, "object", change.ID.String(), "holds", holds)
+		p.result.Kept = append(p.result.Kept, Left{change.ID, plan.ReasonHolds})
 	case err != nil:
 		p.errs = append(p.errs, err)
 		p.result.Pending = append(p.result.Pending, Left{change.ID, err.Error()})
@@ -265,7 +272,7 @@ func (p *pruner) left(owned inventory.Inventory) inventory.Inventory {
 	var kept []manifest.ID
 	for _, one := range p.result.Kept {
 		switch one.Reason {
-		case plan.ReasonPruneDisabled, plan.ReasonPartialRead, plan.ReasonMassDeletion, plan.ReasonInventoryRebuilt:
+		case plan.ReasonHolds, plan.ReasonPruneDisabled, plan.ReasonPartialRead, plan.ReasonMassDeletion, plan.ReasonInventoryRebuilt:
 			// For now only: it counts as one that is still to be deleted.
 		default:
 			kept = append(kept, one.ID)

@@ -213,14 +213,11 @@ func (c *Cluster) Live(ctx context.Context, w Owner, ids []manifest.ID) (map[man
 	if err != nil {
 		return nil, err
 	}
-	r, err := c.readBeside(ctx, w, c.mirrorOf(w), wants)
+	// Not from the mirror: a verdict rests on it, and a watch that hangs tells
+	// nothing of it.
+	r, err := c.read(ctx, w, wants)
 	if err != nil {
 		return nil, err
-	}
-	for id := range r.seen {
-		if r.live[id], err = r.object(id); err != nil {
-			return nil, err
-		}
 	}
 	return r.live, nil
 }

@@ -102,12 +102,20 @@ func (v *watcher) extendAll(ctx context.Context) error {
 		return err
 	}
 	var errs []error
-	for at, version := range places(owned.Inventory) {
+	wanted := places(owned.Inventory)
+	for at, version := range wanted {
 		errs = append(errs, v.extend(ctx, at, version))
 	}
 	v.mu.Lock()
+	defer v.mu.Unlock()
+	for at, s := range v.watching {
+		if _, found := wanted[at]; !found {
+			s.stop()
+			v.clear(at)
+			delete(v.watching, at)
+		}
+	}
 	v.begun = true
-	v.mu.Unlock()
 	return errors.Join(errs...)
 }
 
@@ -171,7 +179,7 @@ type scope struct {
 	stop     context.CancelFunc
 	synced   bool   // by the mirror's lock; the first list is in
 	listed   string // likewise; the version of the last list
-	closed   bool   // likewise; the account may not watch it
+	broken   bool   // likewise; the last request failed, so that what is known may be old
 }
 
 func (s *scope) listWatch() cache.ListerWatcher {
@@ -197,7 +205,7 @@ const refusedPause = 5 * time.Minute
 
 func (s *scope) refused(ctx context.Context, err error) error {
 	s.mu.Lock()
-	s.closed = apierrors.IsForbidden(err)
+	s.broken = err != nil
 	s.mu.Unlock()
 	if apierrors.IsForbidden(err) {
 		s.c.options.Logger.Warn("watch owned objects: grant list and watch to see changes at once",

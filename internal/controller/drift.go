@@ -263,7 +263,7 @@ func watchedPlace(world reconcile.Environment, file promotion.Environment) strin
 	if world.Journal.LastGood.Digest == "" || world.Fault == promotion.Removed || world.Fault == promotion.UnreadableRecord {
 		return ""
 	}
-	return fmt.Sprint(file.ID, file.Target)
+	return fmt.Sprint(file.ID, file.Target, file.IgnoreDrift) // a watch goes by what is left to others
 }
 
 // watch begins, ends or changes the watch.

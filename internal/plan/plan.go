@@ -40,6 +40,7 @@ const (
 	ReasonSystemNamespace = "SystemNamespace" // a system namespace, or in one
 	ReasonOwnObject       = "OwnObject"       // the daemon's own
 	ReasonHasOwner        = "HasOwner"        // has an ownerReference: another object decides about it
+	ReasonHolds           = "Holds"           // a Namespace or CRD: what is in it, or of it, stays
 	ReasonPartialRead     = "PartialRead"     // a part of the API is out of sight; decided when it is back
 	// The inventory was lost and is rebuilt from the marks on the objects: kept
 	// until a person agrees, by annotating the inventory's ConfigMap.
@@ -71,6 +72,8 @@ type Change struct {
 	// yet: it is nobody's, or it is taken over. It is written only if nobody else
 	// gets it first.
 	Gained bool
+	// Refused is why drift cannot be put back: the API server, or a guard, says no.
+	Refused string
 	// Digest is SentDigest of the object as rendered, and Owned is OwnedDigest of
 	// the one on the cluster; "" where they are not known.
 	Digest, Owned string `json:"-"`

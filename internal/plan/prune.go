@@ -60,7 +60,7 @@ func Prune(w Owner, g Guards, rendered int, owned, unwanted []Owned, live map[ma
 	for _, entry := range unwanted {
 		changes = append(changes, fate(w, g, entry, live[entry.ID]))
 	}
-	changes, refusal := guardShare(g, owned, changes)
+	changes, refusal := guardShare(g, owned, keepHolders(owned, changes, live))
 	return inReverse(changes, unwanted, live), refusal
 }
 
@@ -85,6 +85,9 @@ func fate(w Owner, g Guards, entry Owned, live *manifest.Object) Change {
 	}
 	if reason := protected(g, live); reason != "" {
 		return decide(Keep, reason)
+	}
+	if w.Knowing(true).Other(live) != "" {
+		return decide(Forget, ReasonForeign) // handed over: an apply would not take it back either
 	}
 	if isNamespace(entry.ID) && entry.Name == w.Namespace {
 		return decide(Keep, ReasonOwnObject) // the inventory is in it, and the rest of what is owned
