@@ -108,7 +108,9 @@ var asks = []schema.GroupVersionResource{
 // object that is sent: its version, its definitions and its admission. Another
 // one is a reason for an Audit. What may not be read is left out.
 func (c *Cluster) Fingerprint(ctx context.Context) (string, error) {
-	version, err := c.kinds.client.ServerVersion()
+	asked, cancel := context.WithTimeout(ctx, c.options.RequestTimeout)
+	defer cancel()
+	version, err := c.kinds.client.ServerVersionWithContext(asked)
 	if err != nil {
 		return "", fault.Retryable("read the server's version", "", err)
 	}

@@ -139,7 +139,7 @@ func Connect(config *rest.Config, options Options) (*Cluster, error) {
 	if err != nil {
 		return nil, fmt.Errorf("connect to cluster: %w", err)
 	}
-	c.kinds = newKinds(disco)
+	c.kinds = newKinds(disco, options.RequestTimeout)
 	return c, nil
 }
 

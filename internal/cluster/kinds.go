@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"time"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime/schema"
@@ -27,6 +28,7 @@ type kind struct {
 // same as absent.
 type kinds struct {
 	client *discovery.DiscoveryClient
+	within time.Duration // bounds one look
 
 	mu     sync.Mutex
 	served map[schema.GroupKind]served
@@ -40,7 +42,9 @@ type served struct {
 	byName   map[string]kind
 }
 
-func newKinds(client *discovery.DiscoveryClient) *kinds { return &kinds{client: client} }
+func newKinds(client *discovery.DiscoveryClient, within time.Duration) *kinds {
+	return &kinds{client: client, within: within}
+}
 
 // errUnknownKind says that the cluster does not serve a kind, for certain.
 var errUnknownKind = errors.New("the cluster has no such kind")
@@ -108,6 +112,8 @@ func (k *kinds) listable(ctx context.Context) (map[schema.GroupKind]kind, error)
 // The cluster is asked outside the lock: an environment that waits for an
 // answer must not hold up another.
 func (k *kinds) refresh(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, k.within)
+	defer cancel()
 	groups, lists, err := k.client.ServerGroupsAndResourcesWithContext(ctx)
 	broken := map[string]error{}
 	var failed *discovery.ErrGroupDiscoveryFailed
