@@ -215,8 +215,8 @@ func TestImmutableFieldIsSaidClearly(t *testing.T) {
 	changed := strings.ReplaceAll(deployment("api", "registry.local/api:1", "replicas: 0"), "app: api", "app: other")
 	_, err := f.c.Plan(t.Context(), f.owner, f.set(changed))
 	var rejected *plan.Rejected
-	if !errors.As(err, &rejected) || !strings.Contains(err.Error(), "immutable") {
-		t.Fatalf("plan: %v, want a rejection that says immutable", err)
+	if !errors.As(err, &rejected) || !strings.Contains(err.Error(), "spec.selector cannot be changed in place") {
+		t.Fatalf("plan: %v, want a rejection that names the field", err)
 	}
 	allowed := strings.Replace(changed, "metadata: {name: api}", `metadata: {name: api, annotations: {chaperone.dev/replace: allow}}`, 1)
 	before := f.live("Deployment", "api").GetUID()
