@@ -82,7 +82,9 @@ func (d *drift) run(ctx context.Context) {
 func (d *drift) pace(result seen, wait, least time.Duration) time.Duration {
 	switch result {
 	case same:
-		return max(least, wait/2)
+		// What differed is put right: the next edit is another one, and not to wait
+		// for it. Who undoes a correction each time is met by the fights.
+		return least
 	case differs:
 		// Who keeps changing it back is not fought at full speed.
 		return max(least, min(4*wait, slowest))
