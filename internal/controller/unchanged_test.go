@@ -25,6 +25,7 @@ func TestUnchanged(t *testing.T) {
 		"other policies":                    {content: "d1", change: func(v *evaluation) { v.policy = "p2" }},
 		"another file, or upstream moved":   {content: "d1", change: func(v *evaluation) { v.of++ }},
 		"the verdict is too old":            {content: "d1", change: func(v *evaluation) { v.allowed.until = now }},
+		"given by a clock that ran ahead":   {content: "d1", change: func(v *evaluation) { v.allowed.until = now.Add(verdictLasts + 1) }},
 		"last good is something else":       {content: "d1", change: func(v *evaluation) { v.lastGood.Digest = "d0" }},
 		"a rule looks at commits":           {content: "d1", change: func(v *evaluation) { v.allowed = allowed{} }},
 		"nothing was verified yet":          {content: "", change: func(v *evaluation) { v.allowed.digest, v.lastGood.Digest = "", "" }},
