@@ -132,8 +132,8 @@ func (c *Cluster) loadFormer(ctx context.Context, f Owner) (stored, error) {
 func (p *pruner) markKept(ctx context.Context, changes []plan.Change, live map[manifest.ID]*manifest.Object) {
 	for _, change := range changes {
 		o := live[change.ID]
-		if change.Action != plan.Keep || o == nil || !p.owner.TakesOver(o) || change.Reason == plan.ReasonMassDeletion {
-			continue // what is still to be decided about stays as it is
+		if change.Action != plan.Keep || o == nil || !p.owner.TakesOver(o) || change.Reason == plan.ReasonMassDeletion || change.Reason == plan.ReasonForeign {
+			continue // what is still to be decided about, or is not ours, stays as it is
 		}
 		err := p.c.mark(ctx, p.owner, p.kinds[change.ID], o)
 		if fault.IsTerminal(err) {

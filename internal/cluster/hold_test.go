@@ -5,6 +5,8 @@ import (
 	"strings"
 	"testing"
 
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
 	"chaperone.dev/chaperone/internal/manifest"
 	"chaperone.dev/chaperone/internal/plan"
 	"chaperone.dev/chaperone/internal/promotion"
@@ -50,5 +52,32 @@ func TestNamespaceOfAnotherEnvironmentIsKept(t *testing.T) {
 	p.owner.Environment = "another/one"
 	if held := p.holds(t.Context(), id); !strings.Contains(held, f.owner.inventoryName()) {
 		t.Errorf("another environment's inventory is there, and what holds is %q", held)
+	}
+}
+
+// A definition goes with every resource of its kind, wherever that is and
+// whoever runs it (argo-cd#13503).
+func TestPitfall18_DefinitionKeepsWhatOthersHave(t *testing.T) {
+	t.Parallel()
+	f := newFixture(t)
+	gvr, crd, menu := f.menus("v1")
+	crd = strings.Replace(crd, "metadata: {", "metadata: {annotations: {chaperone.dev/prune: allow}, ", 1)
+	f.release(f.set(menu, crd, configMap("plain", "a", "b")))
+	theirs := f.set(strings.Replace(menu, "lunch", "theirs", 1)).Objects()[0]
+	elsewhere := f.c.dynamic.Resource(gvr).Namespace("default")
+	if _, err := elsewhere.Create(t.Context(), theirs, metav1.CreateOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	keep := f.set(configMap("plain", "a", "b"))
+	id := manifest.ID{Group: "apiextensions.k8s.io", Kind: "CustomResourceDefinition", Name: "menus." + gvr.Group}
+	left := f.prune(keep)
+	if !slices.Contains(left.Kept, Left{id, plan.ReasonHolds}) || len(left.Deleted) != 1 || left.Deleted[0].Name != "lunch" {
+		t.Fatalf("the prune came to %+v, want our resource deleted, and its definition kept", left)
+	}
+	if err := elsewhere.Delete(t.Context(), "theirs", metav1.DeleteOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	if left = f.prune(keep); !slices.Contains(left.Deleted, id) {
+		t.Errorf("nothing holds the definition any more, and the prune came to %+v", left)
 	}
 }

@@ -66,9 +66,14 @@ func (c *Cluster) Prune(ctx context.Context, w Owner, keep manifest.Set, also ..
 	if refusal != nil {
 		return PruneResult{}, fault.Terminal("", "", refusal)
 	}
-	p := pruner{c: c, owner: w.plan(), kinds: map[manifest.ID]kind{}}
+	p := pruner{c: c, owner: w.plan(), kinds: map[manifest.ID]kind{}, live: read.live, going: map[manifest.ID]string{}}
 	for _, one := range wants {
 		p.kinds[one.id] = one.kind
+	}
+	for _, change := range changes {
+		if change.Action == plan.Delete {
+			p.going[change.ID] = change.UID
+		}
 	}
 	p.run(ctx, changes)
 	p.markKept(ctx, changes, read.live)
@@ -128,6 +133,8 @@ type pruner struct {
 	c     *Cluster
 	owner plan.Owner
 	kinds map[manifest.ID]kind
+	live  map[manifest.ID]*manifest.Object // as read before
+	going map[manifest.ID]string           // UIDs of what is deleted
 
 	mu     sync.Mutex
 	result PruneResult

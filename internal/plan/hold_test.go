@@ -4,6 +4,7 @@ import (
 	"testing"
 
 	"chaperone.dev/chaperone/internal/manifest"
+	"chaperone.dev/chaperone/internal/promotion"
 )
 
 // What is deleted with its Namespace, or its definition, is asked first
@@ -37,18 +38,91 @@ func TestPitfall18_NamespaceHoldsWhatIsKept(t *testing.T) {
 	}
 }
 
+// handOver puts another tool's marks in place of ours.
+func handOver(live *manifest.Object) {
+	live.SetLabels(map[string]string{"kustomize.toolkit.fluxcd.io/name": "apps", "kustomize.toolkit.fluxcd.io/namespace": "flux-system"})
+	live.SetAnnotations(nil)
+}
+
 // An object that another tool has taken over is left to it, also when it is no
 // longer rendered.
 func TestHandedOverIsForgotten(t *testing.T) {
 	t.Parallel()
 	live, entry := ownedLive(t, "apiVersion: apps/v1\nkind: Deployment\nmetadata: {name: api, namespace: shop}", "1")
-	live.SetLabels(map[string]string{"kustomize.toolkit.fluxcd.io/name": "apps", "kustomize.toolkit.fluxcd.io/namespace": "flux-system"})
-	live.SetAnnotations(nil)
+	handOver(live)
 	live = wrote(live, "kustomize-controller", "Apply", "", `{"f:spec":{"f:replicas":{}}}`)
 	if other := owner.Knowing(true).Other(live); other == "" {
 		t.Fatal("not handed over")
 	}
 	if c := fate(owner, Guards{Prune: true}, entry, live); c.Action == Delete {
 		t.Errorf("%v: an apply leaves it to Flux, and a prune deletes it", c)
+	}
+}
+
+// What somebody else made, or has by now, dies with a Namespace as well, also at
+// the next prune, when the Namespace is all that is left to delete
+// (argo-cd#13503).
+func TestPitfall18_NamespaceHoldsWhatIsAnothers(t *testing.T) {
+	t.Parallel()
+	for name, change := range map[string]func(live *manifest.Object, entry *Owned){
+		"made again": func(_ *manifest.Object, entry *Owned) { entry.UID = "another" },
+		"another's mark": func(live *manifest.Object, _ *Owned) {
+			live.SetAnnotations(map[string]string{AnnotationEnvironment: "shop/production"})
+		},
+		"handed over": func(live *manifest.Object, _ *Owned) { handOver(live) },
+		"never ours for all": func(live *manifest.Object, entry *Owned) {
+			entry.UID = ""
+			live.SetLabels(nil)
+			live.SetAnnotations(nil)
+		},
+	} {
+		for _, of := range []struct{ holder, held string }{
+			{"apiVersion: v1\nkind: Namespace\nmetadata: {name: records, annotations: {chaperone.dev/prune: allow}}",
+				"apiVersion: apps/v1\nkind: Deployment\nmetadata: {name: db, namespace: records}"},
+			{"apiVersion: apiextensions.k8s.io/v1\nkind: CustomResourceDefinition\nmetadata: {name: dbs.example.org, annotations: {chaperone.dev/prune: allow}}\nspec: {group: example.org, names: {kind: DB, plural: dbs}}",
+				"apiVersion: example.org/v1\nkind: DB\nmetadata: {name: db, namespace: shop}"},
+		} {
+			holder, holds := ownedLive(t, of.holder, "1")
+			live, entry := ownedLive(t, of.held, "2")
+			change(live, &entry)
+			w := owner
+			w.Allow = []promotion.Allowance{{Namespace: "records"}, {Group: holds.Group, Kind: holds.Kind, Name: holds.Name}}
+			all := []Owned{holds, entry}
+			changes, refusal := Prune(w, Guards{Prune: true}, 1, all, all, map[manifest.ID]*manifest.Object{holds.ID: holder, entry.ID: live})
+			if refusal != nil {
+				t.Fatal(refusal)
+			}
+			got := map[manifest.ID]Change{}
+			for _, c := range changes {
+				got[c.ID] = c
+			}
+			if c := got[holds.ID]; c.Action != Keep || c.Reason != ReasonHolds {
+				t.Errorf("%s: %v, with what is another's in it", name, c)
+			}
+			if c := got[entry.ID]; c.Action != Keep || c.Reason != ReasonForeign {
+				t.Errorf("%s: %v, want it kept in the inventory for as long as %s is", name, c, holds.ID)
+			}
+		}
+	}
+}
+
+// A restore keeps too large a share of what is taken over, and with it the
+// Namespace that this is in (argo-cd#13503).
+func TestPitfall18_NamespaceHoldsWhatARestoreKeeps(t *testing.T) {
+	t.Parallel()
+	ns, nsOwned := ownedLive(t, "apiVersion: v1\nkind: Namespace\nmetadata: {name: records, annotations: {chaperone.dev/prune: allow}}", "1")
+	live, entry := ownedLive(t, "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: a, namespace: records}", "2")
+	entry.Carried = []string{"shop/old"}
+	w := owner
+	w.Allow = []promotion.Allowance{{Namespace: "records"}, {Kind: "Namespace", Name: "records"}}
+	all := []Owned{nsOwned, entry}
+	changes, refusal := Prune(w, Guards{Prune: true, Restoring: true}, 1, all, all, map[manifest.ID]*manifest.Object{nsOwned.ID: ns, entry.ID: live})
+	if refusal != nil || len(changes) != 2 {
+		t.Fatal(changes, refusal)
+	}
+	for _, c := range changes {
+		if c.Action != Keep {
+			t.Errorf("%v: the guard keeps what is in the Namespace, which goes", c)
+		}
 	}
 }

@@ -61,6 +61,7 @@ func Prune(w Owner, g Guards, rendered int, owned, unwanted []Owned, live map[ma
 		changes = append(changes, fate(w, g, entry, live[entry.ID]))
 	}
 	changes, refusal := guardShare(g, owned, keepHolders(owned, changes, live))
+	changes = keepHolders(owned, changes, live) // what the guard keeps may be in what goes
 	return inReverse(changes, unwanted, live), refusal
 }
 
