@@ -101,6 +101,8 @@ func (p *pruner) warn(w Owner) {
 		switch left.Reason {
 		case plan.ReasonMassDeletion:
 			log.Warn("kept: a restore would delete too much of what is taken over", "object", left.ID.String())
+		case plan.ReasonForeign:
+			log.Warn("kept: it is somebody else's by now, or somebody took its marks away; nothing of it is changed", "object", left.ID.String())
 		case plan.ReasonInventoryRebuilt:
 			log.Warn("kept: known by its marks only since the inventory was lost; a person has to agree", "object", left.ID.String(), "agree", agreement(w))
 		}

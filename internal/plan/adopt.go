@@ -241,6 +241,19 @@ func (w Owner) Knowing(known bool) Owner {
 	return w
 }
 
+// handedOver reports whether it is certain whose an object is that is not the
+// owner's any more: a tool with a name applies it, or another set has it. What
+// a manifest carries by itself, and fields of who knows whom, do not tell.
+func (w Owner) handedOver(live *manifest.Object) bool {
+	if set := live.GetLabels()[LabelPartOf]; set != "" && set != w.SetID {
+		return true
+	}
+	return slices.ContainsFunc(marks, func(m mark) bool { return m.tool != promotion.ToolOther && m.of(live) != "" }) ||
+		slices.ContainsFunc(writersOf(live), func(one writer) bool {
+			return one.counts() && one.tool != promotion.ToolOther && one.tool != promotion.ToolKubectl
+		})
+}
+
 // unnamed are the tools whose object this is, and which the environment's file
 // does not name.
 func (w Owner) unnamed(live *manifest.Object) []Trace {

@@ -126,3 +126,40 @@ func TestPitfall18_NamespaceHoldsWhatARestoreKeeps(t *testing.T) {
 		}
 	}
 }
+
+// Whoever takes the marks away with a tool that nobody knows has handed nothing
+// over: what is forgotten would run on, and nobody would be told. What another
+// tool has by now is not deleted, and not ours to list.
+func TestPitfall10_StrippedMarksAreNotForgotten(t *testing.T) {
+	t.Parallel()
+	const replicas = `{"f:spec":{"f:replicas":{}}}`
+	for name, c := range map[string]struct {
+		change func(live *manifest.Object) *manifest.Object
+		action Action
+	}{
+		"by a UI that edited it, too": {func(o *manifest.Object) *manifest.Object { return wrote(o, "node-fetch", "Update", "", replicas) }, Keep},
+		"rendered by Helm": {func(o *manifest.Object) *manifest.Object {
+			o.SetLabels(map[string]string{"app.kubernetes.io/managed-by": "Helm"})
+			return o
+		}, Keep},
+		"by an operator's bundle": {func(o *manifest.Object) *manifest.Object {
+			o.SetLabels(map[string]string{"olm.owner": "some"})
+			return o
+		}, Keep},
+		"by kubectl":             {func(o *manifest.Object) *manifest.Object { return wrote(o, "kubectl-edit", "Update", "", replicas) }, Delete},
+		"by nobody that wrote":   {func(o *manifest.Object) *manifest.Object { return o }, Delete},
+		"to Flux":                {func(o *manifest.Object) *manifest.Object { handOver(o); return o }, Forget},
+		"to Helm, by its fields": {func(o *manifest.Object) *manifest.Object { return wrote(o, "helm", "Update", "", replicas) }, Forget},
+		"to another set": {func(o *manifest.Object) *manifest.Object {
+			o.SetLabels(map[string]string{LabelPartOf: "applyset-y-v1"})
+			return o
+		}, Forget},
+	} {
+		live, entry := ownedLive(t, "apiVersion: apps/v1\nkind: Deployment\nmetadata: {name: api, namespace: shop}", "1")
+		live.SetLabels(nil)
+		live.SetAnnotations(nil)
+		if got := fate(owner, Guards{Prune: true}, entry, c.change(live)); got.Action != c.action {
+			t.Errorf("%s: %v, want %s", name, got, c.action)
+		}
+	}
+}

@@ -88,7 +88,11 @@ func fate(w Owner, g Guards, entry Owned, live *manifest.Object) Change {
 		return decide(Keep, reason)
 	}
 	if w.Knowing(true).Other(live) != "" {
-		return decide(Forget, ReasonForeign) // handed over: an apply would not take it back either
+		// An apply would not take it back either.
+		if w.handedOver(live) {
+			return decide(Forget, ReasonForeign)
+		}
+		return decide(Keep, ReasonForeign) // ours, without its marks: it must not run on unseen
 	}
 	if isNamespace(entry.ID) && entry.Name == w.Namespace {
 		return decide(Keep, ReasonOwnObject) // the inventory is in it, and the rest of what is owned
