@@ -101,6 +101,7 @@ var explained = map[string]string{
 	plan.ReasonPartialRead:      "a part of the API does not answer; decided when it is back",
 	plan.ReasonMassDeletion:     "too much to delete in a restore",
 	plan.ReasonGone:             "is not there any more",
+	plan.ReasonNoResult:         "a hook that is gone, and nobody saw how it ended",
 	plan.ReasonForeign:          "is somebody else's by now",
 }
 

@@ -281,7 +281,8 @@ func (p *pruner) left(owned inventory.Inventory) inventory.Inventory {
 	var kept []manifest.ID
 	for _, one := range p.result.Kept {
 		switch one.Reason {
-		case plan.ReasonHolds, plan.ReasonPruneDisabled, plan.ReasonPartialRead, plan.ReasonMassDeletion, plan.ReasonInventoryRebuilt:
+		case plan.ReasonHolds, plan.ReasonPruneDisabled, plan.ReasonPartialRead, plan.ReasonMassDeletion, plan.ReasonInventoryRebuilt,
+			plan.ReasonNoResult:
 			// For now only: it counts as one that is still to be deleted.
 		default:
 			kept = append(kept, one.ID)

@@ -129,7 +129,7 @@ func (w *walk) wait(ctx context.Context) {
 		})
 	case end := <-w.ended:
 		w.running--
-		w.end(end)
+		w.end(ctx, end)
 	}
 }
 
@@ -152,25 +152,39 @@ func (w *walk) start(step int, do func() (outcome, error)) {
 	}()
 }
 
-func (w *walk) end(end stepEnd) {
+func (w *walk) end(ctx context.Context, end stepEnd) {
 	step := w.steps[end.step]
 	change := w.a.changes[step.Change]
 	if step.Kind == plan.StepApply {
 		w.a.progress(change, end.err)
 	}
-	if end.err != nil {
-		w.fail(end.err)
-		return
-	}
-	switch {
-	case step.Kind == plan.StepApply:
-		w.a.done[change.ID] = end.got
-	case end.got.uid != "": // a hook, applied just now or by an earlier attempt
+	if step.Kind == plan.StepAwait && end.got.applied != "" { // a hook, applied just now or by an earlier attempt
 		known := w.a.done[change.ID]
 		known.uid, known.applied = end.got.uid, end.got.applied
 		w.a.done[change.ID] = known
 	}
+	if end.err != nil {
+		w.fail(end.err)
+		return
+	}
+	if step.Kind == plan.StepApply {
+		w.a.done[change.ID] = end.got
+	}
+	if w.begun(end) {
+		// Before it is waited for: who goes on after a crash has to know that it
+		// was started, should it be gone by then.
+		if err := w.a.record(ctx); err != nil {
+			w.fail(err)
+			return
+		}
+	}
 	w.finish(end.step)
+}
+
+// begun reports whether a step has started a hook.
+func (w *walk) begun(end stepEnd) bool {
+	step := w.steps[end.step]
+	return step.Kind == plan.StepApply && end.got.applied != "" && plan.IsHook(w.a.changes[step.Change].Object)
 }
 
 func (w *walk) fail(err error) {

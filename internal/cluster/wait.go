@@ -203,26 +203,31 @@ func conditionTrue(kind string) judge {
 }
 
 // awaitHook waits for a hook, also for one that an earlier attempt started. One
-// that failed ends the release.
+// that failed ends the release. The outcome of one with an error counts, too.
 func (a *applier) awaitHook(ctx context.Context, change plan.Change) (outcome, error) {
 	k, err := a.kind(ctx, change)
 	if err != nil {
 		return outcome{}, err
 	}
-	got := outcome{applied: plan.Applied(change.Object)}
+	got := outcome{}
 	err = a.poll(ctx, change.ID, "complete", func(ctx context.Context) (bool, string, error) {
 		job, err := a.c.get(ctx, k, change.ID)
 		if err != nil {
 			return false, "", err
 		}
 		if job == nil {
-			return false, "", fault.Retryable("hook", change.ID.String(), errors.New("the Job is gone before it was seen to complete"))
+			// Not a verdict, and nothing to try again: how it ended a person has to
+			// find out. The next plan is refused until then.
+			return false, "", fault.Terminal("wait", change.ID.String(),
+				errors.New("the Job of a hook is gone, and nobody saw it complete or fail; it may have done its work, and is not run again by itself"))
 		}
 		got.uid = string(job.GetUID())
 		switch state, message := plan.StateOf(job); state {
 		case plan.JobComplete:
+			got.applied = plan.Applied(change.Object)
 			return true, "", nil
 		case plan.JobFailed:
+			got.applied = plan.Failed(change.Object)
 			return false, "", hookError(change.ID, message)
 		}
 		return false, "the Job " + health.Of(job).Message, nil

@@ -77,7 +77,10 @@ func (a *applier) write(ctx context.Context, change plan.Change) (outcome, error
 	if a.awaited[change.ID] {
 		o.object = applied
 	}
-	if plan.IsJob(change.Object) && !plan.IsHook(change.Object) {
+	switch {
+	case plan.IsHook(change.Object):
+		o.applied = plan.Begun(change.Object)
+	case plan.IsJob(change.Object) && !plan.IsHook(change.Object):
 		o.applied = plan.Applied(change.Object)
 	}
 	return o, nil

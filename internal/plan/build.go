@@ -75,6 +75,7 @@ type builder struct {
 	outside  []Culprit
 	taken    []Culprit
 	kept     []Culprit // replacements that protect forbids
+	vanished []Culprit // hooks that are gone without a result
 	rejected []Rejection
 	// unordered is why the changes cannot be put in order.
 	unordered *Refusal
@@ -94,6 +95,9 @@ func (b *builder) add(o *manifest.Object) {
 	}
 	if stage == manifest.StageRollback || b.SkipHooks && isHookStage(stage) {
 		return // still rendered, so not pruned
+	}
+	if b.Owner.vanished(o, seen.Live, b.owned[id]) {
+		b.vanished = append(b.vanished, Culprit{ID: id})
 	}
 	c := Change{ID: id, Stage: stage, Known: known, Object: seen.Send, Digest: seen.Digest, Owned: seen.Owned}
 	if seen.Live != nil {
@@ -283,6 +287,9 @@ func (b *builder) refusal() *Refusal {
 	}
 	if len(b.kept) > 0 {
 		return keptRefusal(b.kept)
+	}
+	if len(b.vanished) > 0 {
+		return vanishedRefusal(b.vanished)
 	}
 	return b.unordered
 }

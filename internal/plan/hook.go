@@ -2,10 +2,12 @@ package plan
 
 import (
 	"encoding/json"
+	"strings"
 
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 
 	"chaperone.dev/chaperone/internal/manifest"
+	"chaperone.dev/chaperone/internal/promotion"
 )
 
 // IsJob reports whether an object is a batch Job.
@@ -62,6 +64,40 @@ func Applied(sent *manifest.Object) string {
 		return ""
 	}
 	return manifest.DigestBytes(b).Short()
+}
+
+// begunMark and failedMark come before the digest in an inventory while no
+// result of a hook was seen, and once it was seen to fail.
+const (
+	begunMark  = "begun:"
+	failedMark = "failed:"
+)
+
+// Begun is Applied of a hook that is started and has no result yet.
+func Begun(sent *manifest.Object) string { return begunMark + Applied(sent) }
+
+// Failed is Applied of a hook that was seen to fail.
+func Failed(sent *manifest.Object) string { return failedMark + Applied(sent) }
+
+// vanished reports whether a hook was started with this very content and is
+// gone, or deleted while it ran, without anybody having seen how it ended. It may
+// have done its work, half of it, or none.
+func (w Owner) vanished(sent, live *manifest.Object, owned Owned) bool {
+	applied, begun := strings.CutPrefix(owned.Applied, begunMark)
+	if !begun || !IsHook(sent) || applied != Applied(sent) && !w.ranBefore(sent, applied) {
+		return false
+	}
+	if live == nil {
+		return true
+	}
+	state, _ := StateOf(live)
+	return live.GetDeletionTimestamp() != nil && state == JobRunning
+}
+
+func vanishedRefusal(hooks []Culprit) *Refusal {
+	return &Refusal{Reason: promotion.ApplyRejected, Objects: hooks,
+		Text: "a hook was started and is gone without a result; it does not run a second time by itself. Find out what it did: " +
+			"then take it out of the release, or change it (an annotation is enough) to have it run again"}
 }
 
 // ranAndLeft reports whether a Job that is not there has run with this very

@@ -47,6 +47,7 @@ const (
 	ReasonInventoryRebuilt = "InventoryRebuilt"
 	ReasonMassDeletion     = "MassDeletion" // of what is taken over, too much for a restore to delete
 	ReasonGone             = "Gone"         // is not on the cluster any more
+	ReasonNoResult         = "NoResult"     // a hook that is gone, and nobody saw how it ended
 	ReasonForeign          = "Foreign"      // was made again by somebody else, or changed owner
 )
 

@@ -27,6 +27,11 @@ func Prepare(o *manifest.Object, w Owner, namespace string) (*manifest.Object, e
 		}
 	}
 	nameAccount(sent)
+	if IsHook(sent) {
+		// Its end has to be seen, however late anybody looks: a Job that leaves by
+		// itself takes its failure with it. The next release replaces or prunes it.
+		unstructured.RemoveNestedField(sent.Object, "spec", "ttlSecondsAfterFinished")
+	}
 	if err := w.Mark(sent); err != nil {
 		return nil, err
 	}

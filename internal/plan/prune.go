@@ -74,6 +74,10 @@ func fate(w Owner, g Guards, entry Owned, live *manifest.Object) Change {
 	if g.Partial {
 		return decide(Keep, ReasonPartialRead)
 	}
+	if live == nil && g.Restoring && strings.HasPrefix(entry.Applied, begunMark) {
+		// The release that has the hook is taken back, and may come again.
+		return decide(Keep, ReasonNoResult)
+	}
 	if live == nil {
 		return decide(Forget, ReasonGone)
 	}
