@@ -3,9 +3,11 @@ package plan
 import (
 	"encoding/json"
 	"fmt"
+	"reflect"
 	"regexp"
 	"slices"
 	"strconv"
+	"strings"
 
 	"k8s.io/apimachinery/pkg/api/resource"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
@@ -112,13 +114,52 @@ func narrowed(old, now *manifest.Object) []string {
 	case customResource:
 		return versionsLost(old, now)
 	case volumeClaim:
-		return shrunk(now, "its", old.Object, now.Object)
+		return append(shrunk(now, "its", old.Object, now.Object), replaced(old, now)...)
 	case volume:
-		return reclaimed(old, now)
+		return append(reclaimed(old, now), replaced(old, now)...)
 	case statefulSet:
-		return append(templatesLost(old, now), scaledIn(old, now)...)
+		return slices.Concat(templatesLost(old, now), scaledIn(old, now), replaced(old, now))
 	}
 	return nil
+}
+
+// inPlaceOf is what can be changed of the spec of a kind that holds data, without
+// a replacement.
+var inPlaceOf = map[schema.GroupKind][]string{
+	volumeClaim: {"resources", "volumeAttributesClassName"},
+	volume: {"accessModes", "capacity", "claimRef", "mountOptions", "persistentVolumeReclaimPolicy", "storageClassName",
+		"volumeAttributesClassName"},
+	statefulSet: {"minReadySeconds", "ordinals", "persistentVolumeClaimRetentionPolicy", "replicas", "revisionHistoryLimit",
+		"template", "updateStrategy"},
+}
+
+// replaced tells of data that goes because the object is deleted and made anew.
+// Only the server knows for certain that a change asks for that; a default that
+// is spelled out from now on is taken for a change, too.
+func replaced(old, now *manifest.Object) []string {
+	gk := old.GroupVersionKind().GroupKind()
+	holds := gk != statefulSet || word(old, "spec", "persistentVolumeClaimRetentionPolicy", "whenDeleted") == "Delete"
+	if !holds || Orphans(now) || !Replaceable(now, old) {
+		return nil
+	}
+	was, _ := mapAt(old.Object, "spec")
+	will, _ := mapAt(now.Object, "spec")
+	var fields []string
+	for _, spec := range []map[string]any{was, will} {
+		for key := range spec {
+			if !slices.Contains(inPlaceOf[gk], key) && !reflect.DeepEqual(was[key], will[key]) {
+				fields = append(fields, "spec."+key)
+			}
+		}
+	}
+	slices.Sort(fields)
+	if fields = slices.Compact(fields); len(fields) == 0 {
+		return nil
+	}
+	if more := len(fields) - maxFields; more > 0 {
+		fields = append(fields[:maxFields], fmt.Sprintf("%d more", more))
+	}
+	return []string{sentence(now, "would be replaced for a change of %s, and loses %s", strings.Join(fields, ", "), Losses(now, old))}
 }
 
 // versionsLost tells of API versions. What was written in a version that is

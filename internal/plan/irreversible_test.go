@@ -217,3 +217,38 @@ func FuzzIrreversible(f *testing.F) {
 		}
 	})
 }
+
+// A field that cannot be changed in place takes the data with it, where the
+// object says that it may be replaced (argo-cd#13503).
+func TestPitfall18_ReplacementThatLosesDataIsIrreversible(t *testing.T) {
+	t.Parallel()
+	const allow, both = "chaperone.dev/replace: allow", "chaperone.dev/replace: allow, chaperone.dev/prune: allow"
+	says := func(text, annotations string) string {
+		return strings.Replace(text, "metadata: {name", "metadata: {annotations: {"+annotations+"}, name", 1)
+	}
+	storage := func(class, annotations string) string {
+		return says(strings.Replace(claim("1Gi"), "spec: {", "spec: {"+class, 1), annotations)
+	}
+	const deletes = ", persistentVolumeClaimRetentionPolicy: {whenDeleted: Delete}"
+	const lost = "PersistentVolumeClaim/shop/data: would be replaced for a change of spec.storageClassName, and loses its data, unless the volume's reclaim policy keeps it"
+	for name, c := range map[string]struct {
+		from, to string
+		want     []string
+	}{
+		"a claim's class":             {storage("storageClassName: a, ", both), storage("storageClassName: b, ", both), []string{lost}},
+		"a claim's class is taken":    {storage("storageClassName: a, ", ""), storage("", both), []string{lost}},
+		"a claim that is not allowed": {storage("storageClassName: a, ", both), storage("storageClassName: b, ", allow), nil},
+		"a claim that grows":          {says(claim("1Gi"), both), says(claim("2Gi"), both), nil},
+		"a set's service": {says(stateful("serviceName: a"+deletes), allow), says(stateful("serviceName: b"+deletes), allow),
+			[]string{"StatefulSet.apps/shop/db: would be replaced for a change of spec.serviceName, and loses all its pods at once, and their volume claims with the data"}},
+		"a set that keeps its pods":   {says(stateful("serviceName: a"+deletes), ""), says(stateful("serviceName: b"+deletes), "chaperone.dev/replace: orphan"), nil},
+		"a set that keeps its claims": {says(stateful("serviceName: a"), allow), says(stateful("serviceName: b"+deletes), allow), nil},
+		"a set's template of pods":    {says(stateful("template: {spec: {a: b}}"+deletes), allow), says(stateful("template: {spec: {a: c}}"+deletes), allow), nil},
+		"a volume's place": {says(reclaiming(", hostPath: {path: /a}"), both), says(reclaiming(", hostPath: {path: /b}"), both),
+			[]string{"PersistentVolume/disk: would be replaced for a change of spec.hostPath, and loses the claim's hold on it; the data stays where its reclaim policy says so"}},
+	} {
+		if got := Irreversible(rendered(t, c.from), rendered(t, c.to)); !slices.Equal(got, c.want) {
+			t.Errorf("%s:\n%s\nwant\n%s", name, strings.Join(got, "\n"), strings.Join(c.want, "\n"))
+		}
+	}
+}
