@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"maps"
 	"net/http"
+	"slices"
 	"sync"
 
 	"chaperone.dev/chaperone/internal/cluster"
@@ -58,7 +59,6 @@ func (c *clusters) apply(ctx context.Context, env promotion.Environment, set man
 func refused(err error) error {
 	var refusal *plan.Refusal
 	var rejected *plan.Rejected
-	var hook *fault.Error
 	switch {
 	case err == nil:
 		return nil
@@ -66,10 +66,23 @@ func refused(err error) error {
 		return &controller.Refusal{Reason: refusal.Reason, Err: err}
 	case errors.As(err, &rejected) && !rejected.Touched:
 		return &controller.Refusal{Reason: promotion.ApplyRejected, Err: err}
-	case fault.IsTerminal(err) && errors.As(err, &hook) && hook.Op == "hook":
+	case hookFailed(err):
 		return &controller.Refusal{Reason: promotion.VerificationFailed, Err: err}
 	}
 	return err
+}
+
+// hookFailed looks for a hook's verdict among all that went wrong: what is said
+// of another object, or of a hook that could not be asked, is none.
+func hookFailed(err error) bool {
+	if told, isTold := err.(*fault.Error); isTold && (told.Op == "hook" || !fault.IsTerminal(told)) {
+		return fault.IsTerminal(told)
+	}
+	if joined, isJoined := err.(interface{ Unwrap() []error }); isJoined {
+		return slices.ContainsFunc(joined.Unwrap(), hookFailed)
+	}
+	inner := errors.Unwrap(err)
+	return inner != nil && hookFailed(inner)
 }
 
 // untouched tells that a definitive error came before anything was changed:
