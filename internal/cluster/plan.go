@@ -53,17 +53,16 @@ func withRefused(p plan.Plan, err error) ([]plan.Change, error) {
 		refusal  *plan.Refusal
 		why      = map[manifest.ID]string{}
 	)
-	switch {
-	case err == nil:
-	case errors.As(err, &rejected):
+	if errors.As(err, &rejected) {
 		for _, one := range rejected.Objects {
 			why[one.ID] = one.Err.Error()
 		}
-	case errors.As(err, &refusal):
+	}
+	if errors.As(err, &refusal) && p.Refused == refusal { // another one says that it could not be looked
 		for _, one := range refusal.Objects {
 			why[one.ID] = cmp.Or(one.Text, refusal.Text)
 		}
-	default:
+	} else if rejected == nil && err != nil {
 		return nil, err
 	}
 	changes := p.Applies()

@@ -1,6 +1,8 @@
 package plan
 
 import (
+	"errors"
+
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 
@@ -59,13 +61,17 @@ func Build(in Input) (Plan, error) {
 	if p.Refused == nil {
 		p.Refused = refusal
 	}
+	var errs []error
 	if p.Refused != nil {
-		return p, p.Refused
+		errs = append(errs, p.Refused)
 	}
 	if len(b.rejected) > 0 {
-		return p, &Rejected{Objects: b.rejected}
+		errs = append(errs, &Rejected{Objects: b.rejected})
 	}
-	return p, nil
+	if len(errs) == 1 {
+		return p, errs[0]
+	}
+	return p, errors.Join(errs...)
 }
 
 type builder struct {

@@ -123,7 +123,10 @@ func full() Record {
 			Verify: promotion.Verify{Timeout: time.Minute, Settle: time.Second, HTTP: []promotion.HTTPCheck{{
 				Name: "ready", URL: "http://api.shop.svc", Service: "api", Port: 80, Path: "/", Method: "GET", Headers: map[string]string{"Accept": "text/plain"},
 				Status: []int{200, 204}, Body: "ok", Count: 3, Interval: time.Second, Timeout: time.Second, Failures: 0.25}}},
-			MaxDeletePart: 0.5,
+			MaxDeletePart: 0.5, MaxDeletes: 7, Protect: []promotion.Protection{{Group: "apps", Kind: "StatefulSet", Name: "db"}},
+			Adopt:        []promotion.Tool{promotion.ToolFlux},
+			IgnoreDrift:  []promotion.Ignore{{Group: "apps", Kind: "Deployment", Name: "api", Fields: []string{"spec.replicas"}, Managers: []string{"scaler"}}},
+			ApplyTimeout: time.Minute,
 		},
 		Status:  reconcile.Status{Environment: staging, Phase: reconcile.PhaseHeld, Reason: promotion.RevertConflict, Wanted: bad, Until: at.Add(time.Hour)},
 		Message: "taking it back conflicts", Since: at.Add(time.Minute), Evidence: `http "ready" answered 500`,
