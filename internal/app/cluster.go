@@ -112,7 +112,13 @@ func (c *clusters) prune(ctx context.Context, env promotion.Environment, set man
 		return nil, err
 	}
 	result, err := on.Prune(ctx, owner, set)
-	return result.Pending, about(env.Target, err)
+	left := result.Pending
+	for _, kept := range result.Kept {
+		if kept.Reason == plan.ReasonPartialRead {
+			left = append(left, kept) // decided about when that is in sight again
+		}
+	}
+	return left, about(env.Target, err)
 }
 
 // Restore implements controller.Cluster.

@@ -155,7 +155,9 @@ func (a *applier) writeDown(ctx context.Context) error {
 	next := old.Inventory
 	entries := make([]inventory.Entry, 0, len(a.changes))
 	for _, change := range a.changes {
-		if change.Action == plan.Create || change.Action == plan.Replace {
+		stored, _ := old.Get(change.ID)
+		another := change.UID != "" && stored.UID != "" && stored.UID != change.UID
+		if change.Action == plan.Create || change.Action == plan.Replace || another {
 			// It will be another object: what was known of the last one of
 			// this name must not pass for knowledge of it.
 			next = next.Drop(change.ID)

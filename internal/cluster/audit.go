@@ -45,7 +45,7 @@ func (c *Cluster) Audit(ctx context.Context, w Owner, desired manifest.Set, paus
 		scalers: &scalers{c: c, w: w, release: r}}}
 	for _, o := range r.set.Objects() {
 		known := m.get(manifest.IDOf(o))
-		if known == nil || known.deleting || plan.IsJob(o) || plan.IsHook(o) {
+		if known == nil || !m.covers(r.kinds[known.id], place{known.id.GroupKind(), known.id.Namespace}) || known.deleting || plan.IsJob(o) || plan.IsHook(o) {
 			continue // absent is drift already; and what runs once is not run again
 		}
 		if err := a.look(ctx, o, known); err != nil {
@@ -86,7 +86,7 @@ func (a *audit) look(ctx context.Context, o *manifest.Object, known *tracked) er
 	case err != nil:
 		return failed("audit", known.id, err)
 	}
-	if _, differs := plan.Drifted(live, sent, tried, manager, redact); differs {
+	if fields, _ := plan.Drifted(live, sent, tried, manager, redact); len(fields) > 0 {
 		a.Differ = append(a.Differ, known.id)
 		a.mirror.doubt(known.id)
 	} else if _, altered := plan.Compare(live, tried, manager, redact); altered {

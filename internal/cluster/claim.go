@@ -55,7 +55,7 @@ func (a *applier) condition(ctx context.Context, k kind, change plan.Change) (co
 	if change.Action == plan.Create {
 		met.version = neverWritten
 	}
-	if !change.Gained && !change.Adopt || change.UID == "" {
+	if !change.Gained && !change.Adopt && !a.moved(change, k) || change.UID == "" {
 		return met, nil
 	}
 	owner := a.w.plan().Knowing(change.Known)
@@ -84,6 +84,17 @@ func (a *applier) condition(ctx context.Context, k kind, change plan.Change) (co
 		return met, nil
 	}
 	return met, meanwhile("apply", change.ID)
+}
+
+// moved reports whether an object is known to be another one than the plan saw:
+// between the two may lie hooks and waits.
+func (a *applier) moved(change plan.Change, k kind) bool {
+	m := a.c.mirrorOf(a.w)
+	if change.Owned == "" || !m.covers(k, place{change.ID.GroupKind(), change.ID.Namespace}) {
+		return false
+	}
+	t := m.get(change.ID)
+	return t == nil || t.uid != change.UID || t.owned != change.Owned
 }
 
 // looksAgain bounds how often an object is looked at that changes all the time.

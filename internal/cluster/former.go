@@ -99,6 +99,16 @@ func (h holdings) asOwned(w Owner, entries []inventory.Entry) []plan.Owned {
 	return owned
 }
 
+// owned is what a plan needs to know of entries, on a cluster that may not have
+// all its kinds in sight.
+func (c *Cluster) owned(w Owner, h holdings, entries []inventory.Entry) []plan.Owned {
+	owned := h.asOwned(w, entries)
+	for i, e := range owned {
+		owned[i].Unsure = c.kinds.doubtful(e.GroupKind())
+	}
+	return owned
+}
+
 // carried are the environments from which an entry came. Their inventories tell
 // it until they end, also when the owner has written the entry down as its own.
 func (h holdings) carried(w Owner, id manifest.ID) (from []string) {

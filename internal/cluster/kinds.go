@@ -27,13 +27,17 @@ type kind struct {
 // down does not hide the others; it is remembered as unknown, which is not the
 // same as absent.
 type kinds struct {
-	client *discovery.DiscoveryClient
-	within time.Duration // bounds one look
+	client    *discovery.DiscoveryClient
+	within    time.Duration // bounds one look
+	sureAfter time.Duration
 
 	mu     sync.Mutex
 	served map[schema.GroupKind]served
 	broken map[string]error // by group
 	loaded bool
+	// missed are kinds of owned objects that discovery did not have, since when. An
+	// API server that has just begun lists definitions late, without an error.
+	missed map[schema.GroupKind]time.Time
 }
 
 // served is one kind in its versions, the preferred one first.
@@ -43,7 +47,7 @@ type served struct {
 }
 
 func newKinds(client *discovery.DiscoveryClient, within time.Duration) *kinds {
-	return &kinds{client: client, within: within}
+	return &kinds{client: client, within: within, sureAfter: surelyGone, missed: map[schema.GroupKind]time.Time{}}
 }
 
 // errUnknownKind says that the cluster does not serve a kind, for certain.
@@ -61,6 +65,7 @@ func (k *kinds) find(ctx context.Context, gk schema.GroupKind, version string) (
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	if found, ok := k.lookup(gk, version); ok {
+		delete(k.missed, gk)
 		return found, nil
 	}
 	if err := k.broken[gk.Group]; err != nil {
@@ -141,6 +146,27 @@ func (k *kinds) known() bool {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	return k.loaded
+}
+
+// surelyGone is how long a kind must be out of sight before its objects are
+// taken for gone.
+const surelyGone = time.Minute
+
+// miss notes that a kind of owned objects is out of sight.
+func (k *kinds) miss(gk schema.GroupKind) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if _, known := k.missed[gk]; !known {
+		k.missed[gk] = time.Now()
+	}
+}
+
+// doubtful reports whether a kind may only be late.
+func (k *kinds) doubtful(gk schema.GroupKind) bool {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	since, missed := k.missed[gk]
+	return missed && time.Since(since) < k.sureAfter
 }
 
 // partial reports whether a part of the API was out of sight when last looked.

@@ -28,6 +28,7 @@ type mirror struct {
 	gone      map[manifest.ID]string // at which version; answers may come after it
 	inventory *stored                // nil: has to be read
 	newest    string                 // version of the inventory's parent that a watch told of
+	deaf      bool                   // that watch has failed since
 	writing   bool                   // the inventory is being written by us
 	wake      chan struct{}          // the inventory may have grown
 	begun     bool                   // what the inventory has is being watched
@@ -81,7 +82,7 @@ func (m *mirror) covers(k kind, at place) bool {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	s := m.watching[at]
-	return s != nil && s.synced && !s.broken && s.resource == k.resource
+	return s != nil && s.told() && s.resource == k.resource
 }
 
 func (m *mirror) get(id manifest.ID) *tracked {
@@ -221,6 +222,10 @@ func (m *mirror) note(id manifest.ID, sent string, answer *manifest.Object) {
 	}
 	t.answered = time.Now()
 	m.mu.Lock()
+	if m.watching[place{id.GroupKind(), id.Namespace}] == nil {
+		m.mu.Unlock()
+		return // the first list of its kind will have it
+	}
 	switch old := m.objects[id]; {
 	case old != nil && old.version == t.version:
 		m.settled[id] = settled{sent, old.owned} // the watch was faster
@@ -283,7 +288,7 @@ func (m *mirror) stored() (stored, bool) {
 	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	if m.inventory == nil || m.newest != "" && (m.inventory.parent == nil || newer(m.newest, m.inventory.parent.GetResourceVersion())) {
+	if m.inventory == nil || m.deaf || m.newest != "" && (m.inventory.parent == nil || newer(m.newest, m.inventory.parent.GetResourceVersion())) {
 		return stored{}, false
 	}
 	return *m.inventory, true
@@ -302,7 +307,7 @@ func (m *mirror) beginWrite() {
 // told is what a watch says of the inventory's parent; "" is that it is gone.
 func (m *mirror) told(version string) {
 	m.mu.Lock()
-	m.newest = version
+	m.newest, m.deaf = version, false
 	if version == "" {
 		m.inventory = nil
 	}
@@ -311,6 +316,14 @@ func (m *mirror) told(version string) {
 	if wake {
 		m.look()
 	}
+}
+
+// deafen: until the inventory is read again, or a watch tells of it, it may be
+// another than the one that is known.
+func (m *mirror) deafen() {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.deaf = true
 }
 
 // look has what is new in the inventory watched.
@@ -326,7 +339,7 @@ func (m *mirror) keepStored(s stored) {
 		return
 	}
 	m.mu.Lock()
-	m.inventory, m.writing = &s, false
+	m.inventory, m.writing, m.deaf = &s, false, false
 	m.mu.Unlock()
 	m.look()
 }
@@ -407,7 +420,7 @@ func (m *mirror) listed() bool {
 
 func (m *mirror) allSynced() bool {
 	for _, s := range m.watching {
-		if !s.synced || s.broken {
+		if !s.told() {
 			return false
 		}
 	}

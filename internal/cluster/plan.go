@@ -92,7 +92,7 @@ func (c *Cluster) plan(ctx context.Context, w Owner, desired manifest.Set, skipH
 		return plan.Plan{}, c.explainBlind(ctx, r, owned.Inventory, err)
 	}
 	p, err := plan.Build(plan.Input{Owner: w.plan(), Guards: c.guards(w), Manager: c.options.FieldManager,
-		Redact: *c.options.Redactor, Desired: r.set, Owned: owned.asOwned(w, owned.Entries()), Seen: seen, SkipHooks: skipHooks,
+		Redact: *c.options.Redactor, Desired: r.set, Owned: c.owned(w, owned, owned.Entries()), Seen: seen, SkipHooks: skipHooks,
 		Applied: w.applied, Contents: w.Contents})
 	for _, change := range p.Changes {
 		if change.Action == plan.Unchanged {
@@ -148,7 +148,11 @@ func (c *Cluster) wantEntries(ctx context.Context, entries []inventory.Entry) ([
 		if errors.Is(err, errUnknownKind) {
 			k, err = c.kinds.find(ctx, e.GroupKind(), "")
 		}
-		if errors.Is(err, errUnknownKind) || err != nil && c.kinds.partial() {
+		if errors.Is(err, errUnknownKind) {
+			c.kinds.miss(e.GroupKind())
+			continue
+		}
+		if err != nil && c.kinds.partial() {
 			continue
 		}
 		if err != nil {

@@ -62,7 +62,7 @@ func (c *Cluster) Prune(ctx context.Context, w Owner, keep manifest.Set, also ..
 	if err != nil {
 		return PruneResult{}, err // what could not be read is not known to be ours
 	}
-	changes, refusal := plan.Prune(w.plan(), c.guards(w), keep.Len(), owned.asOwned(w, owned.Entries()), owned.asOwned(w, unwanted), read.live)
+	changes, refusal := plan.Prune(w.plan(), c.guards(w), keep.Len(), c.owned(w, owned, owned.Entries()), c.owned(w, owned, unwanted), read.live)
 	if refusal != nil {
 		return PruneResult{}, fault.Terminal("", "", refusal)
 	}

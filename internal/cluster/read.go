@@ -112,22 +112,24 @@ func (r *reader) list(ctx context.Context, k kind, namespace string, those []wan
 	for _, one := range those {
 		wanted[one.id.Name] = one.id
 	}
-	err := r.c.retry(ctx, func(ctx context.Context) error {
-		pages := pager.New(func(ctx context.Context, options metav1.ListOptions) (runtime.Object, error) {
-			return r.c.dynamic.Resource(k.resource).Namespace(namespace).List(ctx, options)
+	pages := pager.New(func(ctx context.Context, options metav1.ListOptions) (page runtime.Object, err error) {
+		err = r.c.retry(ctx, func(ctx context.Context) (err error) {
+			page, err = r.c.dynamic.Resource(k.resource).Namespace(namespace).List(ctx, options)
+			return err
 		})
-		pages.PageBufferSize = 0
-		selector := metav1.ListOptions{LabelSelector: plan.LabelPartOf + " in (" + strings.Join(r.w.setIDs(), ",") + ")"}
-		return pages.EachListItem(ctx, selector, func(item runtime.Object) error {
-			o, isObject := item.(*unstructured.Unstructured)
-			if !isObject {
-				return fmt.Errorf("list %s: got a %T", k.resource.Resource, item)
-			}
-			if id, ours := wanted[o.GetName()]; ours {
-				r.found(id, o)
-			}
-			return nil
-		})
+		return page, err
+	})
+	pages.PageBufferSize = 0
+	selector := metav1.ListOptions{LabelSelector: plan.LabelPartOf + " in (" + strings.Join(r.w.setIDs(), ",") + ")"}
+	err := pages.EachListItem(ctx, selector, func(item runtime.Object) error {
+		o, isObject := item.(*unstructured.Unstructured)
+		if !isObject {
+			return fmt.Errorf("list %s: got a %T", k.resource.Resource, item)
+		}
+		if id, ours := wanted[o.GetName()]; ours {
+			r.found(id, o)
+		}
+		return nil
 	})
 	if apierrors.IsForbidden(err) {
 		return r.getEach(ctx, those)

@@ -275,6 +275,8 @@ func (c *Cluster) alreadyWritten(ctx context.Context, w Owner, o *unstructured.U
 // dropShards removes those that the parent no longer lists. What it cannot
 // remove does no harm, and is found again by its label the next time.
 func (c *Cluster) dropShards(ctx context.Context, w Owner, listed []string) {
+	ctx, cancel := context.WithTimeout(ctx, c.options.RequestTimeout)
+	defer cancel()
 	selector := metav1.ListOptions{LabelSelector: labelShardOf + "=" + w.setID()}
 	there, err := c.configMapsIn(w).List(ctx, selector)
 	if err != nil {

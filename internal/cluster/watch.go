@@ -50,6 +50,12 @@ func (c *Cluster) Watch(ctx context.Context, w Owner, onChange func(manifest.ID)
 			m.told(o.ResourceVersion)
 		}
 	}
+	if err := informer.SetWatchErrorHandlerWithContext(func(ctx context.Context, r *cache.Reflector, err error) {
+		m.deafen()
+		cache.DefaultWatchErrorHandler(ctx, r, err)
+	}); err != nil {
+		return fault.Retryable("watch", inventoryID(w, w.inventoryName()).String(), err)
+	}
 	_, err := informer.AddEventHandler(cache.ResourceEventHandlerFuncs{
 		AddFunc: changed, UpdateFunc: func(_, o any) { changed(o) }, DeleteFunc: func(any) { m.told("") },
 	})
@@ -177,9 +183,10 @@ type scope struct {
 	at       place
 	resource schema.GroupVersionResource
 	stop     context.CancelFunc
-	synced   bool   // by the mirror's lock; the first list is in
-	listed   string // likewise; the version of the last list
-	broken   bool   // likewise; the last request failed, so that what is known may be old
+	synced   bool      // by the mirror's lock; the first list is in
+	listed   string    // likewise; the version of the last list
+	heard    time.Time // likewise; when the server last said something
+	broken   bool      // likewise; the last request failed, so that what is known may be old
 }
 
 func (s *scope) listWatch() cache.ListerWatcher {
@@ -188,15 +195,41 @@ func (s *scope) listWatch() cache.ListerWatcher {
 	return cache.ToListWatcherWithWatchListSemantics(&cache.ListWatch{
 		ListWithContextFunc: func(ctx context.Context, options metav1.ListOptions) (runtime.Object, error) {
 			options.LabelSelector = selector
+			s.asks()
+			ctx, cancel := context.WithTimeout(ctx, s.c.options.RequestTimeout)
+			defer cancel()
 			list, err := resource.List(ctx, options)
 			return list, s.refused(ctx, err)
 		},
 		WatchFuncWithContext: func(ctx context.Context, options metav1.ListOptions) (apiwatch.Interface, error) {
 			options.LabelSelector = selector
+			s.asks()
 			events, err := resource.Watch(ctx, options)
 			return events, s.refused(ctx, err)
 		},
 	}, s.c.dynamic)
+}
+
+// silence is how long a watch may say nothing before it is not believed: the
+// server sends a bookmark about once a minute (KEP-956).
+const silence = 3 * time.Minute
+
+// told reports whether what is known of the scope is as it is; by the mirror's lock.
+func (s *scope) told() bool { return s.synced && !s.broken && time.Since(s.heard) < silence }
+
+// asks: until there is an answer, what is known may be old.
+func (s *scope) asks() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.broken = true
+}
+
+// UpdateResourceVersion implements cache.ResourceVersionUpdater: it is called for
+// every event, bookmarks included.
+func (s *scope) UpdateResourceVersion(string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.heard = time.Now()
 }
 
 // refusedPause is how long a kind that the account may not watch is left alone.
@@ -205,7 +238,7 @@ const refusedPause = 5 * time.Minute
 
 func (s *scope) refused(ctx context.Context, err error) error {
 	s.mu.Lock()
-	s.broken = err != nil
+	s.broken, s.heard = err != nil, time.Now()
 	s.mu.Unlock()
 	if apierrors.IsForbidden(err) {
 		s.c.options.Logger.Warn("watch owned objects: grant list and watch to see changes at once",
@@ -280,7 +313,7 @@ func (s *scope) Replace(objects []any, version string) error {
 	s.relist(s.at, list, version)
 	s.mu.Lock()
 	first := !s.synced
-	s.synced = true
+	s.synced, s.heard = true, time.Now()
 	s.mu.Unlock()
 	if first {
 		s.onChange(manifest.ID{Group: s.at.gk.Group, Kind: s.at.gk.Kind, Namespace: s.at.namespace})

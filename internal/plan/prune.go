@@ -42,6 +42,7 @@ type Owned struct {
 	UID     string
 	Applied string // digest of what was applied, of Jobs only
 	Kept    bool   // kept before
+	Unsure  bool   // its kind is out of sight, and may only be late
 	Rebuilt bool   // known by its marks only, since the inventory was lost
 	// Carried are the environments that are taken over, and whose own inventories
 	// still hold the object.
@@ -71,7 +72,7 @@ func fate(w Owner, g Guards, entry Owned, live *manifest.Object) Change {
 		c.Action, c.Reason = action, reason
 		return c
 	}
-	if g.Partial {
+	if g.Partial || entry.Unsure && live == nil {
 		return decide(Keep, ReasonPartialRead)
 	}
 	if live == nil && g.Restoring && strings.HasPrefix(entry.Applied, begunMark) {
