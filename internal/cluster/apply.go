@@ -117,8 +117,15 @@ func (a *applier) tryOne(ctx context.Context, change plan.Change) error {
 	if err != nil {
 		return err
 	}
-	_, err = a.c.dryRun(ctx, k, change.Object)
-	return failed("dry run", change.ID, err)
+	// There is a moment between a definition that is served, as discovery says, and
+	// a server that knows it.
+	for pause := firstPause; ; pause *= 2 {
+		_, err = a.c.dryRun(ctx, k, change.Object)
+		notYet := change.Staged && apierrors.IsNotFound(err) && pause < longestPause
+		if !notYet || sleep(ctx, pause) != nil {
+			return failed("dry run", change.ID, err)
+		}
+	}
 }
 
 func (a *applier) kind(ctx context.Context, change plan.Change) (kind, error) {

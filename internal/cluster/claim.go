@@ -64,10 +64,10 @@ func (a *applier) condition(ctx context.Context, k kind, change plan.Change) (co
 		switch {
 		case err != nil:
 			return met, err
+		case live != nil && owner.Other(live) != "":
+			return met, taken(owner, change.ID, live)
 		case live == nil || string(live.GetUID()) != change.UID:
 			return met, meanwhile("apply", change.ID)
-		case owner.Other(live) != "":
-			return met, taken(owner, change.ID, live)
 		}
 		if change.Adopt {
 			changed, err := a.c.takeOver(ctx, a.w.plan(), k, live)

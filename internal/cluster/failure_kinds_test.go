@@ -101,6 +101,7 @@ func TestKindsThatComeAndGo(t *testing.T) {
 	})
 	missing("once it is removed")
 	without := f.set(configMap("plain", "a", "b"))
+	f.c.kinds.sureAfter = 0 // a minute is long for a test
 	waitFor(t, "the plan to forget the object", func() bool {
 		p, err := f.c.Plan(t.Context(), f.owner, without)
 		return err == nil && p.Count(plan.Forget) == 1

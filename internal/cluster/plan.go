@@ -232,7 +232,7 @@ func (t *trial) look(ctx context.Context, o *manifest.Object) (plan.Seen, error)
 			return seen, nil
 		}
 	}
-	return t.try(ctx, seen)
+	return t.try(ctx, seen, false)
 }
 
 // same reports whether the mirror and the inventory know, without a comparison,
@@ -268,7 +268,8 @@ func (t *trial) sent(ctx context.Context, o, live *manifest.Object) (*manifest.O
 	return t.w.Leave.Send(o, live, t.c.options.FieldManager, scaled), nil
 }
 
-func (t *trial) try(ctx context.Context, seen plan.Seen) (plan.Seen, error) {
+// try sends an object in a dry run. fresh says that what is there was just read.
+func (t *trial) try(ctx context.Context, seen plan.Seen, fresh bool) (plan.Seen, error) {
 	id := manifest.IDOf(seen.Send)
 	k := t.release.kinds[id]
 	tried, err := t.c.dryRun(ctx, k, seen.Send)
@@ -291,6 +292,9 @@ func (t *trial) try(ctx context.Context, seen plan.Seen) (plan.Seen, error) {
 			}
 		}
 	}
+	if err == nil && !fresh && t.overtaken(seen, tried) {
+		return t.tryAnew(ctx, seen, k)
+	}
 	if err == nil && seen.Live != nil {
 		tried, err = t.c.tryTakeOver(ctx, t.w.plan(), k, seen.Live, tried)
 		if err != nil && !refusedForGood(err) {
@@ -302,6 +306,33 @@ func (t *trial) try(ctx context.Context, seen plan.Seen) (plan.Seen, error) {
 		return seen, nil
 	}
 	return t.rejected(ctx, seen, k, err)
+}
+
+// overtaken reports whether the server has an object in a later state than the
+// mirror: what is left to others was decided by the state before.
+func (t *trial) overtaken(seen plan.Seen, tried *manifest.Object) bool {
+	if seen.Live == nil || t.read.seen[manifest.IDOf(seen.Send)] == nil {
+		return false
+	}
+	return newer(tried.GetResourceVersion(), seen.Live.GetResourceVersion())
+}
+
+// tryAnew reads the object, and tries it as it is there.
+func (t *trial) tryAnew(ctx context.Context, seen plan.Seen, k kind) (plan.Seen, error) {
+	id := manifest.IDOf(seen.Send)
+	rendered, found := t.release.set.Get(id)
+	live, err := t.c.get(ctx, k, id)
+	if err != nil {
+		return seen, err
+	}
+	if live == nil || !found {
+		return seen, meanwhile("dry run", id)
+	}
+	seen.Live, seen.Owned = live, t.w.Leave.OwnedDigest(live, t.c.options.FieldManager)
+	if seen.Send, err = t.sent(ctx, rendered, live); err != nil {
+		return seen, err
+	}
+	return t.try(ctx, seen, true)
 }
 
 // hidden reads an object that is there without our label. It is met by its

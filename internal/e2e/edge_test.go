@@ -108,7 +108,7 @@ spec:
   selector: {matchLabels: {app: app}}
 `})
 	r := w.awaitReason(development, promotion.ApplyRejected)
-	for _, part := range []string{"PodDisruptionBudget.policy/" + namespace + "/app", "forbidden", "deployer"} {
+	for _, part := range []string{"PodDisruptionBudget.policy/" + namespace + "/app", "may not get, create, patch poddisruptionbudgets.policy", "deployer"} {
 		if !strings.Contains(r.Message, part) {
 			t.Errorf("status says %q; want %q in it", r.Message, part)
 		}
