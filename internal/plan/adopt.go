@@ -156,11 +156,16 @@ func (w writer) counts() bool {
 	if w.tool == "" || w.entry.Subresource != "" || w.entry.Manager == beforeFirstApply {
 		return false
 	}
-	counts := w.opaque
+	return w.opaque || w.hasOwn()
+}
+
+// hasOwn reports whether an entry has a field that is not a controller's.
+func (w writer) hasOwn() bool {
+	own := false
 	w.fields.Iterate(func(path fieldpath.Path) {
-		counts = counts || !isControllers(path)
+		own = own || !isControllers(path)
 	})
-	return counts
+	return own
 }
 
 func isControllers(path fieldpath.Path) bool {

@@ -29,7 +29,7 @@ const restarting = "kubectl-rollout"
 // inherits reports whether the fields of an entry become the owner's.
 func (w Owner) inherits(one writer, owned bool) bool {
 	switch {
-	case one.opaque || one.entry.Subresource != "" || one.entry.Manager == restarting:
+	case one.opaque || !one.hasOwn() || one.entry.Subresource != "" || one.entry.Manager == restarting:
 		return false
 	case one.entry.Manager == beforeFirstApply:
 		return !owned && len(w.Adopt) > 0
@@ -60,7 +60,14 @@ func (w Owner) Inherit(live *manifest.Object) (inherited *manifest.Object, heir 
 		case one.entry.Manager == FieldManager && one.entry.Operation == metav1.ManagedFieldsOperationApply && one.entry.Subresource == "":
 			ours, before = one.entry, one.in(version, live)
 		case w.inherits(one, owned):
-			left, heir = left.Union(one.in(version, live)), true
+			rest, taken, err := one.split()
+			if err != nil {
+				return live, false, fmt.Errorf("%s: take over managed fields: %w", manifest.IDOf(live), err)
+			}
+			if rest != nil {
+				kept, others = append(kept, rest.entry), others.Union(rest.fields)
+			}
+			left, heir = left.Union(taken.in(version, live)), true
 			if ours.Time == nil {
 				ours.Time = one.entry.Time
 			}
@@ -82,6 +89,32 @@ func (w Owner) Inherit(live *manifest.Object) (inherited *manifest.Object, heir 
 	}
 	ours.APIVersion, ours.FieldsV1 = version, metav1.NewFieldsV1(string(text))
 	return withManagers(live, append(kept, ours)), true, nil
+}
+
+// split parts an entry into what a controller writes (what it waits with, whose
+// the object is, and its status), which stays with its manager, and the rest.
+// Taken over, that would be dropped by the next apply, and the clean-up that a
+// finalizer stands for with it. stays is nil where there is nothing of it.
+func (w writer) split() (stays *writer, taken writer, err error) {
+	controllers, own := fieldpath.NewSet(), fieldpath.NewSet()
+	w.fields.Iterate(func(path fieldpath.Path) {
+		if isControllers(path) {
+			controllers.Insert(path.Copy())
+			return
+		}
+		own.Insert(path.Copy())
+	})
+	if controllers.Empty() {
+		return nil, w, nil
+	}
+	text, err := controllers.ToJSON()
+	if err != nil {
+		return nil, w, err
+	}
+	rest := w
+	rest.fields, rest.entry.FieldsV1 = controllers, metav1.NewFieldsV1(string(text))
+	w.fields = own
+	return &rest, w, nil
 }
 
 // in are the fields of an entry that an object has in a version. Of an entry

@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"pgregory.net/rapid"
+	"sigs.k8s.io/structured-merge-diff/v6/fieldpath"
 
 	"chaperone.dev/chaperone/internal/manifest"
 	"chaperone.dev/chaperone/internal/promotion"
@@ -118,7 +119,8 @@ func TestInheritingTakesFromTheNamedAlone(t *testing.T) {
 		for _, name := range rapid.SliceOfDistinct(rapid.SampledFrom(names), rapid.ID[string]).Draw(r, "managers") {
 			operation := rapid.SampledFrom([]string{"Apply", "Update"}).Draw(r, name)
 			subresource := rapid.SampledFrom([]string{"", "", "scale"}).Draw(r, name)
-			live = wrote(live, name, operation, subresource, fmt.Sprintf(inData, rapid.SampledFrom([]string{"a", "b", "c"}).Draw(r, name)))
+			live = wrote(live, name, operation, subresource, rapid.SampledFrom([]string{fmt.Sprintf(inData, "a"), fmt.Sprintf(inData, "b"), fmt.Sprintf(inData, "c"),
+				`{"f:status":{"f:phase":{}}}`, `{"f:metadata":{"f:finalizers":{".":{}}},"f:data":{"f:a":{}}}`, `{}`}).Draw(r, name))
 		}
 		w := owner
 		w.Adopt = rapid.SliceOfDistinct(rapid.SampledFrom(all), rapid.ID[promotion.Tool]).Draw(r, "adopt")
@@ -144,6 +146,12 @@ func TestInheritingTakesFromTheNamedAlone(t *testing.T) {
 				r.Fatalf("a field of ours was lost: %v", now)
 			}
 		}
+		had, has := orEmpty(managed(live, FieldManager)), orEmpty(managed(inherited, FieldManager))
+		has.Iterate(func(path fieldpath.Path) {
+			if isControllers(path) && !had.Has(path) {
+				r.Fatalf("%s was taken over: %v", path, now)
+			}
+		})
 		if (w.Other(live) == "") && w.Other(inherited) != "" {
 			r.Fatalf("after it the object belongs to %s", w.Other(inherited))
 		}
@@ -151,6 +159,13 @@ func TestInheritingTakesFromTheNamedAlone(t *testing.T) {
 			r.Fatalf("there is more to take over: %v, %v", now, err)
 		}
 	})
+}
+
+func orEmpty(set *fieldpath.Set) *fieldpath.Set {
+	if set == nil {
+		return fieldpath.NewSet()
+	}
+	return set
 }
 
 func indexOf(o *manifest.Object, one writer) int {
