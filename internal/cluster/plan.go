@@ -67,7 +67,7 @@ func withRefused(p plan.Plan, err error) ([]plan.Change, error) {
 	}
 	changes := p.Applies()
 	for i, change := range changes {
-		changes[i].Refused = why[change.ID]
+		changes[i].Refused = cmp.Or(why[change.ID], change.Refused)
 	}
 	return changes, nil
 }

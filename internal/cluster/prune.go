@@ -5,11 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"strings"
 	"sync"
-
-	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
-	"k8s.io/apimachinery/pkg/runtime/schema"
 
 	"golang.org/x/sync/errgroup"
 
@@ -249,31 +245,13 @@ func (p *pruner) look(ctx context.Context, asked []plan.Change, held map[manifes
 			case o == nil || string(o.GetUID()) != change.UID:
 				p.result.Deleted = append(p.result.Deleted, change.ID)
 			default:
-				left, held[change.ID] = append(left, change), heldBy(o)
+				left, held[change.ID] = append(left, change), plan.HeldBy(o)
 			}
 			return nil
 		})
 	}
 	_ = group.Wait() // failures are in errs
 	return left
-}
-
-// heldBy says what keeps an object that is being deleted.
-func heldBy(o *manifest.Object) string {
-	var why []string
-	if names := o.GetFinalizers(); len(names) > 0 {
-		why = append(why, "held by the finalizer "+strings.Join(names, ", "))
-	}
-	if id := manifest.IDOf(o); id.GroupKind() == (schema.GroupKind{Kind: "Namespace"}) {
-		conditions, _, _ := unstructured.NestedSlice(o.Object, "status", "conditions")
-		for _, c := range conditions {
-			condition, _ := c.(map[string]any)
-			if message, _ := condition["message"].(string); condition["status"] == "True" && message != "" {
-				why = append(why, message)
-			}
-		}
-	}
-	return shorten(strings.Join(why, "; "), maxAnswer)
 }
 
 // left is the inventory after the prune.

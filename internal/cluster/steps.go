@@ -30,7 +30,9 @@ type walk struct {
 	removed bool // a replacement was begun
 	late    int  // how much was not ready in time
 	errs    []error
-	stop    context.CancelFunc // ends the waits
+	stays   map[manifest.ID]*manifest.Object // what does not go, and what lives in it
+	passed  []error                          // why
+	stop    context.CancelFunc               // ends the waits
 }
 
 // stepEnd is what came of a step.
@@ -42,7 +44,7 @@ type stepEnd struct {
 
 func (a *applier) walk(ctx context.Context, steps []plan.Step) error {
 	w := &walk{a: a, steps: steps, left: make([]int, len(steps)), next: make([][]int, len(steps)),
-		slots: make(chan struct{}, a.c.options.Workers), ended: make(chan stepEnd)}
+		slots: make(chan struct{}, a.c.options.Workers), ended: make(chan stepEnd), stays: map[manifest.ID]*manifest.Object{}}
 	a.slots = w.slots
 	waits, stop := context.WithCancel(ctx)
 	defer stop()
@@ -78,7 +80,7 @@ func (w *walk) put(step int) {
 func (w *walk) writes(step int) bool {
 	change := w.a.changes[w.steps[step].Change]
 	_, done := w.a.done[change.ID]
-	return change.Action != plan.Unchanged && !done
+	return change.Action != plan.Unchanged && !done && w.stays[change.ID] == nil
 }
 
 // begin starts what needs no turn, and reports whether a request has to wait
@@ -89,6 +91,10 @@ func (w *walk) begin(ctx, waits context.Context) bool {
 		w.instant = w.instant[1:]
 		switch w.steps[step].Kind {
 		case plan.StepAwait:
+			if w.stays[w.a.changes[w.steps[step].Change].ID] != nil {
+				w.finish(step)
+				continue
+			}
 			answer := w.a.done[w.a.changes[w.steps[step].Change].ID].object
 			w.start(step, func() (outcome, error) { return w.a.await(waits, w.steps[step], answer) })
 		case plan.StepRecord:
@@ -164,7 +170,9 @@ func (w *walk) end(ctx context.Context, end stepEnd) {
 		w.a.done[change.ID] = known
 	}
 	if end.err != nil {
-		w.fail(end.err)
+		if !w.passOver(end) {
+			w.fail(end.err)
+		}
 		return
 	}
 	if step.Kind == plan.StepApply {
@@ -218,6 +226,9 @@ func (w *walk) err(ctx context.Context) error {
 			return ctx.Err()
 		}
 		return fault.Retryable("apply", "", fmt.Errorf("%w after %d of %d objects", errDeadline, len(w.a.done), w.a.toDo()))
+	}
+	if len(w.errs) == 0 && len(w.passed) > 0 {
+		return w.staysErr()
 	}
 	err := errors.Join(w.errs...)
 	// A replaced object may have lost its name to another owner.

@@ -125,13 +125,7 @@ func (a *applier) remove(ctx context.Context, k kind, change plan.Change, on con
 		return err
 	}
 	<-a.slots
-	err := a.poll(ctx, change.ID, "gone", func(ctx context.Context) (bool, string, error) {
-		o, err := a.c.get(ctx, k, change.ID)
-		if err != nil || o == nil || string(o.GetUID()) != on.uid {
-			return err == nil, "", err
-		}
-		return false, heldBy(o), nil
-	})
+	err := a.awaitGone(ctx, k, change, on.uid)
 	a.slots <- struct{}{}
 	return err
 }

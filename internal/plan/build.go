@@ -137,6 +137,9 @@ func (b *builder) decide(c Change, seen Seen) Change {
 		c.Action = Create
 	case seen.Live.GetDeletionTimestamp() != nil:
 		c.Action, c.Reason = Replace, ReasonTerminating
+		if b.Applied {
+			c.Refused = notBefore(seen.Live)
+		}
 		return c
 	case failedHook(seen.Live):
 		c.Action, c.Reason = Replace, ReasonHookFailed

@@ -73,7 +73,8 @@ type Change struct {
 	// yet: it is nobody's, or it is taken over. It is written only if nobody else
 	// gets it first.
 	Gained bool
-	// Refused is why drift cannot be put back: the API server, or a guard, says no.
+	// Refused is why drift cannot be put back: the API server, or a guard, says no,
+	// or the object is being deleted and not gone.
 	Refused string
 	// Digest is SentDigest of the object as rendered, and Owned is OwnedDigest of
 	// the one on the cluster; "" where they are not known.
