@@ -185,13 +185,13 @@ func (d *drift) atRest(ctx context.Context) (file promotion.Environment, digest 
 	}
 }
 
-// restsOn is what an environment rests on: last good, while nothing is under way.
+// restsOn is what an environment rests on: last good, while nothing is under
+// way but a prune that waits for its next try.
 func restsOn(e reconcile.Environment) reconcile.Digest {
-	j := &e.Journal
-	if e.Fault != "" || j.Attempt.Stage != reconcile.StageNone || e.Busy != reconcile.ActionNone || j.Running.Digest != j.LastGood.Digest {
+	if e.Fault != "" || !e.Rests() {
 		return ""
 	}
-	return j.LastGood.Digest
+	return e.Journal.LastGood.Digest
 }
 
 func answered(ctx context.Context, told <-chan bool) bool {

@@ -103,8 +103,8 @@ func TestDriftIsLookedForWithoutAWatch(t *testing.T) {
 	})
 }
 
-// A prune that a finalizer holds up for hours must not cost a look at the
-// whole cluster every second; when it ends, there is one at once.
+// What has not ended must not cost a look at the whole cluster every second; when
+// it ends, there is one at once.
 func TestDriftIsNotLookedForDuringAnEffect(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -121,6 +121,38 @@ func TestDriftIsNotLookedForDuringAnEffect(t *testing.T) {
 		w.pass(50 * time.Millisecond)
 		if e := w.end(); !e.Drifted || len(here.done) != 1 {
 			t.Errorf("drifted: %t after %d looks within 50 ms of the end, want one", e.Drifted, len(here.done))
+		}
+	})
+}
+
+// A prune can wait for days: for a finalizer, or a person. What is edited meanwhile
+// is seen all the same, and told beside it; while it is tried, nobody looks.
+func TestPitfall21_DriftIsSeenWhileAPruneWaits(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		here := &actor{drift: answers(none, gone), watch: make(chan func(), 1)}
+		w := watchStaging(t, here, reconcile.StagePruning)
+		w.edit(func(e *reconcile.Environment) {
+			e.Journal.Attempt.Release = e.Journal.LastGood
+			e.Journal.Retry = reconcile.Retry{Reason: promotion.MassDeletion, Digest: e.Journal.LastGood.Digest, Tries: 9}
+		})
+		w.pass(time.Second)
+		changed := <-here.watch
+		w.edit(func(e *reconcile.Environment) { e.Busy = reconcile.ActionPrune })
+		changed()
+		w.pass(time.Minute)
+		if e, _ := w.world.Find(staging); e.Drifted || len(here.done) != 1 {
+			t.Fatalf("drifted: %t after looks %v; want one, before the try", e.Drifted, here.done)
+		}
+		w.edit(func(e *reconcile.Environment) { e.Busy = reconcile.ActionNone })
+		w.pass(50 * time.Millisecond)
+		e := w.end()
+		if !e.Drifted || len(here.done) != 2 {
+			t.Errorf("drifted: %t after looks %v; want it seen between two tries", e.Drifted, here.done)
+		}
+		told := w.environment(staging).besides(e, reconcile.Status{Reason: promotion.MassDeletion}, "too much")
+		if want := "too much; changed on the cluster: Deployment/demo/app is gone"; told != want {
+			t.Errorf("tells %q, want %q", told, want)
 		}
 	})
 }

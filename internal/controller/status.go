@@ -28,7 +28,7 @@ func (c *Controller) publish(ctx context.Context, d reconcile.Decision) {
 			})
 			continue
 		}
-		message := c.sentence(world, e, status, d)
+		message := e.besides(world, status, c.sentence(world, e, status, d))
 		if status.Reason != e.status.Reason || e.since.IsZero() {
 			e.since = c.world.Now
 			c.announce(ctx, status.Environment, status, message)
@@ -154,6 +154,21 @@ func (c *Controller) sentence(world reconcile.Environment, e *environment, statu
 		return note
 	}
 	return status.Reason.Explain()
+}
+
+// besides tells of drift where a prune that waits is the reason that people see.
+func (e *environment) besides(world reconcile.Environment, status reconcile.Status, message string) string {
+	told := []string{message}
+	if j := &world.Journal; j.Attempt.Stage != reconcile.StagePruning || j.Retry.Tries == 0 {
+		return message
+	}
+	if world.Drifted && status.Reason != promotion.Drifted {
+		told = append(told, e.notes[promotion.Drifted])
+	}
+	if world.Contended {
+		told = append(told, e.notes[promotion.Contended])
+	}
+	return strings.Join(filled(told...), "; ")
 }
 
 // proposal says what could be promoted, and how.

@@ -84,6 +84,32 @@ func (v *verdict) askAgain(release Release) {
 	}
 }
 
+// pruning: verified, and what it leaves behind is to be deleted. Between two tries
+// of that, it is kept as it is like one at rest.
+func (v *verdict) pruning() {
+	attempt := &v.e.Journal.Attempt
+	reason := promotion.Pruning
+	if attempt.Probe {
+		reason = promotion.Bisecting
+	}
+	v.unlessPreempted(ActionPrune, attempt.Release, reason)
+	correcting := v.e.Busy == ActionCorrect
+	if !correcting && v.mayCorrect() && (v.waits(attempt.Release.Digest) || !on(guardPruneFirst)) {
+		v.act(ActionCorrect, v.c.candidate.Release, promotion.Drifted)
+		correcting = true
+	}
+	if correcting && v.e.Uncorrected == 0 { // that it is tried again is no news
+		v.is(PhaseProgressing, promotion.Drifted)
+	}
+}
+
+// mayCorrect reports whether what drifted may be put back while a prune waits.
+func (v *verdict) mayCorrect() bool {
+	again := v.e.Uncorrected < v.e.Journal.Retry.Tries || !on(guardUncorrected)
+	return v.e.Drifted && v.e.Rests() && again && v.e.Spec.Drift == promotion.DriftCorrect && !v.held() && v.still == "" &&
+		v.c.candidate != nil && v.c.current && v.allows(v.c.candidate)
+}
+
 // restoring goes on until last good runs again; only when that proved
 // impossible may a newer commit take its place.
 func (v *verdict) restoring() {

@@ -76,6 +76,7 @@ func (c *check) run() {
 		c.must(c.allowed(), "1: corrected without an allow under the current policies")
 		c.must(c.e.Spec.Drift == promotion.DriftCorrect || c.j.Attempt.Stage == StageCorrecting, "corrected though the file says report")
 		c.must(c.a.Release.Digest == c.j.LastGood.Digest, "corrected to something other than last good")
+		c.must(c.j.Running.Digest == c.j.LastGood.Digest, "corrected while something else runs")
 	case ActionRestore:
 		c.must(c.j.LastGood.Digest != "", "restored without a last good")
 		c.must(c.j.Attempt.Stage != StageVerifying || !c.j.Attempt.Irreversible, "what cannot be taken back was, while it is judged")
@@ -118,6 +119,11 @@ func (c *check) stillness() {
 func (c *check) patience() {
 	again := c.j.Retry.At
 	soon := again.After(c.w.Now) && !again.After(c.w.Now.Add(longestWait))
+	if c.a.Kind == ActionCorrect && c.j.Attempt.Stage == StagePruning { // the wait is the prune's
+		c.must(soon && c.j.Retry.Tries > 0 && c.j.Retry.Digest == c.a.Release.Digest, "corrected where the prune is to be tried")
+		c.must(c.e.Uncorrected != c.j.Retry.Tries, "corrected again at once")
+		return
+	}
 	switch c.a.Kind {
 	case ActionApply, ActionVerify, ActionPrune, ActionRestore, ActionBlame, ActionRevert, ActionCorrect:
 		c.must(!soon || c.j.Retry.Digest != c.a.Release.Digest, string(c.a.Kind)+" again at once")

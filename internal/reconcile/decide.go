@@ -151,11 +151,7 @@ func (v *verdict) staged() {
 	case StageVerifying:
 		v.verifying()
 	case StagePruning:
-		reason := promotion.Pruning
-		if attempt.Probe {
-			reason = promotion.Bisecting
-		}
-		v.unlessPreempted(ActionPrune, attempt.Release, reason)
+		v.pruning()
 	case StageRestoring:
 		v.restoring()
 	case StageProving:

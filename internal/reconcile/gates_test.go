@@ -98,6 +98,42 @@ func policyRows(t reporter) {
 	)
 }
 
+// unprunedRows: between two tries of a prune, what drifted is put back as at rest.
+func unprunedRows(t reporter) {
+	t.Helper()
+	c3 := allow("c3", "d3")
+	at := func(until time.Duration, edits ...func(*Environment)) World {
+		waits := func(e *Environment) {
+			e.Journal.Retry = Retry{Reason: promotion.MassDeletion, Digest: "d3", Tries: 2, At: noon.Add(until)}
+		}
+		return world("c3", dev(c3, append([]func(*Environment){attempt(StagePruning, c3), waits}, edits...)...))
+	}
+	first := at(time.Minute, drifted)
+	first.Environments[0].Journal.Retry = Retry{}
+	denied := at(time.Minute, drifted)
+	denied.Environments[0].Candidates[0].Verdict = VerdictDeny
+	vain := func(e *Environment) { e.Uncorrected = 2 }
+	before := func(e *Environment) { e.Uncorrected = 1 }
+	under := func(e *Environment) { e.Busy = ActionCorrect }
+	newer := func(e *Environment) {
+		e.Journal.Attempt.Release, e.Journal.Running, e.Journal.LastGood = allow("c1", "d1").Release, allow("c1", "d1").Release, allow("c1", "d1").Release
+		e.Journal.Retry.Digest, e.Candidates[0].Since = "d1", "d1"
+	}
+	rows(t,
+		row{"nothing drifted", at(time.Minute), ActionNone, promotion.MassDeletion},
+		row{"drift is put back", at(time.Minute, drifted), ActionCorrect, promotion.Drifted},
+		row{"it is being put back", at(time.Minute, drifted, under), ActionNone, promotion.Drifted},
+		row{"drift is reported", at(time.Minute, drifted, func(e *Environment) { e.Spec.Drift = promotion.DriftReport }), ActionNone, promotion.MassDeletion},
+		row{"in vain", at(time.Minute, drifted, vain), ActionNone, promotion.MassDeletion},
+		row{"in vain before the last try", at(time.Minute, drifted, before), ActionCorrect, promotion.MassDeletion},
+		row{"the prune goes first", first, ActionPrune, promotion.Pruning},
+		row{"and again when its time has come", at(-time.Second, drifted), ActionPrune, promotion.MassDeletion},
+		row{"not to what is denied by now", denied, ActionNone, promotion.MassDeletion},
+		row{"not in a freeze", at(time.Minute, drifted, frozenAtNoon), ActionNone, promotion.Frozen},
+		row{"a newer release goes first", at(time.Minute, drifted, newer), ActionApply, promotion.Applying},
+	)
+}
+
 // heldRows: what is held waits, wanted or not; what is begun while the source
 // cannot be read is finished, and nothing else.
 func heldRows(t reporter) {

@@ -48,7 +48,9 @@ func (e *Environment) begin(a Action, now time.Time) {
 	case ActionRestore:
 		j.beginRestore(a, now)
 	case ActionCorrect:
-		j.Attempt = Attempt{Release: a.Release, Stage: StageCorrecting, Started: now}
+		if j.Attempt.Stage != StagePruning || !on(guardUnpruned) {
+			j.Attempt = Attempt{Release: a.Release, Stage: StageCorrecting, Started: now}
+		}
 	case ActionPropose:
 		j.Proposal = Proposal{
 			Revision: a.Release.Revision, Digest: a.Release.Digest, File: e.Spec.File,
@@ -115,6 +117,9 @@ func (e *Environment) fold(r Result, now time.Time) {
 		return
 	}
 	e.Busy = ActionNone
+	if r.Action.Kind != ActionPrune {
+		e.Uncorrected = 0
+	}
 	e.observe(r, now)
 }
 
@@ -143,8 +148,7 @@ func (e *Environment) observe(r Result, now time.Time) {
 	case ActionRevert:
 		j.reverted(r, now)
 	case ActionCorrect:
-		j.corrected(r, now)
-		e.Drifted = e.Drifted && r.Outcome != OutcomeDone
+		e.corrected(r, now)
 	case ActionPropose, ActionWithdraw:
 		j.proposed(r, now)
 	case ActionGiveUp:

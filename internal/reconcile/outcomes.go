@@ -37,7 +37,17 @@ func (j *Journal) takenBack(last Revert) {
 	j.Attempt, j.Retry, j.Hold, j.Search = Attempt{}, Retry{}, Hold{}, Search{}
 }
 
-func (j *Journal) corrected(r Result, now time.Time) {
+// corrected takes done, rejected, failed, retry and interrupted. Beside a prune
+// that waits it changes no journal: that is still to be done, and goes by its own tries.
+func (e *Environment) corrected(r Result, now time.Time) {
+	j := &e.Journal
+	e.Drifted = e.Drifted && r.Outcome != OutcomeDone
+	if j.Attempt.Stage == StagePruning {
+		if r.Outcome != OutcomeDone {
+			e.Uncorrected = j.Retry.Tries
+		}
+		return
+	}
 	switch r.Outcome {
 	case OutcomeDone:
 		j.Attempt, j.Retry = Attempt{}, Retry{}

@@ -47,6 +47,37 @@ func outcomeRows(t reporter) {
 	}
 }
 
+// correctedRows: a correction beside a prune that waits forgets neither the prune
+// nor when it is tried again, whatever comes of it, and fails once for each try.
+func correctedRows(t reporter) {
+	t.Helper()
+	c3 := allow("c3", "d3")
+	waits := dev(c3, attempt(StagePruning, c3), drifted, func(e *Environment) {
+		e.Journal.Retry = Retry{Reason: promotion.MassDeletion, Digest: "d3", Tries: 2, At: noon.Add(time.Minute)}
+	})
+	for _, end := range []Outcome{OutcomeDone, OutcomeRejected, OutcomeFailed, OutcomeRetry, OutcomeInterrupted} {
+		begun := Begin(world("c3", waits), Action{Kind: ActionCorrect, Environment: waits.ID, Release: c3.Release, LastGood: c3.Release})
+		after := outcome(begun.Environments[0], ActionCorrect, c3.Release, end)
+		if !reflect.DeepEqual(begun.Environments[0].Journal, waits.Journal) || !reflect.DeepEqual(after.Journal, waits.Journal) {
+			t.Errorf("a correction (%s) beside a prune leaves %+v, want %+v", end, after.Journal, waits.Journal)
+		}
+		if kind := Decide(world("c3", after)).Actions; len(kind) > 0 {
+			t.Errorf("%v at once after a correction (%s)", kind, end)
+		}
+		if tried := outcome(after, ActionPrune, c3.Release, OutcomeRetry); end != OutcomeDone && !correcting(tried) {
+			t.Errorf("what could not be put back (%s) is not tried after the next try of the prune", end)
+		}
+	}
+	if done := outcome(waits, ActionPrune, c3.Release, OutcomeDone); done.Journal.Attempt.Stage != StageNone || !correcting(done) {
+		t.Errorf("pruned at last: %+v, want nothing but a correction to do", done.Journal.Attempt)
+	}
+}
+
+func correcting(e Environment) bool {
+	d := Decide(world("c3", e))
+	return len(d.Actions) == 1 && d.Actions[0].Kind == ActionCorrect
+}
+
 // guiltRows: what a search makes of what it hears.
 func guiltRows(t reporter) {
 	t.Helper()

@@ -33,6 +33,8 @@ var tables = []struct {
 	{"every search", searches},
 	{"promotion", proposalRows},
 	{"outcomes", outcomeRows},
+	{"drift beside a prune that waits", unprunedRows},
+	{"a correction beside a prune that waits", correctedRows},
 	{"guilt", guiltRows},
 	{"search", searchRows},
 	{"error and no-data hold and never revert", errorAndNoDataHoldAndNeverRevert},

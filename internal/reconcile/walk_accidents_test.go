@@ -114,7 +114,7 @@ func outages(o outside, emit func(string, outside)) {
 
 func drifts(o outside, emit func(string, outside)) {
 	for i := range o.Environments {
-		if e := &o.Environments[i]; !e.Drifted && e.settled() {
+		if e := &o.Environments[i]; !e.Drifted && (e.settled() || e.Rests()) {
 			drifted := o.edit(i, func(e *Environment) { e.Drifted = true })
 			drifted.adversity--
 			emit("drift", drifted)

@@ -125,6 +125,11 @@ func (o *outside) place(into []end, a *Action) []end {
 		digest = a.LastGood.Digest
 	}
 	i := o.number(a.Environment)
+	if a.Kind == ActionCorrect && o.Environments[i].Journal.Attempt.Stage == StagePruning {
+		// What stands there passed, but for what drifted, which is put back or not.
+		return append(into, o.ended(a, OutcomeDone, ""), o.accident(a, OutcomeRetry, promotion.ClusterUnavailable),
+			o.accident(a, OutcomeFailed, promotion.ApplyFailed))
+	}
 	all, t := o.with(i)
 	t.cluster, t.checked = digest, ""
 	half, t := o.with(i)

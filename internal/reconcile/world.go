@@ -44,7 +44,10 @@ type Environment struct {
 	Candidates []Candidate
 	Drifted    bool // fields that we own were changed on the cluster
 	Contended  bool // and others, which somebody keeps changing back, so that they are not put back
-	Rewritten  bool // the commit of last good is not in the branch's history any more
+	// Uncorrected is the try of a prune after which what drifted could not be put
+	// back, which is tried again after the next; zero is none.
+	Uncorrected int
+	Rewritten   bool // the commit of last good is not in the branch's history any more
 	// AncestryUnknown: that it is not has not been found out for certain.
 	AncestryUnknown bool
 	Moved           bool            // its file names another place than it runs in, and to leave the old one
@@ -176,6 +179,15 @@ func (e *Environment) verifiedAt(d Digest) (time.Time, bool) {
 func (e *Environment) settled() bool {
 	j := &e.Journal
 	return j.Attempt.Stage == StageNone && j.Running.Digest != "" && j.Running.Digest == j.LastGood.Digest
+}
+
+// Rests reports whether what runs is what was last verified, and nothing changes
+// it: nothing is under way, or nothing but a prune that waits for its next try. A
+// finalizer, or a guard that waits for a person, can keep that waiting for days.
+func (e *Environment) Rests() bool {
+	j := &e.Journal
+	waits := j.Attempt.Stage == StagePruning && j.Retry.Tries > 0 && j.Retry.Digest == j.LastGood.Digest
+	return e.Busy == ActionNone && (j.Attempt.Stage == StageNone || waits) && j.LastGood.Digest != "" && j.Running.Digest == j.LastGood.Digest
 }
 
 // Find returns the environment with an ID.

@@ -167,7 +167,7 @@ func (s *Sim) checkEffect(l *life, kind reconcile.ActionKind, env promotion.Envi
 		if !s.doubled && j.LastGood.Digest != reconcile.Digest(made.digest) {
 			s.violated(l, "%s: corrected to something other than last good", env.ID)
 		}
-		s.intended(l, env.ID, j, reconcile.StageCorrecting)
+		s.intended(l, env.ID, j, reconcile.StageCorrecting, reconcile.StagePruning)
 	case reconcile.ActionPrune:
 		j, _ := s.store.journal(env.ID)
 		s.intended(l, env.ID, j, reconcile.StagePruning)
