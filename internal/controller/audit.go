@@ -4,6 +4,7 @@ import (
 	"context"
 	"time"
 
+	"chaperone.dev/chaperone/internal/manifest"
 	"chaperone.dev/chaperone/internal/promotion"
 	"chaperone.dev/chaperone/internal/reconcile"
 )
@@ -27,9 +28,14 @@ func (d *drift) audit(ctx context.Context) {
 			continue
 		}
 		run, stop := context.WithCancel(ctx)
-		d.c.spawn(func() { d.whileResting(run, stop, digest) })
+		good := d.c.lastGood(file, digest)
+		read := good.Read
+		good.Read = func(ctx context.Context) (manifest.Set, error) { // so it is due
+			d.c.spawn(func() { d.whileResting(run, stop, digest) })
+			return read(ctx)
+		}
 		began := d.c.Now()
-		report, err := d.c.Cluster.Audit(run, file, d.c.lastGood(file, digest))
+		report, err := d.c.Cluster.Audit(run, file, good)
 		stop()
 		switch {
 		case err != nil:

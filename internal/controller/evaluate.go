@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"hash/fnv"
 	"slices"
 	"strings"
 	"time"
@@ -111,8 +112,20 @@ func (v *evaluation) run(ctx context.Context) (reconcile.Result, source.Commit, 
 	return result, commit, ""
 }
 
-// verdictLasts is how long a verdict counts: exceptions end by date.
-const verdictLasts = time.Hour
+// verdictLasts is how long a verdict counts at most: exceptions end by date.
+// Environments that were judged together are judged anew a little apart, by up
+// to verdictSpread: not all of a hundred in one moment.
+const (
+	verdictLasts  = time.Hour
+	verdictSpread = time.Minute
+)
+
+// verdictUntil is when a verdict that begins now ends.
+func verdictUntil(now time.Time, id promotion.ID) time.Time {
+	h := fnv.New32a()
+	h.Write([]byte(id.String())) // never fails
+	return now.Add(verdictLasts - time.Duration(h.Sum32()%uint32(verdictSpread/time.Millisecond))*time.Millisecond)
+}
 
 // candidate is what there is to know of the release. An error beside a
 // candidate with a fault or a verdict says why it may not run; an error beside
@@ -120,7 +133,7 @@ const verdictLasts = time.Hour
 func (v *evaluation) candidate(ctx context.Context) (reconcile.Candidate, source.Commit, error) {
 	revision := v.action.Release.Revision
 	c := reconcile.Candidate{
-		Release: reconcile.Release{Revision: revision, Policy: v.policy}, Until: v.c.Now().Add(verdictLasts),
+		Release: reconcile.Release{Revision: revision, Policy: v.policy}, Until: verdictUntil(v.c.Now(), v.file.ID),
 	}
 	commit, err := v.c.Source.Commit(revision)
 	if errors.Is(err, source.ErrUnknownRevision) && v.fresh {
