@@ -235,9 +235,7 @@ func (f *fixture) connectAfter(lose func(*http.Request) error) *fixture {
 		f.Fatal(err)
 	}
 	f.Cleanup(c.Close)
-	other := *f
-	other.c = c
-	return &other
+	return f.on(c)
 }
 
 type deafTo struct {

@@ -26,6 +26,7 @@ type fixture struct {
 	local *localcluster.Cluster
 	c     *Cluster
 	owner Owner
+	alone func() // ends the watch
 }
 
 func newFixture(t *testing.T) *fixture {
@@ -56,7 +57,8 @@ func (f *fixture) watch() {
 		defer close(done)
 		_ = f.c.Watch(ctx, owner, func(manifest.ID) {}) // ends with ctx
 	}()
-	f.Cleanup(func() { stop(); <-done })
+	f.alone = func() { stop(); <-done }
+	f.Cleanup(f.alone)
 }
 
 // with is the same environment, seen through another connection.
@@ -67,6 +69,15 @@ func (f *fixture) with(options Options) *fixture {
 		f.Fatal(err)
 	}
 	f.Cleanup(c.Close)
+	return f.on(c)
+}
+
+// on is the fixture on another connection. What that writes the first is
+// told a moment later: it goes on without a watch.
+func (f *fixture) on(c *Cluster) *fixture {
+	if f.alone != nil {
+		f.alone()
+	}
 	other := *f
 	other.c = c
 	return &other

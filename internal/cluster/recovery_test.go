@@ -29,9 +29,7 @@ func (f *fixture) connectThrough(filter func(*http.Request) (*http.Response, err
 		f.Fatal(err)
 	}
 	f.Cleanup(c.Close)
-	other := *f
-	other.c = c
-	return &other
+	return f.on(c)
 }
 
 type filtered struct {

@@ -307,7 +307,10 @@ func TestBookmarksBringTheVersionForward(t *testing.T) {
 		cut(r.URL.Query(), r, "timeoutSeconds", "4") // a bookmark comes two seconds before the end
 		return false
 	})
-	after, err := store.followRequests(t.Context(), version, func(promotion.ID, Requests) { t.Error("told of something") })
+	after := version
+	for tries := 0; tries < 5 && after == version && err == nil; tries++ { // it can come too late on a busy machine
+		after, err = store.followRequests(t.Context(), version, func(promotion.ID, Requests) { t.Error("told of something") })
+	}
 	if err != nil || after == version {
 		t.Errorf("version %s before, %s after, %v; want a later one", version, after, err)
 	}
