@@ -107,7 +107,7 @@ func (c *connections) connect(ctx context.Context, t promotion.Target) (target, 
 		return key, known, nil
 	}
 	if found {
-		c.drop(key, known)
+		c.changed(key, known)
 	}
 	opened, err := c.dial(key, content)
 	if err != nil {
@@ -177,13 +177,19 @@ func (c *connections) follow(key target, opened *connection) {
 		c.mu.Lock()
 		defer c.mu.Unlock()
 		if c.open[key] == opened {
-			c.log.Info("kubeconfig changed; connecting anew", "cluster", key.name())
-			c.drop(key, opened)
+			c.changed(key, opened)
 		}
 	})
 	if err != nil && opened.life.Err() == nil {
 		c.log.Warn("follow kubeconfig", "cluster", key.name(), "err", err)
 	}
+}
+
+// changed ends a connection that its Secret no longer speaks of; by the lock.
+// Whoever looks first finds out: the watch, or the next request.
+func (c *connections) changed(key target, old *connection) {
+	c.log.Info("kubeconfig changed; connecting anew", "cluster", key.name())
+	c.drop(key, old)
 }
 
 // differs looks until it knows: there may be no other word of the change.
