@@ -226,6 +226,7 @@ func (j *job) fenced(ctx context.Context, err error) {
 		j.c.change(id, func(e *reconcile.Environment) { e.Busy, e.Journal = reconcile.ActionNone, record.Journal })
 		e := j.c.environment(id)
 		e.seen(record)
+		j.recorder.hide()
 		e.rivals++
 	})
 }

@@ -27,6 +27,7 @@ type recorder struct {
 
 	shownMu sync.Mutex
 	shown   *shown // not stored yet
+	asked   bool   // a write of it is on its way that stores nothing else
 }
 
 // shown is what people see of an environment.
@@ -45,14 +46,22 @@ func (c *Controller) newRecorder(record state.Record) *recorder {
 }
 
 // show takes a status along with the next write. It does not block, and
-// reports whether a write has to be asked for: with one before that is not
-// stored yet, somebody did already.
-func (r *recorder) show(s shown) (ask bool) {
+// reports whether a write has to be asked for: not when one is carried out
+// anyway, nor when somebody asked for one that has not been done yet.
+func (r *recorder) show(s shown, carried bool) (ask bool) {
 	r.shownMu.Lock()
 	defer r.shownMu.Unlock()
-	ask = r.shown == nil
-	r.shown = &s
+	ask = !carried && !r.asked
+	r.shown, r.asked = &s, r.asked || ask
 	return ask
+}
+
+// hide forgets a status that is not stored yet: what is stored is another
+// writer's, and what differs from that is shown anew.
+func (r *recorder) hide() {
+	r.shownMu.Lock()
+	defer r.shownMu.Unlock()
+	r.shown, r.asked = nil, false
 }
 
 // take waits for the turn. Who had to wait goes on when the one before is done,
@@ -77,7 +86,7 @@ func (r *recorder) stored(s *shown) {
 	r.shownMu.Lock()
 	defer r.shownMu.Unlock()
 	if r.shown == s {
-		r.shown = nil
+		r.shown, r.asked = nil, false
 	}
 }
 

@@ -92,7 +92,7 @@ func TestRecorderIsFencedThroughAStatus(t *testing.T) {
 	if err := rival.save(t.Context(), base, running("rival's")); err != nil {
 		t.Fatal(err)
 	}
-	mine.show(shown{message: "still at it"})
+	mine.show(shown{message: "still at it"}, false)
 	met, err := mine.flush(t.Context())
 	if err != nil || !met {
 		t.Errorf("the status met a rival: %t, %v; want true", met, err)
@@ -113,7 +113,7 @@ func TestRecorderKeepsTheNewestStatus(t *testing.T) {
 	c := replica(t, store, &actor{})
 	const last = 200
 	for i := range last + 1 {
-		if r.show(shown{message: fmt.Sprint(i)}) {
+		if r.show(shown{message: fmt.Sprint(i)}, false) {
 			c.spawn(func() {
 				if _, err := r.flush(t.Context()); err != nil {
 					t.Error(err)

@@ -34,7 +34,7 @@ func (c *Controller) publish(ctx context.Context, d reconcile.Decision) {
 			c.announce(ctx, status.Environment, status, message)
 		}
 		if visible(status) != visible(e.status) || message != e.message {
-			c.saveStatus(ctx, world, e, status, message)
+			c.saveStatus(ctx, world, e, shown{status, message, e.since, e.file}, storesStatus(d, status.Environment))
 		}
 		e.status, e.message = status, message
 		view.Environments = append(view.Environments, EnvironmentView{
@@ -65,14 +65,35 @@ func visible(s reconcile.Status) reconcile.Status {
 	return reconcile.Status{Environment: s.Environment, Phase: s.Phase, Reason: s.Reason, Wanted: s.Wanted}
 }
 
+// begins is the effect that a decision begins on an environment.
+func begins(d reconcile.Decision, id promotion.ID) reconcile.ActionKind {
+	for _, a := range d.Actions {
+		if a.Environment == id && a.Kind != reconcile.ActionEvaluate && a.Kind != reconcile.ActionCancel {
+			return a.Kind
+		}
+	}
+	return reconcile.ActionNone
+}
+
+// storesStatus reports whether what a decision begins writes the journal at
+// once, and the status with it: every commit advances every environment that it
+// leaves as it is, and one write for each is enough.
+func storesStatus(d reconcile.Decision, id promotion.ID) bool {
+	switch begins(d, id) {
+	case reconcile.ActionNone, reconcile.ActionVerify, reconcile.ActionBlame:
+		return false
+	}
+	return true
+}
+
 // saveStatus writes a status beside the journal: with whatever is written next,
 // or by itself.
-func (c *Controller) saveStatus(ctx context.Context, world reconcile.Environment, e *environment, status reconcile.Status, message string) {
+func (c *Controller) saveStatus(ctx context.Context, world reconcile.Environment, e *environment, s shown, carried bool) {
 	if e.recorder == nil {
 		e.recorder = c.newRecorder(state.Record{ID: world.ID})
 	}
 	recorder := e.recorder
-	if !recorder.show(shown{status, message, e.since, e.file}) {
+	if !recorder.show(s, carried) {
 		return
 	}
 	c.spawn(func() {
@@ -133,7 +154,11 @@ func (c *Controller) sentence(world reconcile.Environment, e *environment, statu
 		return fmt.Sprintf("%s It reverted %d times within a day, and at most %d are allowed.", status.Reason.Explain(),
 			len(world.Journal.Reverts), world.Spec.MaxReverts)
 	case promotion.UpToDate:
-		return fmt.Sprintf("runs %s, verified", world.Journal.LastGood.Revision.Short())
+		runs := world.Journal.LastGood.Revision
+		if begins(d, status.Environment) == reconcile.ActionAdvance {
+			runs = status.Wanted.Revision
+		}
+		return fmt.Sprintf("runs %s, verified", runs.Short())
 	case promotion.Applying, promotion.Verifying, promotion.Pruning:
 		if note := e.notes[status.Reason]; note != "" && status.Phase == reconcile.PhaseWaiting {
 			return note // tried in vain
