@@ -48,6 +48,13 @@ func (m *memory) Save(_ context.Context, r state.Record) (state.Record, error) {
 	return r, nil
 }
 
+// said is what people see, and how often it was written.
+func (m *memory) said() (string, int) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.record.Message, m.version
+}
+
 func (m *memory) PutRelease(_ context.Context, r state.Release) error {
 	m.mu.Lock()
 	defer m.mu.Unlock()

@@ -1,12 +1,14 @@
 package controller
 
 import (
+	"context"
 	"testing"
 	"testing/fstest"
 	"time"
 
 	"chaperone.dev/chaperone/internal/promotion"
 	"chaperone.dev/chaperone/internal/reconcile"
+	"chaperone.dev/chaperone/internal/source"
 )
 
 // What the policies allowed holds for another commit of the same content, and
@@ -47,5 +49,59 @@ func TestUnchanged(t *testing.T) {
 				t.Errorf("got %v, want %v", got, test.want)
 			}
 		})
+	}
+}
+
+// A commit that leaves an environment as it is costs one write of it: the
+// status that people see goes with the journal.
+func TestOneWriteForACommitThatChangesNothing(t *testing.T) {
+	t.Parallel()
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	before := reconcile.Release{Revision: revision(0), Digest: "d1", Policy: "p1"}
+	after := reconcile.Release{Revision: revision(1), Digest: "d1", Policy: "p1"}
+	store := stored(reconcile.StageNone)
+	store.record.Journal.Running, store.record.Journal.LastGood = before, before
+	c := replica(t, store, &actor{})
+	e := &c.world.Environments[0]
+	c.world.Head = before.Revision
+	e.Candidates = []reconcile.Candidate{{Release: before, Verdict: reconcile.VerdictAllow, Until: c.world.Now.Add(time.Hour)}}
+	c.pass(ctx)
+	writes := 0
+	for said := ""; said != "runs "+before.Revision.Short()+", verified"; said, writes = store.said() {
+		if t.Context().Err() != nil {
+			t.Fatalf("at rest it says %q", said)
+		}
+		time.Sleep(time.Millisecond)
+	}
+
+	c.world.Head, c.world.History = after.Revision, []source.Revision{after.Revision, before.Revision}
+	e.Candidates = append(e.Candidates, reconcile.Candidate{Release: after, Verdict: reconcile.VerdictAllow, Until: c.world.Now.Add(time.Hour)})
+	c.pass(ctx)
+	(<-c.events)()
+	c.pass(ctx)
+	cancel() // ends what watches for drift
+	c.work.Wait()
+	if got := store.version - writes; got != 1 {
+		t.Errorf("written %d times, want 1", got)
+	}
+	if want := "runs " + after.Revision.Short() + ", verified"; store.record.Message != want || store.record.Journal.LastGood != after {
+		t.Errorf("stored are %q and %v", store.record.Message, store.record.Journal.LastGood)
+	}
+}
+
+// A status that was to go with a write of another writer's turn is shown anew.
+func TestStatusOfAFencedEffectIsShownAnew(t *testing.T) {
+	t.Parallel()
+	r, _ := recorderOf(t, stored(reconcile.StageNone))
+	if r.show(shown{message: "begun"}, true) {
+		t.Error("a write was asked for that an effect carries out")
+	}
+	r.hide()
+	if r.waiting() != nil {
+		t.Error("what another writer has overtaken still waits")
+	}
+	if !r.show(shown{message: "at rest"}, false) {
+		t.Error("no write was asked for")
 	}
 }
