@@ -37,3 +37,33 @@ test_a_kind_of_another_group_is_not_the_core_one if {
 	object := {"apiVersion": "example.org/v1", "kind": "Pod", "spec": {"text": "x"}}
 	count(pods.specs) == 0 with input.object as object
 }
+
+test_a_container_that_is_null_has_all_defaults if {
+	found := [c.container | some c in pods.containers] with input.object as {
+		"apiVersion": "v1", "kind": "Pod", "spec": {"containers": [null]},
+	}
+	found == [{}]
+}
+
+test_annotations_are_texts if {
+	object := {
+		"apiVersion": "v1", "kind": "Pod", "metadata": {"annotations": {"a": "text", "b": null, "c": 1}},
+		"spec": {"containers": []},
+	}
+	{pods.annotations(pod) | some pod in pods.specs} == {{"a": "text", "b": "", "c": "1"}} with input.object as object
+}
+
+test_version_of_the_standards if {
+	every version, minor in {"1.0": 0, "1.9": 9, "1.37": 37, "v1.24": 24} {
+		pods.minor == minor with data.params.pod_security_version as version
+	}
+	pods.minor > 100 with data.params.pod_security_version as "latest"
+}
+
+test_restricted_unless_it_is_known_not_to_matter if {
+	pods.restricted with input.environment.data as "phi"
+	pods.restricted with input.environment.data as "anonymized"
+	pods.restricted with input.environment.data as "unheard of"
+	not pods.restricted with input.environment.data as "synthetic"
+	not pods.restricted with input.environment.data as "none"
+}

@@ -24,10 +24,10 @@ package pod.capabilities
 import data.lib.pods
 
 deny contains result if {
+	pods.minor >= 22
 	some c in pods.containers
-	c.pod.os != "windows"
-	dropped := {capability | some capability in c.container.securityContext.capabilities.drop}
-	not "ALL" in dropped
+	c.pod.linux
+	not drops_all(c)
 	result := {
 		"msg": sprintf("container %q does not drop ALL capabilities", [c.name]),
 		"path": concat("", [c.path, ".securityContext.capabilities.drop"]),
@@ -35,12 +35,15 @@ deny contains result if {
 }
 
 deny contains result if {
+	pods.minor >= 22
 	some c in pods.containers
-	c.pod.os != "windows"
-	some i, capability in c.container.securityContext.capabilities.add
+	c.pod.linux
+	some i, capability in c.security.capabilities.add
 	capability != "NET_BIND_SERVICE"
 	result := {
 		"msg": sprintf("container %q adds capability %v", [c.name, capability]),
 		"path": sprintf("%s.securityContext.capabilities.add[%d]", [c.path, i]),
 	}
 }
+
+drops_all(c) if "ALL" in c.security.capabilities.drop

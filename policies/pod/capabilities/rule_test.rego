@@ -28,3 +28,11 @@ test_every_added_capability_is_named if {
 		"container \"app\" adds capability NET_RAW",
 	}
 }
+
+test_windows_had_to_say_so_before_1_25 if {
+	spec := {"os": {"name": "windows"}, "containers": [{"securityContext": {"capabilities": {"add": ["CHOWN"]}}}]}
+	every version, refused in {"1.21": 0, "1.22": 2, "1.24": 2, "1.25": 0} {
+		count(capabilities.deny) == refused with input.object as deployment(spec)
+			with data.params.pod_security_version as version
+	}
+}

@@ -21,15 +21,13 @@
 #   remediation: Use a PersistentVolumeClaim, emptyDir, configMap, secret, projected or CSI volume.
 package pod.host_path
 
-import data.lib.objects
 import data.lib.pods
 
 deny contains result if {
-	some pod in pods.specs
-	some i, volume in pod.spec.volumes
-	objects.is_set(volume, ["hostPath"])
+	some v in pods.volumes
+	v.volume.hostPath != null
 	result := {
-		"msg": sprintf("volume %q is a path on the node", [object.get(volume, "name", "")]),
-		"path": sprintf("%s.volumes[%d].hostPath", [pod.path, i]),
+		"msg": sprintf("volume %q is a path on the node", [v.name]),
+		"path": concat("", [v.path, ".hostPath"]),
 	}
 }

@@ -14,3 +14,8 @@ test_names_volume_and_field if {
 		"path": "spec.template.spec.volumes[1].hostPath",
 	}} with input.object as deployment(spec)
 }
+
+test_null_is_no_volume if {
+	spec := {"containers": [], "volumes": [null, {"name": "a", "hostPath": null}]}
+	count(host_path.deny) == 0 with input.object as deployment(spec)
+}

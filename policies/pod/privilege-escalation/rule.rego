@@ -24,8 +24,9 @@ package pod.privilege_escalation
 import data.lib.pods
 
 deny contains result if {
+	pods.minor >= 8
 	some c in pods.containers
-	c.pod.os != "windows"
+	c.pod.linux
 	not c.container.securityContext.allowPrivilegeEscalation == false
 	result := {
 		"msg": sprintf("container %q does not set allowPrivilegeEscalation to false", [c.name]),

@@ -1,8 +1,8 @@
 # METADATA
 # title: Containers are not privileged
 # description: >-
-#   A privileged container, or a Windows HostProcess one, has the node: every
-#   other container's memory, files and secrets with it.
+#   A privileged container has the node: every other container's memory, files
+#   and secrets with it.
 # scope: package
 # custom:
 #   id: pod/privileged
@@ -16,36 +16,18 @@
 #       - cite: 164.312(a)(1)
 #         why: Access to patient data is decided by grants, which a process that owns the node goes around.
 #     pss: [baseline]
-#     cis_k8s: {version: "1.12", ids: ["5.2.2", "5.2.11"]}
+#     cis_k8s: {version: "1.12", ids: ["5.2.2"]}
 #     nist_800_53r5: [AC-6]
-#   remediation: Remove securityContext.privileged and windowsOptions.hostProcess; add the one capability or device that is needed.
+#   remediation: Remove securityContext.privileged; add the one capability or device that is needed.
 package pod.privileged
 
 import data.lib.pods
 
 deny contains result if {
 	some c in pods.containers
-	c.container.securityContext.privileged == true
+	c.security.privileged == true
 	result := {
 		"msg": sprintf("container %q is privileged", [c.name]),
 		"path": concat("", [c.path, ".securityContext.privileged"]),
-	}
-}
-
-deny contains result if {
-	some c in pods.containers
-	c.container.securityContext.windowsOptions.hostProcess == true
-	result := {
-		"msg": sprintf("container %q is a Windows HostProcess container", [c.name]),
-		"path": concat("", [c.path, ".securityContext.windowsOptions.hostProcess"]),
-	}
-}
-
-deny contains result if {
-	some pod in pods.specs
-	pod.spec.securityContext.windowsOptions.hostProcess == true
-	result := {
-		"msg": "the pod's containers are Windows HostProcess containers",
-		"path": concat("", [pod.path, ".securityContext.windowsOptions.hostProcess"]),
 	}
 }

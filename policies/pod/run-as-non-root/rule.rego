@@ -19,59 +19,29 @@
 #     cis_k8s: {version: "1.12", ids: ["5.2.7"]}
 #     nist_800_53r5: [AC-6]
 #   remediation: >-
-#     Set securityContext.runAsNonRoot to true for the pod or each container, and
-#     runAsUser, where it is set, to another user than 0.
+#     Set securityContext.runAsNonRoot to true for the pod or each container; an
+#     image whose USER is root needs runAsUser with another user than 0.
 package pod.run_as_non_root
 
 import data.lib.pods
 
 deny contains result if {
-	some pod in pods.specs
-	pod.host_users != false
-	pod.spec.securityContext.runAsNonRoot == false
+	some holder in pods.holders
+	holder.security.runAsNonRoot == false
+	holder.pod.own_users == false
 	result := {
-		"msg": "the pod sets runAsNonRoot to false",
-		"path": concat("", [pod.path, ".securityContext.runAsNonRoot"]),
+		"msg": sprintf("%s sets runAsNonRoot to false", [pods.label(holder)]),
+		"path": concat("", [holder.path, ".securityContext.runAsNonRoot"]),
 	}
 }
 
 deny contains result if {
 	some c in pods.containers
-	c.pod.host_users != false
-	c.container.securityContext.runAsNonRoot == false
-	result := {
-		"msg": sprintf("container %q sets runAsNonRoot to false", [c.name]),
-		"path": concat("", [c.path, ".securityContext.runAsNonRoot"]),
-	}
-}
-
-deny contains result if {
-	some c in pods.containers
-	c.pod.host_users != false
-	object.get(c.container, ["securityContext", "runAsNonRoot"], null) == null
+	c.pod.own_users == false
 	not c.pod.spec.securityContext.runAsNonRoot == true
+	object.get(c.container, ["securityContext", "runAsNonRoot"], null) == null
 	result := {
 		"msg": sprintf("neither container %q nor its pod sets runAsNonRoot to true", [c.name]),
 		"path": concat("", [c.path, ".securityContext.runAsNonRoot"]),
-	}
-}
-
-deny contains result if {
-	some pod in pods.specs
-	pod.host_users != false
-	pod.spec.securityContext.runAsUser == 0
-	result := {
-		"msg": "the pod sets runAsUser to 0, which is root",
-		"path": concat("", [pod.path, ".securityContext.runAsUser"]),
-	}
-}
-
-deny contains result if {
-	some c in pods.containers
-	c.pod.host_users != false
-	c.container.securityContext.runAsUser == 0
-	result := {
-		"msg": sprintf("container %q sets runAsUser to 0, which is root", [c.name]),
-		"path": concat("", [c.path, ".securityContext.runAsUser"]),
 	}
 }

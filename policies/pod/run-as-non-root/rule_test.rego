@@ -34,12 +34,10 @@ test_every_container_without_it_is_named if {
 	}
 }
 
-test_user_zero_is_root_whatever_else_is_said if {
-	spec := {"securityContext": {"runAsNonRoot": true, "runAsUser": 0}, "containers": [{"name": "app"}]}
-	findings(spec) == {"spec.template.spec.securityContext.runAsUser"}
-}
-
 test_only_false_gives_the_pod_users_of_its_own if {
 	findings({"hostUsers": false, "containers": [{"name": "app"}]}) == set()
 	count(findings({"hostUsers": null, "containers": [{"name": "app"}]})) == 1
+	every version, refused in {"1.35": 0, "1.34": 1, "v1.0": 1} {
+		count(findings({"hostUsers": false, "containers": [null]})) == refused with data.params.pod_security_version as version
+	}
 }

@@ -2,7 +2,8 @@
 # title: System calls are filtered
 # description: >-
 #   Most ways out of a container are system calls that services never make. The
-#   runtime's default filter takes them away.
+#   runtime's default filter takes them away. Where there is no data of people, a
+#   pod may leave it to the runtime whether it filters, but not ask for none.
 # scope: package
 # custom:
 #   id: pod/seccomp
@@ -13,53 +14,68 @@
 #   waivable: true
 #   controls:
 #     hipaa:
-#       - cite: 164.308(a)(1)(ii)(B)
-#         why: The filter reduces a risk to every container on the node, known weaknesses of the kernel included.
-#     pss: [restricted]
+#       - cite: 164.312(a)(1)
+#         why: The filter closes the ways through the kernel to what other containers on the node hold.
+#     pss: [baseline, restricted]
 #     cis_k8s: {version: "1.12", ids: ["5.7.2"]}
 #   remediation: Set securityContext.seccompProfile.type to RuntimeDefault or Localhost for the pod or each container.
 package pod.seccomp
 
-import data.lib.objects
 import data.lib.pods
 
-accepted := {"RuntimeDefault", "Localhost"}
-
 deny contains result if {
-	some pod in pods.specs
-	pod.os != "windows"
-	set_badly(pod.spec)
+	pods.minor >= 19
+	some holder in pods.holders
+	profile := holder.security.seccompProfile
+	profile != null
+	not filters(profile)
+	pod := holder.pod
+	asked(pod)
 	result := {
-		"msg": "the pod's seccomp profile is neither RuntimeDefault nor Localhost",
-		"path": concat("", [pod.path, ".securityContext.seccompProfile.type"]),
+		"msg": sprintf("%s has a seccomp profile that is neither RuntimeDefault nor Localhost", [pods.label(holder)]),
+		"path": concat("", [holder.path, ".securityContext.seccompProfile.type"]),
 	}
 }
 
 deny contains result if {
+	pods.minor >= 19
+	pods.restricted
 	some c in pods.containers
-	c.pod.os != "windows"
-	set_badly(c.container)
-	result := {
-		"msg": sprintf("container %q has a seccomp profile that is neither RuntimeDefault nor Localhost", [c.name]),
-		"path": concat("", [c.path, ".securityContext.seccompProfile.type"]),
-	}
-}
-
-deny contains result if {
-	some c in pods.containers
-	c.pod.os != "windows"
+	c.pod.linux
 	object.get(c.container, ["securityContext", "seccompProfile"], null) == null
-	pod := c.pod.spec
-	not set_well(pod)
+	profile := object.get(c.pod.spec, ["securityContext", "seccompProfile"], null)
+	not filters(profile)
 	result := {
 		"msg": sprintf("neither container %q nor its pod has a seccomp profile", [c.name]),
 		"path": concat("", [c.path, ".securityContext.seccompProfile.type"]),
 	}
 }
 
-set_well(holder) if holder.securityContext.seccompProfile.type in accepted
+# Before 1.19 annotations said it.
+deny contains result if {
+	pods.minor < 19
+	some pod in pods.specs
+	some key, value in pods.annotations(pod)
+	key in annotation_keys(pod)
+	not filters_annotation(value)
+	result := {
+		"msg": sprintf("annotation %s is %v; want runtime/default or localhost/…", [key, value]),
+		"path": pods.annotation_path(pod, key),
+	}
+}
 
-set_badly(holder) if {
-	objects.is_set(holder, ["securityContext", "seccompProfile"])
-	not set_well(holder)
+asked(pod) if pod.linux
+
+asked(_) if not pods.restricted
+
+filters(profile) if profile.type in {"RuntimeDefault", "Localhost"}
+
+filters_annotation(value) if value in {"runtime/default", "docker/default"}
+
+filters_annotation(value) if startswith(value, "localhost/")
+
+annotation_keys(pod) := {"seccomp.security.alpha.kubernetes.io/pod"} | {key |
+	some c in pods.containers
+	c.pod.path == pod.path
+	key := concat("", ["container.seccomp.security.alpha.kubernetes.io/", pods.text(c.name)])
 }
