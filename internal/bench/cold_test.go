@@ -85,6 +85,8 @@ func (g *ground) cold(s *samples, to *section, environments, each int) {
 		to.say("requests: %s", ours.requests.of(released))
 		to.say("of the floor: %s", theirs.requests.of(released))
 		to.say("for itself: %s", ours.requests.of(own))
+		to.say("beside: %s", ours.requests.others())
+		to.say("beside the floor: %s", theirs.requests.others())
 	}
 	w.daemon.stop()
 }

@@ -89,6 +89,17 @@ func (c counts) of(resources []string) counts {
 	return part
 }
 
+// others are what is about neither, watches among them.
+func (c counts) others() counts {
+	rest := maps.Clone(c)
+	for _, known := range []counts{c.of(released), c.of(own)} {
+		for r := range known {
+			delete(rest, r)
+		}
+	}
+	return rest
+}
+
 func (c counts) total() (sum int) {
 	for _, n := range c {
 		sum += n
