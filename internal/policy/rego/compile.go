@@ -59,6 +59,10 @@ func compile(ctx context.Context, files fileSet, limits Limits) (*Bundle, map[st
 		compiler: compiler, store: inmem.NewFromObject(data), queries: map[string]*oparego.PreparedEvalQuery{},
 		byContent: byContent(compiler.Modules),
 	}
+	for i, r := range rules {
+		r.index, r.sees = i, footprintOf(compiler, r.module)
+		b.sees |= r.sees
+	}
 	maps.Copy(modules, tests)
 	return b, modules, nil
 }

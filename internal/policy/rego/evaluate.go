@@ -2,32 +2,27 @@ package rego
 
 import (
 	"context"
-	"errors"
 	"fmt"
+	"math"
+	"runtime"
 	"runtime/debug"
 	"slices"
 	"strings"
-	"time"
-
-	"github.com/open-policy-agent/opa/v1/ast"
-	oparego "github.com/open-policy-agent/opa/v1/rego"
-	"github.com/open-policy-agent/opa/v1/topdown"
+	"sync"
+	"sync/atomic"
 
 	"chaperone.dev/chaperone/internal/policy"
 )
 
-// maxQueries bounds the cache of prepared queries: one per set of rules that
-// some kind of object is judged by.
-const maxQueries = 256
+// maxWorkers bounds how many objects one evaluation looks at side by side.
+const maxWorkers = 8
 
 // Evaluate judges a release. Whatever goes wrong is in the report, whose
 // verdict is then VerdictError. The error says only that ctx ended before the
 // judgement was complete; the report is VerdictError then, too.
 func (b *Bundle) Evaluate(ctx context.Context, in policy.Input) (policy.Report, error) {
-	if in.Images == nil {
-		in.Images = policy.Images(in.Objects, b.templates)
-	}
-	e := &evaluation{bundle: b, in: in, broken: map[*rule]bool{}}
+	e := newEvaluation(b, in)
+	e.answers = &b.answers
 	e.run(ctx, b.rules)
 	if err := ctx.Err(); err != nil {
 		e.fail(nil, nil, fmt.Errorf("judging was stopped: %w", err))
@@ -42,18 +37,28 @@ func (b *Bundle) Evaluate(ctx context.Context, in policy.Input) (policy.Report, 
 type evaluation struct {
 	bundle  *Bundle
 	in      policy.Input
+	answers *answers // nil: nothing is remembered
 	results []policy.Result
 	errs    []policy.RuleError
-	caller  context.Context // without the evaluation's own deadline
-	broken  map[*rule]bool  // erred once; not asked again
-	base    [][2]*ast.Term  // the input without object
+
+	input    *input
+	brokenAt []atomic.Int64 // by rule: the first place where it erred; it is not asked in later ones
+	found    atomic.Int64   // results so far
+	watch    *watchdog
+}
+
+func newEvaluation(b *Bundle, in policy.Input) *evaluation {
+	e := &evaluation{bundle: b, in: in, brokenAt: make([]atomic.Int64, len(b.rules))}
+	for i := range e.brokenAt {
+		e.brokenAt[i].Store(math.MaxInt64)
+	}
+	return e
 }
 
 func (e *evaluation) fail(r *rule, object *policy.ObjectRef, err error) {
 	failure := policy.RuleError{Object: object, Message: err.Error()}
 	if r != nil {
 		failure.Rule = r.ID
-		e.broken[r] = true
 	}
 	e.errs = append(e.errs, failure)
 }
@@ -62,16 +67,55 @@ func (e *evaluation) run(ctx context.Context, rules []*rule) {
 	// A defect of the evaluator must not take the daemon with it, nor pass.
 	defer func() {
 		if panicked := recover(); panicked != nil {
-			e.fail(nil, nil, fmt.Errorf("evaluator panicked: %v: %s", panicked, firstFrames(debug.Stack())))
+			e.fail(nil, nil, panicError(panicked))
 		}
 	}()
-	e.caller = ctx
+	caller := ctx
 	ctx, cancel := context.WithTimeout(ctx, e.bundle.limits.Evaluation)
 	defer cancel()
-	if err := e.convert(); err != nil {
+	var err error
+	if e.input, err = newInput(e.in, e.bundle); err != nil {
 		e.fail(nil, nil, err)
 		return
 	}
+	tasks := e.plan(rules)
+	outcomes, err := e.askAll(ctx, tasks)
+	if err != nil {
+		e.fail(nil, nil, err)
+		e.blame(caller, tasks, outcomes)
+	}
+	e.merge(tasks, outcomes)
+}
+
+func panicError(panicked any) error {
+	return fmt.Errorf("evaluator panicked: %v: %s", panicked, firstFrames(debug.Stack()))
+}
+
+// aboutRelease is the place of what is asked once per release: before all objects.
+const aboutRelease = -1
+
+// task is what is asked about one object, or about the release.
+type task struct {
+	place  int // index of the object, or aboutRelease
+	groups []group
+}
+
+// group is rules that look at the same parts of the input.
+type group struct {
+	sees    footprint
+	context sum // of the rules, and of all that they look at but the object
+	rules   []*rule
+}
+
+// outcome is what one rule said at one place.
+type outcome struct {
+	rule    *rule
+	results []policy.Result
+	err     error
+}
+
+// plan says which rules are asked where. Objects of one kind are asked the same.
+func (e *evaluation) plan(rules []*rule) []task {
 	var release, each []*rule
 	for _, r := range rules {
 		switch {
@@ -82,166 +126,117 @@ func (e *evaluation) run(ctx context.Context, rules []*rule) {
 			release = append(release, r)
 		}
 	}
-	e.ask(ctx, release, ast.NewObject(e.base...), nil)
-	e.askAboutObjects(ctx, each)
+	var tasks []task
+	if len(release) > 0 {
+		tasks = append(tasks, task{place: aboutRelease, groups: e.group(release)})
+	}
+	return append(tasks, e.planObjects(each)...)
 }
 
-func (e *evaluation) askAboutObjects(ctx context.Context, each []*rule) {
-	objects, _ := e.base[0][1].Value.(*ast.Array)
+func (e *evaluation) planObjects(each []*rule) []task {
+	type kind struct {
+		name    string
+		hasPods bool
+	}
+	groups := map[kind][]group{}
+	var tasks []task
 	for i, o := range e.in.Objects {
-		if ctx.Err() != nil {
-			e.fail(nil, nil, fmt.Errorf("judged %d of %d objects within %s", i, len(e.in.Objects), e.bundle.limits.Evaluation))
-			return
+		of := kind{o.GroupVersionKind().GroupKind().String(), len(e.bundle.templates.PodSpecs(o)) > 0}
+		asked, known := groups[of]
+		if !known {
+			asked = e.group(slices.DeleteFunc(slices.Clone(each), func(r *rule) bool { return !r.Judges(o, e.bundle.templates) }))
+			groups[of] = asked
 		}
-		var rules []*rule
-		for _, r := range each {
-			if !e.broken[r] && r.Judges(o, e.bundle.templates) {
-				rules = append(rules, r)
-			}
+		if len(asked) > 0 {
+			tasks = append(tasks, task{place: i, groups: asked})
 		}
-		ref := policy.RefOf(o)
-		input := ast.NewObject(append(slices.Clone(e.base), ast.Item(ast.StringTerm("object"), objects.Elem(i)))...)
-		e.ask(ctx, rules, input, &ref)
 	}
+	return tasks
 }
 
-// convert makes the terms that all queries share, once.
-func (e *evaluation) convert() error {
-	size := 0
-	for _, o := range e.in.Objects {
-		if size += sizeOf(o.Object); size > e.bundle.limits.InputBytes {
-			return fmt.Errorf("the release is larger than the %d bytes that policies may look at", e.bundle.limits.InputBytes)
-		}
-	}
-	document, err := e.in.Document()
-	if err != nil {
-		return err
-	}
-	for _, field := range []string{"objects", "environment", "release", "upstream", "images", "now"} {
-		value, err := ast.InterfaceToValue(document[field])
-		if err != nil {
-			return fmt.Errorf("convert input.%s: %w", field, err)
-		}
-		e.base = append(e.base, ast.Item(ast.StringTerm(field), ast.NewTerm(value)))
-	}
-	return nil
-}
-
-// ask puts all rules in one query. When that fails, each is asked by itself:
-// the others still answer, and the one at fault is named.
-func (e *evaluation) ask(ctx context.Context, rules []*rule, input ast.Value, object *policy.ObjectRef) {
-	if len(rules) == 0 {
-		return
-	}
-	answers, err := e.query(ctx, rules, input)
-	if err == nil {
-		e.take(rules, answers, object)
-		return
-	}
-	if len(rules) == 1 {
-		e.fail(rules[0], object, err)
-		return
-	}
-	// The evaluation's own deadline may be what ended the query; to name the
-	// rule that used it up, they get that time once more.
-	ctx, cancel := context.WithTimeout(e.caller, e.bundle.limits.Evaluation)
-	defer cancel()
+// group puts rules together that look at the same parts of the input.
+func (e *evaluation) group(rules []*rule) []group {
+	var groups []group
 	for _, r := range rules {
-		answers, err := e.query(ctx, []*rule{r}, input)
-		if err != nil {
-			e.fail(r, object, err)
+		i := slices.IndexFunc(groups, func(g group) bool { return g.sees == r.sees })
+		if i < 0 {
+			i = len(groups)
+			groups = append(groups, group{sees: r.sees})
+		}
+		groups[i].rules = append(groups[i].rules, r)
+	}
+	for i := range groups {
+		groups[i].context = e.input.context(groups[i])
+	}
+	return groups
+}
+
+// askAll works on the tasks on as many cores as there are. The outcomes are in
+// the order of the tasks. The error says why not all of them were worked on.
+func (e *evaluation) askAll(ctx context.Context, tasks []task) ([][]outcome, error) {
+	e.watch = newWatchdog(ctx, e.bundle.limits, e.input.size)
+	defer e.watch.stop()
+	outcomes := make([][]outcome, len(tasks))
+	var next, done atomic.Int64
+	work := func() {
+		defer func() {
+			if panicked := recover(); panicked != nil {
+				e.watch.halt(panicError(panicked))
+			}
+		}()
+		on := e.watch.worker()
+		for i := int(next.Add(1)) - 1; i < len(tasks) && e.watch.stopped() == nil; i = int(next.Add(1)) - 1 {
+			outcomes[i] = (&asking{evaluation: e, worker: on, place: tasks[i].place}).ask(tasks[i].groups)
+			done.Add(1)
+		}
+	}
+	var others sync.WaitGroup
+	for range min(runtime.GOMAXPROCS(0), maxWorkers, len(tasks)) - 1 {
+		others.Go(work)
+	}
+	work()
+	others.Wait()
+	if why := e.watch.stopped(); why != nil {
+		return outcomes, fmt.Errorf("judged %d of %d objects: %w", done.Load(), len(tasks), why)
+	}
+	return outcomes, nil
+}
+
+// blame names the rules that used up the time or the memory of all: those that
+// were under way have that much once more, one by one.
+func (e *evaluation) blame(caller context.Context, tasks []task, outcomes [][]outcome) {
+	runtime.GC() // what they left behind is not counted against them
+	ctx, cancel := context.WithTimeout(caller, e.bundle.limits.Evaluation)
+	defer cancel()
+	e.watch = newWatchdog(ctx, e.bundle.limits, e.input.size)
+	defer func() { e.watch.stop() }()
+	on := e.watch.worker()
+	for i, task := range tasks {
+		if len(outcomes[i]) != 1 || outcomes[i][0].rule != nil {
 			continue
 		}
-		e.take([]*rule{r}, answers, object)
+		outcomes[i] = (&asking{evaluation: e, worker: on, place: task.place}).askEach(task.groups)
 	}
 }
 
-// query evaluates, and reports an unclear answer as an error.
-func (e *evaluation) query(ctx context.Context, rules []*rule, input ast.Value) (map[string]any, error) {
-	prepared, err := e.bundle.prepare(ctx, rules)
-	if err != nil {
-		return nil, fmt.Errorf("prepare query: %w", err)
-	}
-	ctx, cancel := context.WithTimeout(ctx, e.bundle.limits.Query)
-	defer cancel()
-	set, err := prepared.Eval(ctx, oparego.EvalParsedInput(input), oparego.EvalTime(e.in.Now),
-		oparego.EvalSeed(strings.NewReader("")))
-	if err != nil {
-		return nil, explainEvaluation(err, e.bundle.limits.Query)
-	}
-	if len(set) != 1 || len(set[0].Expressions) != 1 {
-		return nil, errors.New("the query has no answer")
-	}
-	answers, ok := set[0].Expressions[0].Value.(map[string]any)
-	if !ok {
-		return nil, fmt.Errorf("the query answered %T", set[0].Expressions[0].Value)
-	}
-	return answers, nil
-}
-
-func explainEvaluation(err error, limit time.Duration) error {
-	if topdown.IsCancel(err) || errors.Is(err, context.DeadlineExceeded) {
-		return fmt.Errorf("did not answer within %s", limit)
-	}
-	return err
-}
-
-// prepare compiles the query for a set of rules, once. An entry point that is
-// undefined must not make the whole query undefined, nor look like an empty
-// set: the comprehension around it gives [] for undefined and [set] otherwise.
-func (b *Bundle) prepare(ctx context.Context, rules []*rule) (*oparego.PreparedEvalQuery, error) {
-	var query strings.Builder
-	query.WriteString("{")
-	for i, r := range rules {
-		for j, entry := range r.entrypoints {
-			if i+j > 0 {
-				query.WriteString(", ")
-			}
-			fmt.Fprintf(&query, "%q: [x | x := %s.%s]", r.ID+" "+entry, r.module.Package.Path, entry)
-		}
-	}
-	query.WriteString("}")
-	key := query.String()
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	if prepared := b.queries[key]; prepared != nil {
-		return prepared, nil
-	}
-	prepared, err := oparego.New(oparego.Query(key), oparego.Compiler(b.compiler), oparego.Store(b.store),
-		oparego.StrictBuiltinErrors(true)).PrepareForEval(ctx)
-	if err != nil {
-		return nil, err
-	}
-	if len(b.queries) >= maxQueries {
-		clear(b.queries)
-	}
-	b.queries[key] = &prepared
-	return &prepared, nil
-}
-
-// take turns answers into results. An answer of another shape than a set of
-// results is the rule's error.
-func (e *evaluation) take(rules []*rule, answers map[string]any, object *policy.ObjectRef) {
-	for _, r := range rules {
-		for _, entry := range entrypoints {
-			if !slices.Contains(r.entrypoints, entry.name) {
+// merge takes outcomes as if one had been asked after the other: a rule that
+// erred is not heard about what comes later, whoever was quicker.
+func (e *evaluation) merge(tasks []task, outcomes [][]outcome) {
+	broken := map[*rule]bool{}
+	for i, task := range tasks {
+		object := e.input.ref(task.place)
+		for _, o := range outcomes[i] {
+			if o.rule == nil || broken[o.rule] {
 				continue
 			}
-			results, err := readAnswer(answers[r.ID+" "+entry.name])
-			if err == nil && len(e.results)+len(results) > e.bundle.limits.Results {
-				err = fmt.Errorf("more than %d results in all", e.bundle.limits.Results)
+			if o.err == nil && len(e.results)+len(o.results) > e.bundle.limits.Results {
+				o.err = fmt.Errorf("more than %d results in all", e.bundle.limits.Results)
 			}
-			if err != nil {
-				e.fail(r, object, fmt.Errorf("%s: %w", entry.name, err))
-				break
+			if o.err != nil {
+				broken[o.rule] = true
+				e.fail(o.rule, object, o.err)
 			}
-			for _, result := range results {
-				result.Rule, result.Action = r.ID, entry.action
-				if result.Object == nil {
-					result.Object = object
-				}
-				e.results = append(e.results, result)
-			}
+			e.results = append(e.results, o.results...)
 		}
 	}
 }

@@ -93,7 +93,7 @@ func TestBounds(t *testing.T) {
 	}{
 		"results": {Limits{Results: 10}, "more than 10 results in all"},
 		"input":   {Limits{InputBytes: 60}, "larger than the 60 bytes"},
-		"time":    {Limits{Evaluation: 1}, "judged 0 of 1 objects within 1ns"},
+		"time":    {Limits{Evaluation: 1}, "judged 0 of 1 objects: did not answer within 1ns"},
 	} {
 		limits := test.limits
 		limits.Evaluation = 0 // the bundle's examples have to pass
@@ -116,14 +116,10 @@ func TestBounds(t *testing.T) {
 func TestDeadlineBetweenObjectsIsAnError(t *testing.T) {
 	t.Parallel()
 	bundle := loadFiles(t, oneRule(""))
-	e := &evaluation{bundle: bundle, in: inputOf(t, promotion.DataPHI, configMap("a"), configMap("b")), broken: map[*rule]bool{}}
-	if err := e.convert(); err != nil {
-		t.Fatal(err)
-	}
-	ctx, cancel := context.WithCancel(t.Context())
-	cancel()
-	e.askAboutObjects(ctx, bundle.rules)
-	if len(e.errs) != 1 || !strings.Contains(e.errs[0].Message, "judged 0 of 2 objects") {
+	bundle.limits.Evaluation = 1
+	e := newEvaluation(bundle, inputOf(t, promotion.DataPHI, configMap("a"), configMap("b")))
+	e.run(t.Context(), bundle.rules)
+	if len(e.errs) == 0 || !strings.Contains(e.errs[0].Message, "of 2 objects: did not answer within 1ns") {
 		t.Errorf("errors %v; want it said that not all were judged", e.errs)
 	}
 }

@@ -6,9 +6,8 @@
 // force; a rule that errs, conflicts, takes too long or gives no answer makes
 // the verdict an error, never an allow, and names the rule.
 //
-// Evaluation is bounded by time, input size and number of results. OPA has no
-// bound on memory of its own: what a rule may use follows from those three, as
-// nothing that multiplies without end survives its deadline.
+// Evaluation is bounded by time, memory, input size and number of results. What
+// rules answered is remembered as long as nothing changes that they look at.
 package rego
 
 import (
@@ -42,6 +41,7 @@ type Limits struct {
 	Results    int           // of one evaluation
 	Query      time.Duration // for all rules on one object, or for one rule on the release
 	Evaluation time.Duration // for one Evaluate
+	Memory     int           // by which the process may grow during one Evaluate, beside what its input takes
 }
 
 // DefaultLimits suit a bundle of some hundred rules and a release of some
@@ -50,6 +50,7 @@ func DefaultLimits() Limits {
 	return Limits{
 		Files: 4000, FileBytes: 1 << 20, Bytes: 16 << 20, Verify: 2 * time.Minute,
 		InputBytes: 64 << 20, Results: 10_000, Query: 5 * time.Second, Evaluation: time.Minute,
+		Memory: 256 << 20,
 	}
 }
 
@@ -59,6 +60,7 @@ func (l Limits) withDefaults() Limits {
 		Files: cmp.Or(l.Files, d.Files), FileBytes: cmp.Or(l.FileBytes, d.FileBytes), Bytes: cmp.Or(l.Bytes, d.Bytes),
 		Verify: cmp.Or(l.Verify, d.Verify), InputBytes: cmp.Or(l.InputBytes, d.InputBytes),
 		Results: cmp.Or(l.Results, d.Results), Query: cmp.Or(l.Query, d.Query), Evaluation: cmp.Or(l.Evaluation, d.Evaluation),
+		Memory: cmp.Or(l.Memory, d.Memory),
 	}
 }
 
@@ -72,7 +74,9 @@ type Bundle struct {
 	templates  policy.PodTemplates
 	compiler   *ast.Compiler
 	store      storage.Store
-	byContent  bool // see policy.Report
+	byContent  bool      // see policy.Report
+	sees       footprint // of all rules
+	answers    answers
 
 	mu      sync.Mutex
 	queries map[string]*oparego.PreparedEvalQuery
@@ -84,6 +88,8 @@ type rule struct {
 	dir         string
 	module      *ast.Module
 	entrypoints []string // of deny, violation, warn, audit, those that it has
+	index       int      // among the rules of the bundle, by ID
+	sees        footprint
 }
 
 // entrypoints of a package, and what their results mean.

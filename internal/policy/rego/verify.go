@@ -140,12 +140,11 @@ func (b *Bundle) runExample(ctx context.Context, r *rule, example file) error {
 	if err != nil {
 		return err
 	}
-	in.Images = policy.Images(in.Objects, b.templates)
 	if r.PerObject() && !slices.ContainsFunc(in.Objects, func(o *object) bool { return r.Judges(o, b.templates) }) {
 		return fmt.Errorf("%s:1: rule %s is not asked about any object in it; want one of %s",
 			example.name, r.ID, strings.Join(r.Kinds, ", "))
 	}
-	e := &evaluation{bundle: b, in: in, broken: map[*rule]bool{}}
+	e := newEvaluation(b, in)
 	e.run(ctx, []*rule{r})
 	if len(e.errs) > 0 {
 		return fmt.Errorf("%s:1: %w", example.name, e.errs[0])

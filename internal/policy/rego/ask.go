@@ -1,0 +1,252 @@
+package rego
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/open-policy-agent/opa/v1/ast"
+	oparego "github.com/open-policy-agent/opa/v1/rego"
+
+	"chaperone.dev/chaperone/internal/policy"
+)
+
+// maxQueries bounds the cache of prepared queries: one per set of rules that
+// some kind of object is judged by.
+const maxQueries = 256
+
+// asking is one worker asking about one place.
+type asking struct {
+	*evaluation
+	worker *worker
+	place  int
+}
+
+// ask answers from memory what was asked before, and puts all other rules in one
+// query. Outcomes are in the order of the rules' IDs.
+func (a *asking) ask(groups []group) []outcome {
+	var known []outcome
+	var open []group
+	for _, g := range groups {
+		results, found := a.remembered(g)
+		if !found {
+			open = append(open, g)
+			continue
+		}
+		for _, r := range g.rules {
+			known = append(known, outcome{rule: r, results: of(r, results)})
+		}
+	}
+	asked := a.askRules(open)
+	a.remember(open, asked)
+	known = append(known, asked...)
+	if len(known) > 0 && known[len(known)-1].rule != nil {
+		slices.SortFunc(known, func(a, b outcome) int { return a.rule.index - b.rule.index })
+	}
+	return known
+}
+
+func of(r *rule, results []policy.Result) []policy.Result {
+	var own []policy.Result
+	for _, result := range results {
+		if result.Rule == r.ID {
+			own = append(own, result)
+		}
+	}
+	return own
+}
+
+func (a *asking) remembered(g group) ([]policy.Result, bool) {
+	if a.answers == nil {
+		return nil, false
+	}
+	return a.answers.get(a.input.key(g, a.place))
+}
+
+// remember keeps the answers of groups of which every rule answered.
+func (a *asking) remember(groups []group, outcomes []outcome) {
+	for _, g := range groups {
+		var results []policy.Result
+		answered := 0
+		for _, o := range outcomes {
+			if o.rule.sees == g.sees && o.err == nil {
+				results = append(results, o.results...)
+				answered++
+			}
+		}
+		if a.answers != nil && answered == len(g.rules) {
+			a.answers.put(a.input.key(g, a.place), results)
+		}
+	}
+}
+
+// askRules puts all rules in one query. When that fails, each is asked by
+// itself: the others still answer, and the one at fault is named.
+func (a *asking) askRules(groups []group) []outcome {
+	rules, sees := a.whole(groups)
+	if len(rules) == 0 {
+		return nil
+	}
+	input, err := a.input.document(sees, a.place)
+	if err != nil {
+		return []outcome{a.broke(rules[0], err)}
+	}
+	answers, err := a.query(rules, input)
+	switch {
+	case err == nil:
+		return a.take(rules, answers)
+	case len(rules) == 1:
+		return []outcome{a.broke(rules[0], err)}
+	case a.watch.stopped() != nil:
+		return []outcome{{err: err}} // of none that is known yet; see blame
+	}
+	return a.askEach(groups)
+}
+
+// askEach asks one rule after the other, until there is no more time.
+func (a *asking) askEach(groups []group) []outcome {
+	var outcomes []outcome
+	rules, sees := a.whole(groups)
+	for _, r := range rules {
+		input, err := a.input.document(sees, a.place)
+		if err != nil {
+			return append(outcomes, a.broke(r, err))
+		}
+		answers, err := a.query([]*rule{r}, input)
+		if err == nil {
+			outcomes = append(outcomes, a.take([]*rule{r}, answers)...)
+			continue
+		}
+		outcomes = append(outcomes, a.broke(r, err))
+		if a.watch.stopped() != nil {
+			break
+		}
+	}
+	return outcomes
+}
+
+// whole is the rules of all groups that did not err before, and what they look at.
+func (a *asking) whole(groups []group) (rules []*rule, sees footprint) {
+	for _, g := range groups {
+		for _, r := range g.rules {
+			if a.brokenAt[r.index].Load() >= int64(a.place) {
+				rules, sees = append(rules, r), sees|r.sees
+			}
+		}
+	}
+	return rules, sees
+}
+
+// broke keeps the rule from being asked about what comes later.
+func (a *asking) broke(r *rule, err error) outcome {
+	at := &a.brokenAt[r.index]
+	for before := at.Load(); int64(a.place) < before; before = at.Load() {
+		if at.CompareAndSwap(before, int64(a.place)) {
+			break
+		}
+	}
+	return outcome{rule: r, err: err}
+}
+
+// query evaluates, and reports an unclear answer as an error.
+func (a *asking) query(rules []*rule, input ast.Value) (map[string]any, error) {
+	prepared, err := a.bundle.prepare(a.watch.ctx, rules)
+	if err != nil {
+		return nil, fmt.Errorf("prepare query: %w", err)
+	}
+	cancel := a.worker.begin()
+	set, err := prepared.Eval(a.watch.ctx, oparego.EvalParsedInput(input), oparego.EvalTime(a.in.Now),
+		oparego.EvalSeed(strings.NewReader("")), oparego.EvalExternalCancel(cancel))
+	if why := a.worker.finish(); why != nil {
+		return nil, why
+	}
+	if err != nil {
+		return nil, err
+	}
+	if len(set) != 1 || len(set[0].Expressions) != 1 {
+		return nil, errors.New("the query has no answer")
+	}
+	answers, ok := set[0].Expressions[0].Value.(map[string]any)
+	if !ok {
+		return nil, fmt.Errorf("the query answered %T", set[0].Expressions[0].Value)
+	}
+	return answers, nil
+}
+
+// prepare compiles the query for a set of rules, once. An entry point that is
+// undefined must not make the whole query undefined, nor look like an empty
+// set: the comprehension around it gives [] for undefined and [set] otherwise.
+func (b *Bundle) prepare(ctx context.Context, rules []*rule) (*oparego.PreparedEvalQuery, error) {
+	var query strings.Builder
+	query.WriteString("{")
+	for i, r := range rules {
+		for j, entry := range r.entrypoints {
+			if i+j > 0 {
+				query.WriteString(", ")
+			}
+			fmt.Fprintf(&query, "%q: [x | x := %s.%s]", r.ID+" "+entry, r.module.Package.Path, entry)
+		}
+	}
+	query.WriteString("}")
+	key := query.String()
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if prepared := b.queries[key]; prepared != nil {
+		return prepared, nil
+	}
+	prepared, err := oparego.New(oparego.Query(key), oparego.Compiler(b.compiler), oparego.Store(b.store),
+		oparego.StrictBuiltinErrors(true)).PrepareForEval(ctx)
+	if err != nil {
+		return nil, err
+	}
+	if len(b.queries) >= maxQueries {
+		clear(b.queries)
+	}
+	b.queries[key] = &prepared
+	return &prepared, nil
+}
+
+// take turns answers into results. An answer of another shape than a set of
+// results is the rule's error.
+func (a *asking) take(rules []*rule, answers map[string]any) []outcome {
+	outcomes := make([]outcome, 0, len(rules))
+	for _, r := range rules {
+		results, err := a.read(r, answers)
+		if err != nil {
+			outcomes = append(outcomes, a.broke(r, err))
+			continue
+		}
+		if found := a.found.Add(int64(len(results))); found > 4*int64(a.bundle.limits.Results) {
+			a.watch.halt(fmt.Errorf("more than %d results in all", a.bundle.limits.Results))
+		}
+		outcomes = append(outcomes, outcome{rule: r, results: results})
+	}
+	return outcomes
+}
+
+func (a *asking) read(r *rule, answers map[string]any) ([]policy.Result, error) {
+	object := a.input.ref(a.place)
+	var all []policy.Result
+	for _, entry := range entrypoints {
+		if !slices.Contains(r.entrypoints, entry.name) {
+			continue
+		}
+		results, err := readAnswer(answers[r.ID+" "+entry.name])
+		if err == nil && len(all)+len(results) > a.bundle.limits.Results {
+			err = fmt.Errorf("more than %d results in all", a.bundle.limits.Results)
+		}
+		if err != nil {
+			return nil, fmt.Errorf("%s: %w", entry.name, err)
+		}
+		for _, result := range results {
+			result.Rule, result.Action = r.ID, entry.action
+			if result.Object == nil {
+				result.Object = object
+			}
+			all = append(all, result)
+		}
+	}
+	return all, nil
+}
