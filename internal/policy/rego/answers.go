@@ -5,9 +5,9 @@ import (
 	"encoding/binary"
 	"encoding/json"
 	"fmt"
-	"maps"
 	"math"
 	"slices"
+	"strconv"
 	"sync"
 
 	"chaperone.dev/chaperone/internal/policy"
@@ -16,7 +16,7 @@ import (
 // Bounds on the answers that a bundle remembers, of which at most twice as many
 // are held: enough for some releases of some thousand objects.
 const (
-	maxAnswers     = 32_000
+	maxAnswers     = 16_000
 	maxAnswerBytes = 8 << 20
 )
 
@@ -61,72 +61,95 @@ func (a *answers) keep(key sum, results []policy.Result) {
 	}
 }
 
-// sumOf names a value made of what JSON is made of. Every part of it is written
-// with its kind and length, so that no two values give the same bytes. Anything
-// else is an error: it must not be taken for something like it.
+// sumOf names a value made of what JSON is made of, and tells about how large
+// it is. Every part of it is written with its kind and length, so that no two
+// values give the same bytes. Anything else is an error: it must not be taken for
+// something like it.
 func sumOf(value any) (sum, int, error) {
-	buffer, _ := sumBuffers.Get().(*[]byte)
-	defer sumBuffers.Put(buffer)
-	encoded, err := appendValue((*buffer)[:0], value, 0)
-	*buffer = encoded[:0]
-	return sha256.Sum256(encoded), len(encoded), err
+	w, _ := sumWriters.Get().(*sumWriter)
+	defer sumWriters.Put(w)
+	w.bytes, w.keys = w.bytes[:0], w.keys[:0]
+	err := w.value(value, 0)
+	size := len(w.bytes)
+	all := sha256.Sum256(w.bytes)
+	if cap(w.bytes) > 1<<20 {
+		w.bytes = nil // one large value must not stay for good
+	}
+	return all, size, err
 }
 
-var sumBuffers = sync.Pool{New: func() any { return new([]byte) }}
+var sumWriters = sync.Pool{New: func() any { return &sumWriter{} }}
+
+// sumWriter writes values; keys is a stack of those of the mappings around.
+type sumWriter struct {
+	bytes []byte
+	keys  []string
+}
 
 // maxDepth bounds how deep a value may be nested.
 const maxDepth = 1000
 
-func appendValue(b []byte, value any, depth int) ([]byte, error) {
+func (w *sumWriter) value(value any, depth int) error {
 	if depth > maxDepth {
-		return b, fmt.Errorf("nested more than %d deep", maxDepth)
+		return fmt.Errorf("nested more than %d deep", maxDepth)
 	}
 	switch value := value.(type) {
 	case nil:
-		return append(b, 'z'), nil
+		w.bytes = append(w.bytes, 'z')
 	case bool:
-		if value {
-			return append(b, 't'), nil
-		}
-		return append(b, 'f'), nil
+		w.bytes = strconv.AppendBool(w.bytes, value)
 	case string:
-		return appendText(b, 's', value), nil
+		w.text('s', value)
 	case json.Number:
-		return appendText(b, 'n', string(value)), nil
+		w.text('n', string(value))
 	case int64:
-		return binary.BigEndian.AppendUint64(append(b, 'i'), uint64(value)), nil
+		w.number('i', uint64(value))
 	case float64:
-		return binary.BigEndian.AppendUint64(append(b, 'd'), math.Float64bits(value)), nil
+		w.number('d', math.Float64bits(value))
 	case []any:
-		return appendList(b, value, depth)
+		return w.list(value, depth)
 	case map[string]any:
-		return appendMapping(b, value, depth)
+		return w.mapping(value, depth)
+	default:
+		return fmt.Errorf("holds a %T; want what JSON has", value)
 	}
-	return b, fmt.Errorf("holds a %T; want what JSON has", value)
+	return nil
 }
 
-func appendText(b []byte, kind byte, text string) []byte {
-	b = binary.AppendUvarint(append(b, kind), uint64(len(text)))
-	return append(b, text...)
+func (w *sumWriter) text(kind byte, text string) {
+	w.number(kind, uint64(len(text)))
+	w.bytes = append(w.bytes, text...)
 }
 
-func appendList(b []byte, list []any, depth int) (_ []byte, err error) {
-	b = binary.AppendUvarint(append(b, 'a'), uint64(len(list)))
+func (w *sumWriter) number(kind byte, n uint64) {
+	w.bytes = binary.AppendUvarint(append(w.bytes, kind), n)
+}
+
+func (w *sumWriter) list(list []any, depth int) error {
+	w.number('a', uint64(len(list)))
 	for _, entry := range list {
-		if b, err = appendValue(b, entry, depth+1); err != nil {
-			return b, err
+		if err := w.value(entry, depth+1); err != nil {
+			return err
 		}
 	}
-	return b, nil
+	return nil
 }
 
-func appendMapping(b []byte, mapping map[string]any, depth int) (_ []byte, err error) {
-	b = binary.AppendUvarint(append(b, 'o'), uint64(len(mapping)))
-	for _, key := range slices.Sorted(maps.Keys(mapping)) {
-		b = appendText(b, 'k', key)
-		if b, err = appendValue(b, mapping[key], depth+1); err != nil {
-			return b, err
+func (w *sumWriter) mapping(mapping map[string]any, depth int) error {
+	w.number('o', uint64(len(mapping)))
+	bottom := len(w.keys)
+	for key := range mapping {
+		w.keys = append(w.keys, key)
+	}
+	top := len(w.keys)
+	slices.Sort(w.keys[bottom:top])
+	for i := bottom; i < top; i++ {
+		key := w.keys[i] // those above come and go
+		w.text('k', key)
+		if err := w.value(mapping[key], depth+1); err != nil {
+			return err
 		}
 	}
-	return b, nil
+	w.keys = w.keys[:bottom]
+	return nil
 }

@@ -56,7 +56,8 @@ func compile(ctx context.Context, files fileSet, limits Limits) (*Bundle, map[st
 	}
 	b := &Bundle{
 		limits: limits, digest: files.digest(), rules: rules, exceptions: exceptions, templates: templates,
-		compiler: compiler, store: inmem.NewFromObject(data), queries: map[string]*oparego.PreparedEvalQuery{},
+		compiler: compiler, data: data,
+		store: inmem.NewFromObjectWithOpts(data, inmem.OptReturnASTValuesOnRead(true)), queries: map[string]*oparego.PreparedEvalQuery{},
 		byContent: byContent(compiler.Modules),
 	}
 	for i, r := range rules {

@@ -2,6 +2,7 @@ package rego
 
 import (
 	"crypto/sha256"
+	"encoding/json"
 	"fmt"
 	"maps"
 	"slices"
@@ -26,6 +27,7 @@ type input struct {
 // term is a part of the input as rules see it.
 type term struct {
 	native any
+	load   func() (any, error) // makes native when it is wanted
 	sum    sum
 	once   sync.Once
 	value  *ast.Term
@@ -34,6 +36,11 @@ type term struct {
 
 func (t *term) convert() (*ast.Term, error) {
 	t.once.Do(func() {
+		if t.load != nil {
+			if t.native, t.err = t.load(); t.err != nil {
+				return
+			}
+		}
 		value, err := ast.InterfaceToValue(t.native)
 		t.value, t.err = ast.NewTerm(value), err
 	})
@@ -46,9 +53,11 @@ func newInput(in policy.Input, b *Bundle) (*input, error) {
 	if err := i.readObjects(b.limits.InputBytes); err != nil {
 		return nil, err
 	}
-	if in.Images == nil && b.sees.has("images") {
-		in.Images = policy.Images(in.Objects, b.templates)
+	images, err := imagesTerm(in, b)
+	if err != nil {
+		return nil, err
 	}
+	in.Images = nil
 	document, err := in.Document()
 	if err != nil {
 		return nil, err
@@ -58,6 +67,8 @@ func newInput(in policy.Input, b *Bundle) (*input, error) {
 		switch name {
 		case "objects":
 			part.sum = sumOfSums(i.sums)
+		case "images":
+			part = images
 		default:
 			if part.sum, _, err = sumOf(value); err != nil {
 				return nil, fmt.Errorf("input.%s: %w", name, err)
@@ -66,6 +77,22 @@ func newInput(in policy.Input, b *Bundle) (*input, error) {
 		i.parts[name] = part
 	}
 	return i, nil
+}
+
+// imagesTerm is the list of images, which is long, and looked at by few rules.
+func imagesTerm(in policy.Input, b *Bundle) (*term, error) {
+	if in.Images == nil && b.sees.has("images") {
+		in.Images = policy.Images(in.Objects, b.templates)
+	}
+	encoded, err := json.Marshal(in.Images)
+	if err != nil {
+		return nil, fmt.Errorf("encode input.images: %w", err)
+	}
+	load := func() (any, error) {
+		document, err := policy.Input{Images: in.Images}.Document()
+		return document["images"], err
+	}
+	return &term{load: load, sum: sha256.Sum256(encoded)}, nil
 }
 
 func (i *input) readObjects(limit int) (err error) {

@@ -73,6 +73,7 @@ type Bundle struct {
 	exceptions []policy.Exception
 	templates  policy.PodTemplates
 	compiler   *ast.Compiler
+	data       map[string]any
 	store      storage.Store
 	byContent  bool      // see policy.Report
 	sees       footprint // of all rules

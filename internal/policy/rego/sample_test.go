@@ -14,7 +14,6 @@ import (
 	"github.com/open-policy-agent/opa/v1/format"
 
 	"chaperone.dev/chaperone/internal/policy"
-	"chaperone.dev/chaperone/internal/promotion"
 )
 
 const samplePolicies = "../../../policies"
@@ -189,27 +188,6 @@ spec: {podSelector: {}, policyTypes: [Ingress, Egress]}
 func BenchmarkLoad(b *testing.B) {
 	for b.Loop() {
 		loadSample(b)
-	}
-}
-
-// BenchmarkEvaluateCold judges 200 objects by a bundle that has judged nothing.
-func BenchmarkEvaluateCold(b *testing.B) {
-	in := inputOf(b, promotion.DataPHI, workloads(199)...)
-	for b.Loop() {
-		b.StopTimer()
-		bundle := loadSample(b)
-		b.StartTimer()
-		evaluate(b, bundle, in)
-	}
-}
-
-// BenchmarkEvaluateWarm judges 200 objects again and again.
-func BenchmarkEvaluateWarm(b *testing.B) {
-	bundle := loadSample(b)
-	in := inputOf(b, promotion.DataPHI, workloads(199)...)
-	evaluate(b, bundle, in)
-	for b.Loop() {
-		evaluate(b, bundle, in)
 	}
 }
 

@@ -52,13 +52,8 @@ func (b *Bundle) runTests(ctx context.Context, modules map[string]*ast.Module) e
 }
 
 func (b *Bundle) startTests(ctx context.Context, txn storage.Transaction, modules map[string]*ast.Module) (chan *tester.Result, error) {
-	data, err := storage.ReadOne(ctx, b.store, storage.RootPath)
-	if err != nil {
-		return nil, fmt.Errorf("read policy data: %w", err)
-	}
-	root, _ := data.(map[string]any)
 	return tester.NewRunner().
-		SetCompiler(newCompiler(root, capabilities(testOnly))).
+		SetCompiler(newCompiler(b.data, capabilities(testOnly))).
 		SetStore(b.store).
 		SetModules(modules).
 		SetTimeout(testTimeout).
