@@ -1,0 +1,30 @@
+package lib.cloud_test
+
+import data.lib.cloud
+
+found(text) := others if {
+	others := cloud.others(text) with input.environment.name as "production"
+}
+
+test_names_of_other_environments if {
+	found("crohns/staging/database") == {"staging"}
+	found("crohns-testing/database") == {"testing"}
+	found("crohns/production/database") == set()
+	found("crohns/prod/database") == set()
+	found("crohns/database") == set()
+	found("crohns/restaging/devices") == set()
+}
+
+test_a_store_is_its_account if {
+	places := {a.place | some a in cloud.accounts} with input.environment.target.namespace as "a" with input.objects as [
+		{
+			"apiVersion": "v1", "kind": "ServiceAccount",
+			"metadata": {"name": "reader", "annotations": {"eks.amazonaws.com/role-arn": "arn"}},
+		},
+		{
+			"apiVersion": "external-secrets.io/v1", "kind": "SecretStore", "metadata": {"name": "environment"},
+			"spec": {"provider": {"aws": {"role": "arn", "auth": {"jwt": {"serviceAccountRef": {"name": "reader"}}}}}},
+		},
+	]
+	places == {"a/reader"}
+}
