@@ -7,6 +7,8 @@ import (
 	"fmt"
 	"io"
 	"path/filepath"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -16,6 +18,7 @@ import (
 	"chaperone.dev/chaperone/internal/policy/rego"
 	"chaperone.dev/chaperone/internal/promotion"
 	"chaperone.dev/chaperone/internal/render"
+	"chaperone.dev/chaperone/internal/source"
 )
 
 type checkFlags struct {
@@ -23,6 +26,14 @@ type checkFlags struct {
 	policies    string
 	files       []string
 	environment string
+	data        string
+}
+
+// judged is a report with what is told beside it.
+type judged struct {
+	policy.Report
+	data  promotion.Data
+	rules []policy.Rule
 }
 
 func newCheck(c *command) *cobra.Command {
@@ -31,76 +42,115 @@ func newCheck(c *command) *cobra.Command {
 	cmd := &cobra.Command{
 		Use: "check [ENV…]", Short: "Ask the policies whether environments may run",
 		Long: `Check renders environments (all of them by default) and judges each as the
-daemon would. With -f it judges any manifests as if they were in an environment,
-beside or in place of what is there: it shows what they bring, and not what the
-environment has anyway. It answers no (exit code 1) when a policy denies, or
-cannot be asked. An environment whose file or manifests are wrong is told with
-exit code 2, after the others.
+daemon would. Each finding names the line to change: of the base, the patch or
+the directive of a kustomization that sets the field, or ("near") of what is
+closest to a field that nobody sets.
 
-With one environment named, -o json and yaml print its report, else a list.
+With -f it judges any manifests as if they were in an environment, beside or in
+place of what is there: it shows what they bring, and not what the environment
+has anyway. With --data in place of --environment no repository is needed, only
+policies. It answers no (exit code 1) when a policy denies, or cannot be asked.
+An environment whose file or manifests are wrong is told with exit code 2, after
+the others.
+
+With one environment named, -o json and yaml print its report, else a list. For
+others to read, -o sarif prints SARIF 2.1.0, with one run for each environment,
+and -o junit one test for each environment and rule.
 ` + exitHelp,
 		Example: `  chaperone check
   chaperone check novamind/production -o json
+  chaperone check --revision head -o sarif > chaperone.sarif
   chaperone check -f deployment.yaml --environment novamind/production
-  cat deployment.yaml | chaperone check -f - --environment novamind/production`,
+  helm template chart | chaperone check -f - --data phi --policies policies`,
 		ValidArgsFunction: completeEnvironments(0),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			names, err := flags.names(args)
 			if err != nil {
 				return err
 			}
-			reports, err := flags.run(cmd.Context(), c, names)
-			if len(reports) > 0 {
-				table := func(w io.Writer) { c.checkTable(w, reports) }
-				if printed := c.print(output, oneOrAll(names, reports), table); printed != nil {
+			all, err := flags.run(cmd.Context(), c, names)
+			if len(all) > 0 {
+				if printed := c.printJudged(output, names, all); printed != nil {
 					return printed
 				}
 			}
 			if err != nil {
 				return err
 			}
-			return allowed(reports)
+			return allowed(all)
 		},
 	}
 	flags.add(cmd, c)
 	cmd.Flags().StringVar(&flags.policies, "policies", "", "directory of the policies; default policies/ in the directory --repo")
 	cmd.Flags().StringArrayVarP(&flags.files, "file", "f", nil, "manifests to judge instead; - is standard input")
 	cmd.Flags().StringVar(&flags.environment, "environment", "", "with -f: the environment they are judged in")
+	cmd.Flags().StringVar(&flags.data, "data", "", "with -f: judge them in any environment that holds such data: "+strings.Join(dataClasses, ", "))
 	_ = cmd.RegisterFlagCompletionFunc("environment", completeEnvironments(0))
-	outputFlag(cmd, &output)
+	_ = cmd.RegisterFlagCompletionFunc("data", cobra.FixedCompletions(dataClasses, cobra.ShellCompDirectiveNoFileComp))
+	formatFlag(cmd, &output, formatTable, formatJSON, formatYAML, formatSARIF, formatJUnit)
 	return cmd
 }
 
-func allowed(reports []policy.Report) error {
-	for _, r := range reports {
-		if r.Verdict != policy.VerdictAllow {
+func allowed(all []judged) error {
+	for _, j := range all {
+		if j.Verdict != policy.VerdictAllow {
 			return no()
 		}
 	}
 	return nil
 }
 
+func (c *command) printJudged(output format, names []string, all []judged) error {
+	switch output {
+	case formatSARIF:
+		return c.print(formatJSON, sarifOf(all), nil)
+	case formatJUnit:
+		return writeJUnit(c.Out, all)
+	}
+	reports := make([]policy.Report, 0, len(all))
+	for _, j := range all {
+		reports = append(reports, j.Report)
+	}
+	return c.print(output, oneOrAll(names, reports), func(w io.Writer) { c.checkTable(w, reports) })
+}
+
 // names are the environments asked for; none means all.
 func (f *checkFlags) names(args []string) ([]string, error) {
+	given := len(f.files) > 0
 	switch {
-	case len(f.files) > 0 && len(args) > 0:
+	case given && len(args) > 0:
 		return nil, errors.New("check -f: want --environment instead of arguments")
-	case len(f.files) > 0 && f.environment == "":
-		return nil, errors.New("check -f: want --environment, as the verdict depends on what an environment holds")
-	case len(f.files) > 0:
+	case given && f.data != "" && f.environment != "":
+		return nil, errors.New("check -f: want --environment or --data, not both: an environment's file says what it holds")
+	case given && f.data != "" && !slices.Contains(dataClasses, f.data):
+		return nil, fmt.Errorf("check --data: want %s, not %q", strings.Join(dataClasses, ", "), f.data)
+	case given && f.data != "":
+		return []string{""}, nil
+	case given && f.environment == "":
+		return nil, errors.New("check -f: want --environment or --data, as the verdict depends on what an environment holds")
+	case given:
 		return []string{f.environment}, nil
 	case f.environment != "":
 		return nil, fmt.Errorf("check --environment: only with -f; want `chaperone check %s`", f.environment)
+	case f.data != "":
+		return nil, errors.New("check --data: only with -f; an environment's file says what it holds")
 	}
 	return args, nil
 }
 
-func (f *checkFlags) run(ctx context.Context, c *command, names []string) ([]policy.Report, error) {
+func (f *checkFlags) run(ctx context.Context, c *command, names []string) ([]judged, error) {
 	c.progress("testing the policies")
 	defer c.progress("")
 	bundle, err := f.bundle(ctx)
 	if err != nil {
 		return nil, err
+	}
+	if f.data != "" {
+		j, err := f.judgeAnywhere(ctx, c, bundle)
+		if err != nil {
+			return nil, err
+		}
+		return []judged{j}, nil
 	}
 	t, err := f.load(ctx, c)
 	if err != nil {
@@ -112,7 +162,7 @@ func (f *checkFlags) run(ctx context.Context, c *command, names []string) ([]pol
 		return nil, faults
 	}
 	renderer := render.New(render.DefaultLimits())
-	var reports []policy.Report
+	var all []judged
 	for _, env := range environments {
 		c.progress("judging " + env.ID.String())
 		report, err := f.judge(ctx, c, t, renderer, bundle, env)
@@ -120,9 +170,9 @@ func (f *checkFlags) run(ctx context.Context, c *command, names []string) ([]pol
 			faults = errors.Join(faults, fmt.Errorf("%s: %w", env.ID, err))
 			continue
 		}
-		reports = append(reports, report)
+		all = append(all, judged{report, env.Data, bundle.Rules()})
 	}
-	return reports, faults
+	return all, faults
 }
 
 func (f *checkFlags) bundle(ctx context.Context) (*rego.Bundle, error) {
@@ -148,16 +198,54 @@ func (f *checkFlags) judge(ctx context.Context, c *command, t *tree, renderer *r
 		return policy.Report{}, err
 	}
 	before, err := evaluate(ctx, bundle, t, env, result.Set)
-	if err != nil || len(f.files) == 0 {
+	if err != nil {
 		return before, err
 	}
-	with, err := merged(result.Set, given)
+	places := sources{tree: t.snapshot, env: env, objects: result.Set}
+	if len(f.files) == 0 {
+		return places.add(before), nil
+	}
+	with, err := merged(result.Set, given.Set)
 	if err != nil {
 		return policy.Report{}, err
 	}
 	after, err := evaluate(ctx, bundle, t, env, with)
-	return brought(before, after, given), err
+	places.given, places.objects = given.traces, with
+	return places.add(brought(before, after, given.Set)), err
 }
+
+// anywhere are environments that nobody has written a file for: nothing is known
+// of them but what they hold.
+var anywhere = map[string]promotion.Environment{
+	"none": {ID: promotion.ID{Pipeline: "any", Name: "development"}}, "synthetic": {ID: promotion.ID{Pipeline: "any", Name: "development"}},
+	"anonymized": {ID: promotion.ID{Pipeline: "any", Name: "staging"}}, "phi": {ID: promotion.ID{Pipeline: "any", Name: "production"}},
+}
+
+var dataClasses = []string{"none", "synthetic", "anonymized", "phi"}
+
+// judgeAnywhere judges the files by themselves, and leaves out what is said of
+// an environment with nothing in it.
+func (f *checkFlags) judgeAnywhere(ctx context.Context, c *command, bundle *rego.Bundle) (judged, error) {
+	env := anywhere[f.data]
+	env.Data, env.Target.Namespace = promotion.Data(f.data), env.ID.Pipeline
+	given, err := f.given(c, env)
+	if err != nil {
+		return judged{}, err
+	}
+	nowhere := &tree{snapshot: noSource{}}
+	before, err := evaluate(ctx, bundle, nowhere, env, manifest.Set{})
+	if err != nil {
+		return judged{}, err
+	}
+	after, err := evaluate(ctx, bundle, nowhere, env, given.Set)
+	places := sources{given: given.traces, objects: given.Set}
+	return judged{places.add(brought(before, after, given.Set)), env.Data, bundle.Rules()}, err
+}
+
+// noSource is a tree of no repository: nothing stands in it.
+type noSource struct{ source.Snapshot }
+
+func (noSource) Revision() source.Revision { return source.WorkingTree }
 
 func evaluate(ctx context.Context, bundle *rego.Bundle, t *tree, env promotion.Environment, set manifest.Set) (policy.Report, error) {
 	digest, err := set.Digest()
@@ -210,6 +298,9 @@ func findingsTable(w io.Writer, findings []policy.Finding) {
 		}
 		t.add(action, string(f.Severity), f.Rule, object)
 		t.note(why)
+		if f.Source != nil {
+			t.note(f.Source.String())
+		}
 		if e := f.Exception; e != nil {
 			t.note(fmt.Sprintf("waived until %s by %s (%s)", e.Expires, e.Name, e.File))
 		}

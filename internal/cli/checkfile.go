@@ -11,6 +11,7 @@ import (
 	"sigs.k8s.io/kustomize/kyaml/resid"
 
 	"chaperone.dev/chaperone/internal/manifest"
+	"chaperone.dev/chaperone/internal/origin"
 	"chaperone.dev/chaperone/internal/policy"
 	"chaperone.dev/chaperone/internal/promotion"
 )
@@ -18,23 +19,31 @@ import (
 // maxManifests bounds one file of `check -f`.
 const maxManifests = 32 << 20
 
+// given are the manifests of -f, and where in the files each stands.
+type given struct {
+	manifest.Set
+	traces []*origin.Trace
+}
+
 // given reads the manifests of -f. Those that say no namespace are in the
 // environment's.
-func (f *checkFlags) given(c *command, env promotion.Environment) (manifest.Set, error) {
+func (f *checkFlags) given(c *command, env promotion.Environment) (given, error) {
+	var g given
 	var objects []*manifest.Object
 	for _, name := range f.files {
 		content, err := readFile(c, name, maxManifests)
 		if err != nil {
-			return manifest.Set{}, err
+			return g, err
 		}
 		decoded, err := manifest.Decode(name, content)
 		if err != nil {
-			return manifest.Set{}, err
+			return g, err
 		}
 		objects = append(objects, decoded...)
+		g.traces = append(g.traces, origin.OfFile(name, content))
 	}
 	if len(f.files) > 0 && len(objects) == 0 {
-		return manifest.Set{}, errors.New("no object in the files given; nothing to judge is not a pass")
+		return g, errors.New("no object in the files given; nothing to judge is not a pass")
 	}
 	for _, o := range objects {
 		gvk := o.GroupVersionKind()
@@ -42,11 +51,11 @@ func (f *checkFlags) given(c *command, env promotion.Environment) (manifest.Set,
 			o.SetNamespace(env.Target.Namespace)
 		}
 	}
-	set, err := manifest.NewSet(objects)
-	if err != nil {
-		return set, fmt.Errorf("%s: %w", strings.Join(f.files, ", "), err)
+	var err error
+	if g.Set, err = manifest.NewSet(objects); err != nil {
+		return g, fmt.Errorf("%s: %w", strings.Join(f.files, ", "), err)
 	}
-	return set, nil
+	return g, nil
 }
 
 func readFile(c *command, name string, longest int64) ([]byte, error) {

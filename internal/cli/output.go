@@ -21,6 +21,8 @@ const (
 	formatTable format = "table"
 	formatJSON  format = "json"
 	formatYAML  format = "yaml"
+	formatSARIF format = "sarif"
+	formatJUnit format = "junit"
 )
 
 // outputFlag is -o of most commands.

@@ -108,6 +108,22 @@ type Finding struct {
 	Message   string        `json:"message"`
 	Citations []string      `json:"citations"`
 	Exception *ExceptionRef `json:"exception"` // waives the finding; it is still reported
+	// Source is where to change it; nil where nobody looked, as in the daemon.
+	Source *Place `json:"source,omitempty"`
+}
+
+// Place is a line of a file in the source, or of a manifest that was given.
+type Place struct {
+	File  string `json:"file"`
+	Line  int    `json:"line"`
+	Exact bool   `json:"exact"` // it sets the field; otherwise it is the nearest that is known
+}
+
+func (p Place) String() string {
+	if p.Exact {
+		return fmt.Sprintf("%s:%d", p.File, p.Line)
+	}
+	return fmt.Sprintf("near %s:%d", p.File, p.Line)
 }
 
 // Stops reports whether this finding keeps the release out.
