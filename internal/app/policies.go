@@ -29,6 +29,15 @@ func (p policies) Digest() reconcile.Digest {
 	return ""
 }
 
+// Around implements controller.Policies.
+func (p policies) Around() (policy.PodTemplates, bool) {
+	bundle := p.current()
+	if bundle == nil {
+		return nil, false
+	}
+	return bundle.PodTemplates(), bundle.Around()
+}
+
 // Judge implements controller.Policies.
 func (p policies) Judge(ctx context.Context, in policy.Input) (policy.Report, error) {
 	bundle := p.current()

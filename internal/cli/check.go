@@ -2,7 +2,6 @@ package cli
 
 import (
 	"context"
-	"crypto/rand"
 	"errors"
 	"fmt"
 	"io"
@@ -161,11 +160,11 @@ func (f *checkFlags) run(ctx context.Context, c *command, names []string) ([]jud
 	if faults != nil && len(names) > 0 {
 		return nil, faults
 	}
-	renderer := render.New(render.DefaultLimits())
+	beside := newAround(t, render.New(render.DefaultLimits()), bundle)
 	var all []judged
 	for _, env := range environments {
 		c.progress("judging " + env.ID.String())
-		report, err := f.judge(ctx, c, t, renderer, bundle, env)
+		report, err := f.judge(ctx, c, beside, env)
 		if err != nil {
 			faults = errors.Join(faults, fmt.Errorf("%s: %w", env.ID, err))
 			continue
@@ -187,21 +186,20 @@ func (f *checkFlags) bundle(ctx context.Context) (*rego.Bundle, error) {
 }
 
 // judge asks the policies about an environment as it is, or with the files in it.
-func (f *checkFlags) judge(ctx context.Context, c *command, t *tree, renderer *render.Renderer, bundle *rego.Bundle,
-	env promotion.Environment) (policy.Report, error) {
+func (f *checkFlags) judge(ctx context.Context, c *command, beside *around, env promotion.Environment) (policy.Report, error) {
 	given, err := f.given(c, env)
 	if err != nil {
 		return policy.Report{}, err
 	}
-	result, err := t.render(ctx, renderer, env)
+	result, err := beside.t.render(ctx, beside.renderer, env)
 	if err != nil {
 		return policy.Report{}, err
 	}
-	before, err := evaluate(ctx, bundle, t, env, result.Set)
+	before, err := evaluate(ctx, beside, env, result.Set)
 	if err != nil {
 		return before, err
 	}
-	places := sources{tree: t.snapshot, env: env, objects: result.Set}
+	places := sources{tree: beside.t.snapshot, env: env, objects: result.Set}
 	if len(f.files) == 0 {
 		return places.add(before), nil
 	}
@@ -209,7 +207,7 @@ func (f *checkFlags) judge(ctx context.Context, c *command, t *tree, renderer *r
 	if err != nil {
 		return policy.Report{}, err
 	}
-	after, err := evaluate(ctx, bundle, t, env, with)
+	after, err := evaluate(ctx, beside, env, with)
 	places.given, places.objects = given.traces, with
 	return places.add(brought(before, after, given.Set)), err
 }
@@ -232,12 +230,12 @@ func (f *checkFlags) judgeAnywhere(ctx context.Context, c *command, bundle *rego
 	if err != nil {
 		return judged{}, err
 	}
-	nowhere := &tree{snapshot: noSource{}}
-	before, err := evaluate(ctx, bundle, nowhere, env, manifest.Set{})
+	nowhere := newAround(&tree{snapshot: noSource{}}, nil, bundle)
+	before, err := evaluate(ctx, nowhere, env, manifest.Set{})
 	if err != nil {
 		return judged{}, err
 	}
-	after, err := evaluate(ctx, bundle, nowhere, env, given.Set)
+	after, err := evaluate(ctx, nowhere, env, given.Set)
 	places := sources{given: given.traces, objects: given.Set}
 	return judged{places.add(brought(before, after, given.Set)), env.Data, bundle.Rules()}, err
 }
@@ -247,18 +245,18 @@ type noSource struct{ source.Snapshot }
 
 func (noSource) Revision() source.Revision { return source.WorkingTree }
 
-func evaluate(ctx context.Context, bundle *rego.Bundle, t *tree, env promotion.Environment, set manifest.Set) (policy.Report, error) {
+func evaluate(ctx context.Context, beside *around, env promotion.Environment, set manifest.Set) (policy.Report, error) {
 	digest, err := set.Digest()
 	if err != nil {
 		return policy.Report{}, err
 	}
-	salt := make([]byte, 32)
-	rand.Read(salt)
+	t := beside.t
 	in := policy.NewInput(env, set, policy.Release{
 		Revision: t.snapshot.Revision(), Digest: digest,
 		Author: policy.PersonOf(t.commit.Author), Committer: policy.PersonOf(t.commit.Committer),
-	}, nil, time.Now(), manifest.NewRedactor(salt))
-	return bundle.Evaluate(ctx, in)
+	}, nil, time.Now(), beside.redactor)
+	beside.tell(ctx, &in, env)
+	return beside.bundle.Evaluate(ctx, in)
 }
 
 func (c *command) checkTable(w io.Writer, reports []policy.Report) {

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 
+	"chaperone.dev/chaperone/internal/policy"
 	"chaperone.dev/chaperone/internal/source"
 )
 
@@ -159,6 +160,7 @@ func (v *evaluation) approved(ctx context.Context, a agreement) (bool, string, e
 			refused = append(refused, fmt.Sprintf("%s wrote a part of it", voice.Person))
 		default:
 			counted[voice.who] = true
+			v.approval.By = append(v.approval.By, policy.Approver{Person: policy.PersonOf(voice.Person), Revision: v.file.Revision})
 		}
 	}
 	required := max(1, asked.Required)

@@ -67,6 +67,8 @@ type Controller struct {
 	movers  movers
 	held    held
 
+	footprints footprints
+
 	// Owned by the loop.
 	world        reconcile.World
 	decision     reconcile.Decision

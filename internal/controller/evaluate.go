@@ -29,6 +29,8 @@ type evaluation struct {
 	lastGood reconcile.Release
 	head     source.Revision
 	upstream []upstream
+	around   []neighbour
+	approval policy.Agreement
 	fresh    bool // the source could be read, so that what is not there is not on it
 	of       int  // generation of the environment
 	allowed  allowed
@@ -39,6 +41,7 @@ type evaluation struct {
 // those need neither their objects nor the policies again.
 type allowed struct {
 	digest, policy reconcile.Digest
+	around         manifest.Digest // what rules saw of other environments
 	until          time.Time
 	of             int // generation of the environment
 }
@@ -63,6 +66,7 @@ func (c *Controller) startEvaluation(ctx context.Context, a reconcile.Action) {
 		}
 		v.upstream = append(v.upstream, u)
 	}
+	v.around = c.neighbours(a.Environment)
 	reconcile.BeginIn(&c.world, a)
 	c.spawn(func() {
 		c.slots <- struct{}{}
@@ -153,7 +157,12 @@ func (v *evaluation) candidate(ctx context.Context) (reconcile.Candidate, source
 	if err != nil {
 		return c, commit, err
 	}
-	if v.unchanged(ctx, snapshot) {
+	around, err := v.lookAround(ctx)
+	if err != nil {
+		return c, commit, err
+	}
+	c.Looked = around.looked
+	if v.unchanged(ctx, snapshot, around) {
 		c.Release.Digest, c.Verdict, c.Until = v.allowed.digest, reconcile.VerdictAllow, v.allowed.until
 		gate, err := v.compared(ctx, &c, snapshot, commit, manifest.Set{})
 		if err != nil {
@@ -177,15 +186,15 @@ func (v *evaluation) candidate(ctx context.Context) (reconcile.Candidate, source
 	if err != nil {
 		return c, commit, err
 	}
-	c.Verdict, err = v.judge(ctx, set, &c, commit)
+	c.Verdict, err = v.judge(ctx, set, &c, commit, around)
 	return c, commit, noted(err, gate)
 }
 
 // unchanged reports whether a snapshot renders to last good, and the policies
 // have allowed that for whatever commit it comes by.
-func (v *evaluation) unchanged(ctx context.Context, snapshot source.Snapshot) bool {
+func (v *evaluation) unchanged(ctx context.Context, snapshot source.Snapshot, around surroundings) bool {
 	left := v.allowed.until.Sub(v.c.Now()) // more than it can be is of a clock that ran ahead
-	known := v.allowed.digest != "" && v.allowed.digest == v.lastGood.Digest && v.allowed.policy == v.policy && v.allowed.of == v.of
+	known := v.allowed.digest != "" && v.allowed.digest == v.lastGood.Digest && v.allowed.policy == v.policy && v.allowed.of == v.of && v.allowed.around == around.digest
 	if !known || left <= 0 || left > verdictLasts {
 		return false
 	}
@@ -231,6 +240,10 @@ func (v *evaluation) weigh(ctx context.Context, c *reconcile.Candidate, commit s
 	}
 	c.Irreversible = len(losses) > 0
 	text := strings.Join(losses, "; ")
+	v.approval.State = policy.ApprovalProposed
+	if c.Release.Digest == v.lastGood.Digest {
+		v.approval.State = policy.ApprovalVerified
+	}
 	if c.Release.Revision != v.file.Revision {
 		return text, nil // not pinned to it: nobody could have agreed
 	}
@@ -248,6 +261,12 @@ func (v *evaluation) weigh(ctx context.Context, c *reconcile.Candidate, commit s
 	}
 	if given {
 		c.Approval = reconcile.ApprovalGiven
+	}
+	if v.approval.State == policy.ApprovalProposed {
+		v.approval.State = policy.ApprovalPinned
+	}
+	if c.Override {
+		v.approval.Override = agreed.override
 	}
 	differs, err := v.differences(c)
 	if err != nil {
@@ -342,16 +361,21 @@ func (v *evaluation) irreversible(ctx context.Context, set manifest.Set, digest 
 	return plan.Irreversible(before, set), nil
 }
 
-// lastGoodSet is what was verified last: rendered again, which costs next to
-// nothing, or as it was stored where that gives something else by now.
+// lastGoodSet is what was verified last.
 func (v *evaluation) lastGoodSet(ctx context.Context) (manifest.Set, error) {
-	if snapshot, err := v.c.Source.Snapshot(v.lastGood.Revision); err == nil {
-		set, digest, err := v.render(ctx, snapshot, v.file.Path)
-		if err == nil && reconcile.Digest(digest) == v.lastGood.Digest {
+	return v.verifiedSet(ctx, v.file, v.lastGood)
+}
+
+// verifiedSet is what an environment verified: rendered again, which costs next
+// to nothing, or as it was stored where that gives something else by now.
+func (v *evaluation) verifiedSet(ctx context.Context, file promotion.Environment, good reconcile.Release) (manifest.Set, error) {
+	if snapshot, err := v.c.Source.Snapshot(good.Revision); err == nil {
+		set, digest, err := v.render(ctx, snapshot, file.Path)
+		if err == nil && reconcile.Digest(digest) == good.Digest {
 			return set, nil
 		}
 	}
-	return v.c.bundle(ctx, v.file, v.lastGood.Digest)
+	return v.c.bundle(ctx, file, good.Digest)
 }
 
 // stray reports whether a pin is a commit that the mirror happens to hold, of a
@@ -402,85 +426,4 @@ func (v *evaluation) upstreamAt(ctx context.Context, snapshot source.Snapshot, u
 	}
 	at.Digest = reconcile.Digest(digest)
 	return at, nil
-}
-
-func (v *evaluation) judge(ctx context.Context, set manifest.Set, c *reconcile.Candidate, commit source.Commit) (reconcile.Verdict, error) {
-	began := v.c.Now()
-	changed, err := v.changed()
-	if err != nil {
-		return reconcile.VerdictUnknown, err
-	}
-	in := policy.NewInput(v.file, set, policy.Release{
-		Revision: commit.Revision, Digest: manifest.Digest(c.Release.Digest), Changed: changed,
-		Author: policy.PersonOf(commit.Author), Committer: policy.PersonOf(commit.Committer),
-	}, v.upstreamFacts(), v.c.Now(), v.c.Redactor)
-	report, err := v.c.Policies.Judge(ctx, in)
-	v.c.Telemetry.Step("policy", v.c.Now().Sub(began))
-	if ctx.Err() != nil {
-		return reconcile.VerdictUnknown, ctx.Err()
-	}
-	if err != nil {
-		return reconcile.VerdictError, err
-	}
-	v.c.Telemetry.Judged(v.action.Environment, report)
-	if reconcile.Digest(report.PolicyDigest) != v.policy {
-		// The bundle was exchanged in between; ask again rather than mix the two.
-		return reconcile.VerdictUnknown, errors.New("policies changed during the evaluation")
-	}
-	switch report.Verdict {
-	case policy.VerdictAllow:
-		v.allowed = allowed{}
-		if report.ByContent {
-			v.allowed = allowed{digest: c.Release.Digest, policy: v.policy, until: c.Until, of: v.of}
-		}
-		return reconcile.VerdictAllow, nil
-	case policy.VerdictDeny:
-		return reconcile.VerdictDeny, errors.New(denial(report))
-	}
-	return reconcile.VerdictError, errors.New(denial(report))
-}
-
-func (v *evaluation) changed() ([]string, error) {
-	if v.running == "" {
-		return nil, nil
-	}
-	paths, err := v.c.Source.Changed(v.running, v.action.Release.Revision)
-	if errors.Is(err, source.ErrUnknownRevision) {
-		return nil, nil // what runs is of a history that is gone
-	}
-	return paths, err
-}
-
-func (v *evaluation) upstreamFacts() []policy.Upstream {
-	var facts []policy.Upstream
-	for _, u := range v.upstream {
-		facts = append(facts, policy.Upstream{
-			Environment: u.id, Revision: u.verified.Revision, Digest: manifest.Digest(u.verified.Digest),
-		})
-	}
-	return facts
-}
-
-// denial names the first stopping finding and counts the rest.
-func denial(report policy.Report) string {
-	stopping := report.Stopping()
-	switch {
-	case len(report.Errors) > 0:
-		return report.Errors[0].Error()
-	case len(stopping) == 0:
-		return "the policies gave no verdict"
-	}
-	first := stopping[0]
-	text := first.Rule + ": "
-	if first.Object != nil {
-		text += first.Object.String() + ": "
-	}
-	if first.Path != "" {
-		text += first.Path + ": "
-	}
-	text += first.Message
-	if others := len(stopping) - 1; others > 0 {
-		text += fmt.Sprintf(" (and %d more)", others)
-	}
-	return text
 }

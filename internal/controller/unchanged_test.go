@@ -21,17 +21,18 @@ func TestUnchanged(t *testing.T) {
 		change  func(*evaluation)
 		want    bool
 	}{
-		"the same content":                  {content: "d1", want: true},
-		"other content":                     {content: "d2"},
-		"cannot be rendered":                {content: "broken"},
-		"other policies":                    {content: "d1", change: func(v *evaluation) { v.policy = "p2" }},
-		"another file, or upstream moved":   {content: "d1", change: func(v *evaluation) { v.of++ }},
-		"the verdict is too old":            {content: "d1", change: func(v *evaluation) { v.allowed.until = now }},
-		"given by a clock that ran ahead":   {content: "d1", change: func(v *evaluation) { v.allowed.until = now.Add(verdictLasts + 1) }},
-		"last good is something else":       {content: "d1", change: func(v *evaluation) { v.lastGood.Digest = "d0" }},
-		"a rule looks at commits":           {content: "d1", change: func(v *evaluation) { v.allowed = allowed{} }},
-		"nothing was verified yet":          {content: "", change: func(v *evaluation) { v.allowed.digest, v.lastGood.Digest = "", "" }},
-		"allowed is not what was last good": {content: "d2", change: func(v *evaluation) { v.allowed.digest = "d2" }},
+		"the same content":                        {content: "d1", want: true},
+		"other content":                           {content: "d2"},
+		"cannot be rendered":                      {content: "broken"},
+		"other policies":                          {content: "d1", change: func(v *evaluation) { v.policy = "p2" }},
+		"another file, or upstream moved":         {content: "d1", change: func(v *evaluation) { v.of++ }},
+		"the verdict is too old":                  {content: "d1", change: func(v *evaluation) { v.allowed.until = now }},
+		"given by a clock that ran ahead":         {content: "d1", change: func(v *evaluation) { v.allowed.until = now.Add(verdictLasts + 1) }},
+		"last good is something else":             {content: "d1", change: func(v *evaluation) { v.lastGood.Digest = "d0" }},
+		"a rule looks at commits":                 {content: "d1", change: func(v *evaluation) { v.allowed = allowed{} }},
+		"another environment runs something else": {content: "d1", change: func(v *evaluation) { v.allowed.around = "a0" }},
+		"nothing was verified yet":                {content: "", change: func(v *evaluation) { v.allowed.digest, v.lastGood.Digest = "", "" }},
+		"allowed is not what was last good":       {content: "d2", change: func(v *evaluation) { v.allowed.digest = "d2" }},
 	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
@@ -39,13 +40,13 @@ func TestUnchanged(t *testing.T) {
 			c := New(Ports{Renderer: content{}, Policies: silent{}, Telemetry: silent{}}, Config{Now: func() time.Time { return now }})
 			v := &evaluation{
 				c: c, policy: "p1", lastGood: reconcile.Release{Digest: "d1"}, of: 3, file: promotion.Environment{ID: staging, Path: "overlays/x"},
-				allowed: allowed{digest: "d1", policy: "p1", until: now.Add(time.Minute), of: 3},
+				allowed: allowed{digest: "d1", policy: "p1", around: "a1", until: now.Add(time.Minute), of: 3},
 			}
 			if test.change != nil {
 				test.change(v)
 			}
 			snapshot := tree{MapFS: fstest.MapFS{"overlays/x/content": {Data: []byte(test.content)}}}
-			if got := v.unchanged(t.Context(), snapshot); got != test.want {
+			if got := v.unchanged(t.Context(), snapshot, surroundings{digest: "a1"}); got != test.want {
 				t.Errorf("got %v, want %v", got, test.want)
 			}
 		})

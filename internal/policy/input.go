@@ -19,7 +19,12 @@ type Input struct {
 	Objects     []*manifest.Object `json:"objects"` // redacted: see NewInput
 	Release     Release            `json:"release"`
 	Upstream    []Upstream         `json:"upstream"`
-	Images      []Image            `json:"images"` // left nil, the bundle fills it in by its own table of pod templates
+	Pipeline    []Neighbour        `json:"pipeline"` // its other environments
+	LastGood    LastGood           `json:"lastGood"`
+	Approval    Agreement          `json:"approval"`
+	References  []Reference        `json:"references"` // what the objects take from outside
+	Schedules   []Schedule         `json:"schedules"`  // of the objects
+	Images      []Image            `json:"images"`     // left nil, the bundle fills it in by its own table of pod templates
 	Now         time.Time          `json:"now"`
 }
 
@@ -34,6 +39,15 @@ type Environment struct {
 	Target     Target         `json:"target"`
 	Access     []string       `json:"access"`
 	Governance Governance     `json:"governance"`
+	Drift      string         `json:"drift"`
+	OnFailure  string         `json:"onFailure"`
+	Verify     Verify         `json:"verify"`
+}
+
+// Verify is what an environment asks of a release after an apply.
+type Verify struct {
+	Settle string `json:"settle"`
+	Checks int    `json:"checks"` // beside that its objects are ready
 }
 
 // Promotion is how a change enters. Durations are as time.Duration prints
@@ -88,6 +102,7 @@ type Governance struct {
 	Owner            string                      `json:"owner"`
 	Recovery         Recovery                    `json:"recovery"`
 	Audit            Audit                       `json:"audit"`
+	Backup           *Backup                     `json:"backup"` // nil: nothing is declared
 	Deidentification *promotion.Deidentification `json:"deidentification"`
 }
 
@@ -99,8 +114,24 @@ type Recovery struct {
 
 // Audit is where audit records go and how long they stay.
 type Audit struct {
-	Sink      string `json:"sink"`
-	Retention string `json:"retention"`
+	Sink          string `json:"sink"`
+	Retention     string `json:"retention"`
+	RuntimeSensor string `json:"runtimeSensor"`
+}
+
+// Backup is what is done about volumes by means that are not among the objects.
+// The seconds are the longest time between two of them, 0 for none.
+type Backup struct {
+	Full               string `json:"full"`
+	FullSeconds        int64  `json:"fullSeconds"`
+	Incremental        string `json:"incremental"`
+	IncrementalSeconds int64  `json:"incrementalSeconds"`
+	Retention          string `json:"retention"`
+	Location           string `json:"location"`
+	Replica            string `json:"replica"`
+	Encrypted          bool   `json:"encrypted"`
+	PointInTime        string `json:"pointInTime"`
+	RestoreTested      string `json:"restoreTested"`
 }
 
 // Release is what is to run, and who made it so.
@@ -135,14 +166,6 @@ type Signature struct {
 	Signer   string `json:"signer"`
 }
 
-// Upstream is what one of the `after` environments verified last.
-type Upstream struct {
-	Environment promotion.ID    `json:"environment"`
-	Revision    source.Revision `json:"revision"`
-	Digest      manifest.Digest `json:"digest"`
-	Images      []string        `json:"images"`
-}
-
 // NewInput builds what rules see. Values of core Secrets are replaced by marks
 // here, before anything is evaluated: a rule, its message, or an error of the
 // evaluator cannot tell what it never saw.
@@ -153,6 +176,8 @@ func NewInput(env promotion.Environment, set manifest.Set, release Release, upst
 	for _, o := range set.Objects() {
 		in.Objects = append(in.Objects, redactor.Object(o))
 	}
+	in.References = References(env, set, redactor)
+	in.Schedules = schedulesOf(set)
 	return in
 }
 
@@ -173,9 +198,28 @@ func environmentOf(env promotion.Environment) Environment {
 		Governance: Governance{
 			Owner:            env.Governance.Owner,
 			Recovery:         Recovery{RTO: env.Governance.RTO.String(), RPO: env.Governance.RPO.String()},
-			Audit:            Audit{Sink: env.Governance.AuditSink, Retention: env.Governance.AuditRetention.String()},
+			Audit:            auditOf(env.Governance),
+			Backup:           backupOf(env.Governance.Backup),
 			Deidentification: env.Governance.Deidentification,
 		},
+		Drift: string(env.Drift), OnFailure: string(env.OnFailure),
+		Verify: Verify{Settle: env.Verify.Settle.String(), Checks: len(env.Verify.HTTP)},
+	}
+}
+
+func auditOf(g promotion.Governance) Audit {
+	return Audit{Sink: g.AuditSink, Retention: g.AuditRetention.String(), RuntimeSensor: g.RuntimeSensor}
+}
+
+func backupOf(b *promotion.Backup) *Backup {
+	if b == nil {
+		return nil
+	}
+	return &Backup{
+		Full: b.Full, FullSeconds: secondsBetween(b.Full),
+		Incremental: b.Incremental, IncrementalSeconds: secondsBetween(b.Incremental),
+		Retention: b.Retention.String(), Location: b.Location, Replica: b.Replica, Encrypted: b.Encrypted,
+		PointInTime: b.PointInTime, RestoreTested: b.RestoreTested,
 	}
 }
 
@@ -226,10 +270,7 @@ func (in Input) Document() (map[string]any, error) {
 // fillEmpty makes lists that nobody set empty: `null` in a rule that iterates
 // it and `[]` behave alike, but a count of null is an error.
 func (in *Input) fillEmpty() {
-	in.Upstream = append([]Upstream{}, in.Upstream...)
-	for i := range in.Upstream {
-		notNil(&in.Upstream[i].Images)
-	}
+	in.fillFacts()
 	notNil(&in.Images)
 	notNil(&in.Release.Changed)
 	notNil(&in.Environment.After)

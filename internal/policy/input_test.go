@@ -50,17 +50,18 @@ func TestDocumentHasEveryField(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	want := `{"environment":{"access":["operations"],"after":["novamind/staging"],"data":"phi",` +
-		`"governance":{"audit":{"retention":"52560h0m0s","sink":""},"deidentification":null,"owner":"platform@example.org",` +
-		`"recovery":{"rpo":"0s","rto":"4h0m0s"}},"id":"novamind/production","name":"production","pipeline":"novamind",` +
+	want := `{"approval":{"by":[],"override":"","state":"unknown"},` +
+		`"environment":{"access":["operations"],"after":["novamind/staging"],"data":"phi","drift":"",` +
+		`"governance":{"audit":{"retention":"52560h0m0s","runtimeSensor":"","sink":""},"backup":null,"deidentification":null,"owner":"platform@example.org",` +
+		`"recovery":{"rpo":"0s","rto":"4h0m0s"}},"id":"novamind/production","name":"production","onFailure":"","pipeline":"novamind",` +
 		`"promotion":{"approval":{"from":[],"notAuthor":false,"required":0},` +
 		`"freezes":[{"cron":"","duration":"312h0m0s","from":"2026-12-20T00:00:00Z","name":"","timeZone":"UTC","to":"2027-01-02T00:00:00Z"}],` +
 		`"mode":"pull-request","schedule":"","soak":"30m0s","timeZone":"",` +
-		`"windows":[{"cron":"0 22 * * *","duration":"6h0m0s","from":"","name":"nights","timeZone":"Europe/Berlin","to":""}]},"target":{"allow":[],"kubeconfig":"","namespace":"","serviceAccount":""}},` +
-		`"images":[],"now":"2026-05-20T12:00:00Z",` +
-		`"objects":[{"apiVersion":"v1","data":{"key":"1"},"kind":"ConfigMap","metadata":{"name":"a"}}],` +
+		`"windows":[{"cron":"0 22 * * *","duration":"6h0m0s","from":"","name":"nights","timeZone":"Europe/Berlin","to":""}]},"target":{"allow":[],"kubeconfig":"","namespace":"","serviceAccount":""},"verify":{"checks":0,"settle":"0s"}},` +
+		`"images":[],"lastGood":{"digest":"","images":[],"revision":"","state":"unknown"},"now":"2026-05-20T12:00:00Z",` +
+		`"objects":[{"apiVersion":"v1","data":{"key":"1"},"kind":"ConfigMap","metadata":{"name":"a"}}],"pipeline":[],"references":[],` +
 		`"release":{"author":{"email":"kim@example.org","name":"Kim","when":"2026-05-01T06:00:00Z"},"changed":[],` +
-		`"committer":{"email":"","name":"","when":""},"digest":"","revision":"4f2c","signature":null},"upstream":[]}`
+		`"committer":{"email":"","name":"","when":""},"digest":"","revision":"4f2c","signature":null},"schedules":[],"upstream":[]}`
 	if string(got) != want {
 		t.Errorf("document\n%s\nwant\n%s", got, want)
 	}

@@ -169,7 +169,7 @@ type Report struct {
 	Findings     []Finding       `json:"findings"`
 	Errors       []RuleError     `json:"errors,omitempty"`
 	// ByContent: another release of the same objects would be judged the same, as
-	// no rule looks at commits or at what is verified upstream.
+	// no rule looks at commits.
 	ByContent bool `json:"-"`
 }
 

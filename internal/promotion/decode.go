@@ -185,6 +185,8 @@ func decodeGovernance(governance *strictyaml.Object) Governance {
 		RPO:            recovery.Duration("rpo", 0, 0, maxTimeSpan),
 		AuditSink:      audit.String("sink", "", checkLine),
 		AuditRetention: audit.Duration("retention", 0, 0, maxTimeSpan),
+		RuntimeSensor:  audit.String("runtimeSensor", "", checkLine),
+		Backup:         decodeBackup(governance.Object("backup")),
 	}
 	d := governance.Object("deidentification")
 	method := strictyaml.Enum(d, "method", "", "safe-harbor", "expert-determination")
@@ -196,6 +198,25 @@ func decodeGovernance(governance *strictyaml.Object) Governance {
 		g.Deidentification = &Deidentification{Method: method, By: by, Date: date}
 	}
 	return g
+}
+
+func decodeBackup(o *strictyaml.Object) *Backup {
+	b := Backup{
+		Full: o.String("full", "", checkInterval), Incremental: o.String("incremental", "", checkInterval),
+		Retention: o.Duration("retention", 0, 0, maxTimeSpan),
+		Location:  o.String("location", "", checkLine), Replica: o.String("replica", "", checkLine),
+		Encrypted: o.Bool("encrypted", false), PointInTime: o.String("pointInTime", "", checkLine),
+		RestoreTested: decodeDate(o.Value("restoreTested")),
+	}
+	if !o.Present() {
+		return nil
+	}
+	return &b
+}
+
+func checkInterval(expression string) error {
+	_, err := Interval(expression)
+	return err
 }
 
 func decodeDate(v strictyaml.Value) string {

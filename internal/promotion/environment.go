@@ -219,7 +219,22 @@ type Governance struct {
 	RPO              time.Duration     `json:"rpo,omitempty"`
 	AuditSink        string            `json:"auditSink,omitempty"`
 	AuditRetention   time.Duration     `json:"auditRetention,omitempty"`
+	RuntimeSensor    string            `json:"runtimeSensor,omitempty"`
+	Backup           *Backup           `json:"backup,omitempty"`
 	Deidentification *Deidentification `json:"deidentification,omitempty"`
+}
+
+// Backup declares what is done about the volumes by means that are not among
+// the environment's objects, such as a cloud's own.
+type Backup struct {
+	Full          string        `json:"full,omitempty"`        // when, as cron
+	Incremental   string        `json:"incremental,omitempty"` // likewise
+	Retention     time.Duration `json:"retention,omitempty"`
+	Location      string        `json:"location,omitempty"` // where they are kept; Replica is where else
+	Replica       string        `json:"replica,omitempty"`
+	Encrypted     bool          `json:"encrypted,omitempty"`
+	PointInTime   string        `json:"pointInTime,omitempty"`   // by what databases go back to any moment
+	RestoreTested string        `json:"restoreTested,omitempty"` // YYYY-MM-DD of the last restore that was tried
 }
 
 // Deidentification attests how patient data was made anonymous

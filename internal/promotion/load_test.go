@@ -52,7 +52,16 @@ spec:
   governance:
     owner: platform@example.org
     recovery: {rto: 4h, rpo: 1h}
-    audit: {sink: elasticsearch, retention: 2190d}
+    audit: {sink: elasticsearch, retention: 2190d, runtimeSensor: falco}
+    backup:
+      full: "0 3 * * *"
+      incremental: "@hourly"
+      retention: 30d
+      location: us-west-2
+      replica: us-east-1
+      encrypted: true
+      pointInTime: wal-g
+      restoreTested: 2026-01-31
     deidentification: {method: expert-determination, by: Dr. A. Example, date: 2026-01-31}
   prune: false
   drift: report
@@ -108,7 +117,10 @@ func TestLoadReadsEveryField(t *testing.T) {
 			Approval: Approval{Required: 1, From: []string{"release-managers", "alex@example.org"}, NotAuthor: true}},
 		Formerly: []ID{{"novamind", "live"}, {"crohns", "novamind-production"}}, Access: []string{"operations"},
 		Governance: Governance{Owner: "platform@example.org", RTO: 4 * time.Hour, RPO: time.Hour, AuditSink: "elasticsearch",
-			AuditRetention:   2190 * 24 * time.Hour,
+			AuditRetention: 2190 * 24 * time.Hour,
+			RuntimeSensor:  "falco",
+			Backup: &Backup{Full: "0 3 * * *", Incremental: "@hourly", Retention: 30 * 24 * time.Hour, Location: "us-west-2",
+				Replica: "us-east-1", Encrypted: true, PointInTime: "wal-g", RestoreTested: "2026-01-31"},
 			Deidentification: &Deidentification{Method: "expert-determination", By: "Dr. A. Example", Date: "2026-01-31"}},
 		Drift: DriftReport, MaxDeletePart: 0.25, OnFailure: FailureHold, MaxDeletes: 7, ApplyTimeout: 5 * time.Minute,
 		Protect: []Protection{{Group: "apps", Kind: "StatefulSet"}, {Kind: "ConfigMap", Name: "settings"}},

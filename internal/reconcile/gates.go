@@ -240,7 +240,19 @@ func (e *Environment) evaluated(revision source.Revision, w *World) (*Candidate,
 		fresh := c.Until.IsZero() || c.Until.After(w.Now) && c.Until.Sub(w.Now) <= verdictLasts
 		compared := c.Since == lastGood || c.Release.Digest == lastGood || c.Fault != ""
 		judged := c.Release.Policy == w.Policy
-		return c, (fresh || !on(guardFresh)) && (compared || !on(guardCompared)) && (judged || !on(guardPolicyDigest))
+		return c, (fresh || !on(guardFresh)) && (compared || !on(guardCompared)) && (judged || !on(guardPolicyDigest)) &&
+			(c.Fault != "" || sameAround(w, c))
 	}
 	return nil, false
+}
+
+// sameAround reports whether the environments that the verdict looked at run
+// what they did then.
+func sameAround(w *World, c *Candidate) bool {
+	for _, looked := range c.Looked {
+		if e := w.find(looked.ID); e == nil || e.Journal.LastGood.Digest != looked.Digest {
+			return false
+		}
+	}
+	return true
 }

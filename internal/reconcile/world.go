@@ -110,6 +110,9 @@ type Candidate struct {
 	// cannot be taken back.
 	Irreversible bool
 	Since        Digest
+	// Looked are the other environments whose last good the verdict depends on, as
+	// it was then; none where no rule looks at them.
+	Looked []Upstream
 	// Until is when the verdict is to be asked for again though nothing changed:
 	// exceptions end, and rules may look at the time. Zero is never.
 	Until time.Time

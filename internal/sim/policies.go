@@ -75,6 +75,9 @@ func (p policiesPort) Digest() reconcile.Digest {
 	return p.s.policies.digest()
 }
 
+// Around implements controller.Policies.
+func (p policiesPort) Around() (policy.PodTemplates, bool) { return nil, false }
+
 // Judge implements controller.Policies.
 func (p policiesPort) Judge(ctx context.Context, in policy.Input) (policy.Report, error) {
 	report := policy.Report{Environment: in.Environment.ID, Revision: in.Release.Revision, Digest: in.Release.Digest}

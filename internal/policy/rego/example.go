@@ -22,6 +22,9 @@ type facts struct {
 	Environment policy.Environment `json:"environment"`
 	Release     policy.Release     `json:"release"`
 	Upstream    []policy.Upstream  `json:"upstream"`
+	Pipeline    []policy.Neighbour `json:"pipeline"`
+	LastGood    policy.LastGood    `json:"lastGood"`
+	Approval    policy.Agreement   `json:"approval"`
 	Now         time.Time          `json:"now"`
 }
 
@@ -35,7 +38,12 @@ func exampleInput(r *rule) facts {
 		}
 	}
 	f.Environment.Pipeline, f.Environment.Name = "example", "production"
-	f.Environment.After = []promotion.ID{{Pipeline: "example", Name: "staging"}}
+	staging := promotion.ID{Pipeline: "example", Name: "staging"}
+	f.Environment.After = []promotion.ID{staging}
+	f.Upstream = []policy.Upstream{{Environment: staging, State: policy.StateNone}}
+	f.Pipeline = []policy.Neighbour{{Environment: staging, Name: "staging", Data: promotion.DataAnonymized, Order: policy.OrderBefore,
+		Mode: promotion.ModePullRequest, Checks: 1, State: policy.StateNone}}
+	f.LastGood.State, f.Approval.State = policy.StateNone, policy.ApprovalProposed
 	f.Environment.Promotion.Mode = promotion.ModePullRequest
 	f.Environment.Target.Namespace = "example"
 	return f
@@ -70,8 +78,9 @@ func readExample(r *rule, example file) (policy.Input, error) {
 	}
 	f.Environment.ID = promotion.ID{Pipeline: f.Environment.Pipeline, Name: f.Environment.Name}
 	// Marks of secret values need no secrecy here: examples are public.
-	in := policy.NewInput(promotion.Environment{}, set, f.Release, f.Upstream, f.Now, manifest.NewRedactor([]byte("examples of policies")))
-	in.Environment = f.Environment
+	target := promotion.Environment{Target: promotion.Target{Kubeconfig: f.Environment.Target.Kubeconfig, Namespace: f.Environment.Target.Namespace}}
+	in := policy.NewInput(target, set, f.Release, f.Upstream, f.Now, manifest.NewRedactor([]byte("examples of policies")))
+	in.Environment, in.Pipeline, in.LastGood, in.Approval = f.Environment, f.Pipeline, f.LastGood, f.Approval
 	return in, nil
 }
 

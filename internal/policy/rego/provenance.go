@@ -4,32 +4,33 @@ import (
 	"github.com/open-policy-agent/opa/v1/ast"
 )
 
-// byContent reports whether no rule looks at who made a release, by which
-// commit, or at what is verified upstream: then two releases of the same objects
-// get the same verdict. Where it cannot be told what is looked at, the answer is
-// no.
+// byContent reports whether no rule looks at who made a release, or by which
+// commit: then two releases of the same objects get the same verdict while
+// nothing around them changes. Where it cannot be told what is looked at, the
+// answer is no.
 func byContent(modules map[string]*ast.Module) bool {
-	only := true
+	return !anyRef(modules, func(ref ast.Ref) bool {
+		switch part(ref, 1) {
+		case "object", "objects", "environment", "images", "references", "schedules", "now",
+			"upstream", "pipeline", "lastGood", "approval":
+			return false
+		case "release":
+			return part(ref, 2) != "digest"
+		}
+		return true // the whole input, or a part that is computed
+	})
+}
+
+// anyRef looks among what rules read of the input.
+func anyRef(modules map[string]*ast.Module, is func(ast.Ref) bool) bool {
+	found := false
 	for _, module := range modules {
 		ast.WalkRefs(module, func(ref ast.Ref) bool {
-			only = only && !beyondContent(ref)
+			found = found || len(ref) > 0 && ref[0].Equal(ast.InputRootDocument) && is(ref)
 			return false
 		})
 	}
-	return only
-}
-
-func beyondContent(ref ast.Ref) bool {
-	if len(ref) == 0 || !ref[0].Equal(ast.InputRootDocument) {
-		return false
-	}
-	switch part(ref, 1) {
-	case "object", "objects", "environment", "images", "now":
-		return false
-	case "release":
-		return part(ref, 2) != "digest"
-	}
-	return true // upstream, the whole input, or a part that is computed
+	return found
 }
 
 // part is the i-th step of a reference, "" where it is not written out.

@@ -25,7 +25,9 @@ func TestByContent(t *testing.T) {
 		"a computed part":       {`deny contains "x" if { some part in ["release"]; input[part].revision }`, false},
 		"any part":              {`deny contains part if { some part; input[part] }`, false},
 		"an import":             {"import input.release as r\ndeny contains \"x\" if r.changed[_] == \"a\"", false},
-		"upstream":              {`deny contains "x" if count(input.upstream) == 0`, false},
+		"upstream":              {`deny contains "x" if count(input.upstream) == 0`, true},
+		"other environments":    {`deny contains "x" if count(input.pipeline) == 0`, true},
+		"approvals":             {`deny contains "x" if count(input.approval.by) == 0`, true},
 		"inside a closure":      {`deny contains "x" if { every o in input.objects { o.metadata.name != input.release.revision } }`, false},
 		"by another name":       {"deny contains \"x\" if is_bad\nis_bad if { walk(input, [path, _]); path[0] == \"release\" }", false},
 	}

@@ -155,5 +155,11 @@ func (b *Bundle) Rules() []policy.Rule {
 // Exceptions are ordered by file and line.
 func (b *Bundle) Exceptions() []policy.Exception { return slices.Clone(b.exceptions) }
 
+// Around reports whether a rule looks at what is verified, here or in other
+// environments: then a verdict does not outlast that.
+func (b *Bundle) Around() bool {
+	return b.sees.has("upstream") || b.sees.has("pipeline") || b.sees.has("lastGood")
+}
+
 // PodTemplates is the bundle's table of where kinds keep their pod specs.
 func (b *Bundle) PodTemplates() policy.PodTemplates { return b.templates }

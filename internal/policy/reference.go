@@ -1,0 +1,300 @@
+package policy
+
+import (
+	"encoding/base64"
+	"fmt"
+	"maps"
+	"regexp"
+	"slices"
+	"strings"
+
+	"chaperone.dev/chaperone/internal/manifest"
+	"chaperone.dev/chaperone/internal/promotion"
+)
+
+// Reference is something outside of the environment that its objects take or
+// keep data in. Two environments have the same What and Identity exactly where
+// they share it.
+type Reference struct {
+	What     string    `json:"what"`
+	Identity string    `json:"identity"` // of a secret's value only a salted mark
+	Key      string    `json:"key"`      // of the Secret or ConfigMap, "" elsewhere
+	Object   ObjectRef `json:"object"`
+	Path     string    `json:"path"`
+}
+
+// What a reference may be to.
+const (
+	ReferenceSecret   = "secret"   // a value of a Secret
+	ReferenceExternal = "external" // an entry of a secret store outside the cluster
+	ReferenceDatabase = "database" // a server by its URL
+	ReferenceBucket   = "bucket"   // an object store's bucket, with the directory in it
+	ReferenceVolume   = "volume"   // storage that was there before
+)
+
+// maxReferences bounds what one release may be said to take.
+const maxReferences = 5000
+
+// References lists what the objects take from outside, in object order.
+func References(env promotion.Environment, set manifest.Set, redactor manifest.Redactor) []Reference {
+	r := references{env: env, redactor: redactor, stores: map[string]string{}}
+	for _, o := range set.Objects() {
+		r.store(o)
+	}
+	for _, o := range set.Objects() {
+		r.object = o
+		r.read(o)
+		if len(r.found) >= maxReferences {
+			return r.found[:maxReferences]
+		}
+	}
+	return r.found
+}
+
+type references struct {
+	env      promotion.Environment
+	redactor manifest.Redactor
+	stores   map[string]string // of secrets, by kind, namespace and name: what they stand for
+	object   *manifest.Object
+	found    []Reference
+}
+
+func (r *references) add(what, identity, key, path string) {
+	r.found = append(r.found, Reference{What: what, Identity: identity, Key: key, Object: RefOf(r.object), Path: path})
+}
+
+func (r *references) read(o *manifest.Object) {
+	switch kindKey(o) {
+	case "Secret":
+		r.secret(o)
+	case "ConfigMap":
+		data, _ := o.Object["data"].(map[string]any)
+		for _, key := range slices.Sorted(maps.Keys(data)) {
+			text, _ := data[key].(string)
+			r.urls(text, key, "data"+step(key))
+		}
+	case "ExternalSecret.external-secrets.io":
+		r.externalSecret(o)
+	case "BackupStorageLocation.velero.io":
+		if bucket := textAt(o.Object, "spec", "objectStorage", "bucket"); bucket != "" {
+			prefix := strings.Trim(textAt(o.Object, "spec", "objectStorage", "prefix"), "/")
+			r.add(ReferenceBucket, strings.TrimSuffix(bucket+"/"+prefix, "/"), "", "spec.objectStorage.bucket")
+		}
+	case "PersistentVolume":
+		r.volume(o)
+	case "PersistentVolumeClaim":
+		if name := textAt(o.Object, "spec", "volumeName"); name != "" {
+			r.add(ReferenceVolume, r.here("PersistentVolume", name), "", "spec.volumeName")
+		}
+	case "VolumeSnapshotContent.snapshot.storage.k8s.io":
+		if handle := textAt(o.Object, "spec", "source", "snapshotHandle"); handle != "" {
+			r.add(ReferenceVolume, "snapshot "+handle, "", "spec.source.snapshotHandle")
+		}
+	}
+	for _, pod := range StandardPodTemplates().PodSpecs(o) {
+		r.pod(pod)
+	}
+}
+
+// here is something that only the cluster of the environment knows.
+func (r *references) here(parts ...string) string {
+	cluster := r.env.Target.Kubeconfig
+	if cluster == "" {
+		cluster = "the daemon's cluster"
+	}
+	return cluster + ": " + strings.Join(parts, "/")
+}
+
+func (r *references) namespace(o *manifest.Object) string {
+	if namespace := o.GetNamespace(); namespace != "" {
+		return namespace
+	}
+	return r.env.Target.Namespace
+}
+
+// secret marks each value as it is when decoded, so that it is the same
+// however it is written. An empty one is no secret.
+func (r *references) secret(o *manifest.Object) {
+	for _, field := range []string{"data", "stringData"} {
+		values, _ := o.Object[field].(map[string]any)
+		for _, key := range slices.Sorted(maps.Keys(values)) {
+			text, _ := values[key].(string)
+			if decoded, err := base64.StdEncoding.DecodeString(text); err == nil && field == "data" {
+				text = string(decoded)
+			}
+			if text != "" {
+				r.add(ReferenceSecret, r.redactor.Mark(text), key, field+step(key))
+			}
+		}
+	}
+}
+
+// store notes what a SecretStore of the release stands for: two names of one
+// vault are one vault, and the same name in two namespaces may be two.
+func (r *references) store(o *manifest.Object) {
+	kind, group, _ := strings.Cut(kindKey(o), ".")
+	if group != "external-secrets.io" || kind != "SecretStore" && kind != "ClusterSecretStore" {
+		return
+	}
+	provider, _ := fieldAt(o.Object, "spec.provider")
+	for _, name := range slices.Sorted(maps.Keys(provider)) {
+		settings, _ := provider[name].(map[string]any)
+		if identity := storeIdentity(name, settings); identity != "" {
+			r.stores[r.storeKey(kind, r.namespace(o), o.GetName())] = identity
+		}
+	}
+}
+
+func (r *references) storeKey(kind, namespace, name string) string {
+	if kind == "ClusterSecretStore" {
+		namespace = ""
+	}
+	return r.here(kind, namespace, name)
+}
+
+// storeIdentity leaves out how one gets in.
+func storeIdentity(provider string, settings map[string]any) string {
+	fields := map[string][]string{
+		"aws":     {"service", "region"},
+		"vault":   {"server", "namespace", "path"},
+		"gcpsm":   {"projectID"},
+		"azurekv": {"vaultUrl"},
+	}[provider]
+	if fields == nil {
+		return ""
+	}
+	parts := []string{provider}
+	for _, field := range fields {
+		parts = append(parts, strings.TrimSuffix(textAt(settings, field), "/"))
+	}
+	if account := strings.Split(textAt(settings, "role"), ":"); provider == "aws" && len(account) > 4 {
+		parts = append(parts, account[4]) // arn:partition:iam::ACCOUNT:role/…
+	}
+	return strings.Join(parts, " ")
+}
+
+func (r *references) externalSecret(o *manifest.Object) {
+	spec, _ := o.Object["spec"].(map[string]any)
+	common, _ := spec["secretStoreRef"].(map[string]any)
+	entries, _ := spec["data"].([]any)
+	for i, e := range entries {
+		entry, _ := e.(map[string]any)
+		if key := textAt(entry, "remoteRef", "key"); key != "" {
+			r.external(o, common, entry, key, fmt.Sprintf("spec.data[%d].remoteRef.key", i))
+		}
+	}
+	entries, _ = spec["dataFrom"].([]any)
+	for i, e := range entries {
+		entry, _ := e.(map[string]any)
+		if key := textAt(entry, "extract", "key"); key != "" {
+			r.external(o, common, entry, key, fmt.Sprintf("spec.dataFrom[%d].extract.key", i))
+		}
+		if key := textAt(entry, "find", "path"); key != "" {
+			r.external(o, common, entry, key, fmt.Sprintf("spec.dataFrom[%d].find.path", i))
+		}
+	}
+}
+
+func (r *references) external(o *manifest.Object, ref, entry map[string]any, key, path string) {
+	if own, has := fieldAt(entry, "sourceRef.storeRef"); has {
+		ref = own
+	}
+	kind := textAt(ref, "kind")
+	if kind == "" {
+		kind = "SecretStore"
+	}
+	store := r.storeKey(kind, r.namespace(o), textAt(ref, "name"))
+	if identity, known := r.stores[store]; known {
+		store = identity
+	}
+	r.add(ReferenceExternal, store+" "+strings.Trim(key, "/"), "", path)
+}
+
+func (r *references) volume(o *manifest.Object) {
+	spec, _ := o.Object["spec"].(map[string]any)
+	if handle := textAt(spec, "csi", "volumeHandle"); handle != "" {
+		r.add(ReferenceVolume, textAt(spec, "csi", "driver")+" "+handle, "", "spec.csi.volumeHandle")
+	}
+	if server := textAt(spec, "nfs", "server"); server != "" {
+		r.add(ReferenceVolume, "nfs "+server+":"+textAt(spec, "nfs", "path"), "", "spec.nfs")
+	}
+}
+
+func (r *references) pod(pod PodSpec) {
+	volumes, _ := pod.Spec["volumes"].([]any)
+	for i, v := range volumes {
+		volume, _ := v.(map[string]any)
+		if server := textAt(volume, "nfs", "server"); server != "" {
+			r.add(ReferenceVolume, "nfs "+server+":"+textAt(volume, "nfs", "path"), "", fmt.Sprintf("%s.volumes[%d].nfs", pod.Path, i))
+		}
+	}
+	for _, field := range containerFields {
+		containers, _ := pod.Spec[field].([]any)
+		for i, c := range containers {
+			container, _ := c.(map[string]any)
+			variables, _ := container["env"].([]any)
+			for n, v := range variables {
+				variable, _ := v.(map[string]any)
+				r.urls(textAt(variable, "value"), "", fmt.Sprintf("%s.%s[%d].env[%d].value", pod.Path, field, i, n))
+			}
+		}
+	}
+}
+
+var (
+	storeURL = regexp.MustCompile(`\b(s3|gs|abfss?|wasbs)://([A-Za-z0-9][A-Za-z0-9.@_-]*)(/[^\s"'?,;]*)?`)
+	dataURL  = regexp.MustCompile(`\b(?:postgres|postgresql|mysql|mariadb|mongodb|mongodb\+srv|redis|rediss|amqps?|sqlserver|cassandra|clickhouse)://(?:[^\s/@"']*@)?([A-Za-z0-9._:,\[\]-]+)`)
+	hostPort = regexp.MustCompile(`:[0-9]+$`)
+)
+
+const maxURLText = 64 << 10
+
+// urls finds the servers and buckets that a text names.
+func (r *references) urls(text, key, path string) {
+	if len(text) > maxURLText || !strings.Contains(text, "://") {
+		return
+	}
+	for _, m := range storeURL.FindAllStringSubmatch(text, 50) {
+		r.add(ReferenceBucket, m[2]+strings.TrimSuffix(m[3], "/"), key, path)
+	}
+	for _, m := range dataURL.FindAllStringSubmatch(text, 50) {
+		for host := range strings.SplitSeq(m[1], ",") {
+			if host = hostPort.ReplaceAllString(host, ""); host != "" && host != "localhost" && !strings.HasPrefix(host, "127.") {
+				r.add(ReferenceDatabase, r.host(host), key, path)
+			}
+		}
+	}
+}
+
+// host is a name as the whole world knows it: inside a cluster the same short
+// name is another server in each namespace.
+func (r *references) host(name string) string {
+	name = strings.TrimSuffix(strings.ToLower(name), ".")
+	cluster, inside := strings.CutSuffix(strings.TrimSuffix(name, ".cluster.local"), ".svc")
+	switch {
+	case inside:
+		return r.here("host", cluster)
+	case !strings.Contains(name, "."):
+		return r.here("host", name+"."+r.namespace(r.object))
+	}
+	return name
+}
+
+func textAt(object map[string]any, path ...string) string {
+	parent := object
+	for _, name := range path[:len(path)-1] {
+		parent, _ = parent[name].(map[string]any)
+	}
+	text, _ := parent[path[len(path)-1]].(string)
+	return text
+}
+
+var plainKey = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_]*$`)
+
+// step writes a key of a mapping as a step of a path.
+func step(key string) string {
+	if plainKey.MatchString(key) {
+		return "." + key
+	}
+	return fmt.Sprintf("[%q]", key)
+}
