@@ -130,7 +130,7 @@ func judgeAnew(ctx context.Context, b *Bundle, in policy.Input) policy.Report {
 				continue
 			}
 			a := &asking{evaluation: e, worker: e.watch.worker(), place: place}
-			outcome := a.askEach([]group{{sees: everything, rules: []*rule{&whole}}})[0]
+			outcome := a.ask([]group{{sees: everything, rules: []*rule{&whole}}})[0]
 			results = append(results, outcome.results...)
 			if outcome.err != nil {
 				errs = append(errs, policy.RuleError{Rule: r.ID, Object: shared.ref(place), Message: outcome.err.Error()})

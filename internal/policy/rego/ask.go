@@ -22,6 +22,7 @@ type asking struct {
 	*evaluation
 	worker *worker
 	place  int
+	each   bool // one rule after the other
 }
 
 // ask answers from memory what was asked before, and puts all other rules in one
@@ -39,12 +40,13 @@ func (a *asking) ask(groups []group) []outcome {
 			known = append(known, outcome{rule: r, results: of(r, results)})
 		}
 	}
-	asked := a.askRules(open)
+	asked, err := a.askRules(open)
+	if err != nil {
+		return []outcome{{err: err}} // of none that is known yet; see blame
+	}
 	a.remember(open, asked)
 	known = append(known, asked...)
-	if len(known) > 0 && known[len(known)-1].rule != nil {
-		slices.SortFunc(known, func(a, b outcome) int { return a.rule.index - b.rule.index })
-	}
+	slices.SortFunc(known, func(a, b outcome) int { return a.rule.index - b.rule.index })
 	return known
 }
 
@@ -83,37 +85,28 @@ func (a *asking) remember(groups []group, outcomes []outcome) {
 }
 
 // askRules puts all rules in one query. When that fails, each is asked by
-// itself: the others still answer, and the one at fault is named.
-func (a *asking) askRules(groups []group) []outcome {
+// itself: the others still answer, and the one at fault is named. The error says
+// that there was no time to find out which.
+func (a *asking) askRules(groups []group) ([]outcome, error) {
 	rules, sees := a.whole(groups)
 	if len(rules) == 0 {
-		return nil
+		return nil, nil
 	}
 	input, err := a.input.document(sees, a.place)
 	if err != nil {
-		return []outcome{a.broke(rules[0], err)}
+		return []outcome{a.broke(rules[0], err)}, nil
 	}
-	answers, err := a.query(rules, input)
-	switch {
-	case err == nil:
-		return a.take(rules, answers)
-	case len(rules) == 1:
-		return []outcome{a.broke(rules[0], err)}
-	case a.watch.stopped() != nil:
-		return []outcome{{err: err}} // of none that is known yet; see blame
-	}
-	return a.askEach(groups)
-}
-
-// askEach asks one rule after the other, until there is no more time.
-func (a *asking) askEach(groups []group) []outcome {
-	var outcomes []outcome
-	rules, sees := a.whole(groups)
-	for _, r := range rules {
-		input, err := a.input.document(sees, a.place)
-		if err != nil {
-			return append(outcomes, a.broke(r, err))
+	if !a.each {
+		answers, err := a.query(rules, input)
+		if err == nil {
+			return a.take(rules, answers), nil
 		}
+		if stopped := a.watch.stopped(); stopped != nil {
+			return nil, err
+		}
+	}
+	var outcomes []outcome
+	for _, r := range rules {
 		answers, err := a.query([]*rule{r}, input)
 		if err == nil {
 			outcomes = append(outcomes, a.take([]*rule{r}, answers)...)
@@ -124,7 +117,7 @@ func (a *asking) askEach(groups []group) []outcome {
 			break
 		}
 	}
-	return outcomes
+	return outcomes, nil
 }
 
 // whole is the rules of all groups that did not err before, and what they look at.

@@ -209,13 +209,12 @@ func (e *evaluation) blame(caller context.Context, tasks []task, outcomes [][]ou
 	ctx, cancel := context.WithTimeout(caller, e.bundle.limits.Evaluation)
 	defer cancel()
 	e.watch = newWatchdog(ctx, e.bundle.limits, e.input.size)
-	defer func() { e.watch.stop() }()
+	defer e.watch.stop()
 	on := e.watch.worker()
 	for i, task := range tasks {
-		if len(outcomes[i]) != 1 || outcomes[i][0].rule != nil {
-			continue
+		if len(outcomes[i]) == 1 && outcomes[i][0].rule == nil && e.watch.stopped() == nil {
+			outcomes[i] = (&asking{evaluation: e, worker: on, place: task.place, each: true}).ask(task.groups)
 		}
-		outcomes[i] = (&asking{evaluation: e, worker: on, place: task.place}).askEach(task.groups)
 	}
 }
 
