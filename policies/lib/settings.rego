@@ -1,0 +1,63 @@
+# METADATA
+# title: Settings of a release
+# description: >-
+#   What ConfigMaps and environment variables say, and the hosts in it. For rules
+#   that are asked once per release.
+package lib.settings
+
+import data.lib.objects
+import data.lib.release
+import data.lib.workloads
+
+# all are the settings with a value, each with its name and where it stands.
+all := array.concat(variables, keys)
+
+variables := [setting |
+	some workload in workloads.all
+	some field in ["initContainers", "containers"]
+	some i, container in workload.pod.spec[field]
+	some j, variable in container.env
+	is_string(variable.value)
+	setting := {
+		"name": object.get(variable, "name", ""),
+		"value": variable.value,
+		"object": objects.ref(workload.object),
+		"path": sprintf("%s.%s[%d].env[%d].value", [workload.pod.path, field, i, j]),
+	}
+]
+
+keys := [setting |
+	some o in release.of_kind("ConfigMap")
+	some name, value in o.data
+	is_string(value)
+	setting := {"name": name, "value": value, "object": objects.ref(o), "path": sprintf("data[%q]", [name])}
+]
+
+# hosts that a setting leads to: it is one address, or several with commas
+# between, and not a text in which one is mentioned.
+hosts(value) := {host |
+	regex.match(`^\s*[a-zA-Z][a-zA-Z0-9+.-]*://[^\s]+\s*$`, value)
+	some address in split(trim_space(value), ",")
+	[parts] := regex.find_all_string_submatch_n(address_pattern, address, 1)
+	host := lower(parts[1])
+}
+
+address_pattern := `^\s*(?:[a-zA-Z][a-zA-Z0-9+.-]*://)?(?:[^/@\s]*@)?([a-zA-Z0-9][a-zA-Z0-9.-]*)(?::[0-9]+)?(?:[/?#].*)?$`
+
+# plain_host is the host that a value asks over plain HTTP; undefined for none.
+plain_host(value) := lower(parts[1]) if {
+	[parts] := regex.find_all_string_submatch_n(`^\s*(?i:http)://(?:[^/@\s]*@)?([a-zA-Z0-9][a-zA-Z0-9.-]*)`, value, 1)
+}
+
+# inside the cluster: a Service's name, with or without its namespace.
+inside(host) if not contains(host, ".")
+
+inside(host) if regex.match(`\.(svc|cluster\.local|local)\.?$`, host)
+
+inside(host) if regex.match(`^(10|127)\.|^192\.168\.|^172\.(1[6-9]|2[0-9]|3[01])\.`, host)
+
+# service.namespace, where the release or the target says that there is such a one.
+inside(host) if {
+	[_, namespace] := split(host, ".")
+	namespace == input.environment.target.namespace
+}

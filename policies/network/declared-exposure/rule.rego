@@ -1,0 +1,137 @@
+# METADATA
+# title: What is reachable from outside says so
+# description: >-
+#   A node port, a load balancer or an external address passes the Ingress by,
+#   with its TLS, its sign-in and its limits. An entry without a host, or for
+#   every host, answers to names that nobody has thought of.
+# scope: package
+# custom:
+#   id: network/declared-exposure
+#   code: NET-003
+#   severity: high
+#   data: [anonymized, phi]
+#   waivable: true
+#   controls:
+#     hipaa:
+#       - cite: 164.312(e)(1)
+#         why: Patient data leaves the cluster only where somebody has decided that it does.
+#     nist_800_53r5: [SC-7]
+#   remediation: >-
+#     Use a Service of type ClusterIP behind the Ingress or Gateway, and name
+#     its hosts. What has to be reachable otherwise, such as an HL7 or DICOM
+#     port for the hospital's network, says to whom and why in the annotation
+#     chaperone.dev/exposed.
+package network.declared_exposure
+
+import data.lib.objects
+import data.lib.release
+
+deny contains result if {
+	some o in undeclared("Service")
+	type := o.spec.type
+	type in {"NodePort", "LoadBalancer"}
+	result := {
+		"msg": sprintf("type %s makes the service reachable from outside the cluster", [type]),
+		"object": objects.ref(o),
+		"path": "spec.type",
+	}
+}
+
+deny contains result if {
+	some o in undeclared("Service")
+	objects.size_of(o, ["spec", "externalIPs"]) > 0
+	result := {
+		"msg": "externalIPs catch traffic for addresses outside the cluster",
+		"object": objects.ref(o),
+		"path": "spec.externalIPs",
+	}
+}
+
+deny contains result if {
+	some o in undeclared("Ingress.networking.k8s.io")
+	some i, rule in o.spec.rules
+	host := object.get(rule, "host", "")
+	open(host)
+	result := {
+		"msg": sprintf("the rule is for %s", [shown(host)]),
+		"object": objects.ref(o),
+		"path": sprintf("spec.rules[%d].host", [i]),
+	}
+}
+
+deny contains result if {
+	some o in undeclared("Ingress.networking.k8s.io")
+	objects.is_set(o, ["spec", "defaultBackend"])
+	result := {
+		"msg": "the default backend answers for every host that no rule names",
+		"object": objects.ref(o),
+		"path": "spec.defaultBackend",
+	}
+}
+
+# A route takes its hosts from the listener where it names none itself, and can
+# only narrow those that the listener has.
+deny contains result if {
+	some o in undeclared("Gateway.gateway.networking.k8s.io")
+	some i, listener in o.spec.listeners
+	host := object.get(listener, "hostname", "")
+	open(host)
+	some r in routes(o, listener)
+	some path in open_at(r)
+	result := {
+		"msg": sprintf("with listener %q of Gateway %s it is for %s", [object.get(listener, "name", ""), o.metadata.name, shown(host)]),
+		"object": objects.ref(r),
+		"path": path,
+	}
+}
+
+deny contains result if {
+	some kind in ["Gateway.networking.istio.io", "VirtualService.networking.istio.io"]
+	some o in undeclared(kind)
+	some place in istio_hosts(o)
+	regex.match(`^([^/]*/)?\*$`, place.host)
+	result := {
+		"msg": "the entry is for every host",
+		"object": objects.ref(o),
+		"path": place.path,
+	}
+}
+
+undeclared(kind) := [o |
+	some o in release.of_kind(kind)
+	release.annotation(o, "chaperone.dev/exposed") == ""
+]
+
+open("")
+
+open(host) if startswith(host, "*")
+
+shown("") := "every host"
+
+shown(host) := sprintf("every host of %s", [host]) if host != ""
+
+routes(gateway, listener) := [o |
+	some kind in ["HTTPRoute", "GRPCRoute", "TLSRoute"]
+	some o in undeclared(concat(".", [kind, "gateway.networking.k8s.io"]))
+	some parent in o.spec.parentRefs
+	parent.name == gateway.metadata.name
+	object.get(parent, "kind", "Gateway") == "Gateway"
+	object.get(parent, "namespace", objects.namespace_of(o)) == objects.namespace_of(gateway)
+	listener_name := object.get(listener, "name", "")
+	object.get(parent, "sectionName", listener_name) == listener_name
+]
+
+open_at(route) := {"spec.hostnames"} if {
+	objects.size_of(route, ["spec", "hostnames"]) == 0
+} else := {sprintf("spec.hostnames[%d]", [i]) | some i, host in route.spec.hostnames; open(host)}
+
+istio_hosts(o) := {{"host": host, "path": sprintf("spec.servers[%d].hosts[%d]", [i, j])} |
+	o.kind == "Gateway"
+	some i, server in o.spec.servers
+	some j, host in server.hosts
+} | {{"host": host, "path": sprintf("spec.hosts[%d]", [i])} |
+	o.kind == "VirtualService"
+	some gateway in o.spec.gateways
+	gateway != "mesh"
+	some i, host in o.spec.hosts
+}

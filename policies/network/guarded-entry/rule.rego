@@ -1,0 +1,77 @@
+# METADATA
+# title: Entries limit requests and know who asks
+# description: >-
+#   What is reachable from outside is guessed at, scraped and flooded. A limit
+#   makes that slow, and a sign-in in front of the service makes it impossible
+#   for who has no account.
+# scope: package
+# custom:
+#   id: network/guarded-entry
+#   code: NET-006
+#   severity: medium
+#   data: [phi]
+#   waivable: false
+#   controls:
+#     hipaa:
+#       - cite: 164.312(d)
+#         why: Who reaches patient data over the entry has shown who they are.
+#   remediation: >-
+#     Set the controller's annotations for both (params.entry_guards lists
+#     them), or attach a policy object. Where something in front or behind does
+#     it, say what in chaperone.dev/rate-limit or chaperone.dev/authentication.
+package network.guarded_entry
+
+import data.lib.objects
+import data.lib.release
+
+deny contains result if {
+	some o in entries
+	some guard, what in {"rate_limit": "limits requests", "authentication": "asks who sends them"}
+	not guarded(o, guard)
+	result := {
+		"msg": sprintf("nothing %s", [what]),
+		"object": objects.ref(o),
+		"path": "metadata.annotations",
+	}
+}
+
+entries := array.concat(release.of_kind("Ingress.networking.k8s.io"), release.of_kind("Gateway.gateway.networking.k8s.io"))
+
+guarded(o, guard) if {
+	some controller
+	some name in data.params.entry_guards[controller][guard]
+	value := release.annotation(o, name)
+	not lower(value) in {"", "0", "none", "false", "off", "disabled"}
+}
+
+# A policy of the Gateway API, attached to the Gateway or to each of its routes.
+guarded(o, guard) if policed(o, guard)
+
+guarded(o, guard) if {
+	objects.kind_key(o) == "Gateway.gateway.networking.k8s.io"
+	attached := [r |
+		some r in release.of_kind("HTTPRoute.gateway.networking.k8s.io")
+		some parent in r.spec.parentRefs
+		parent.name == o.metadata.name
+	]
+	count(attached) > 0
+	every r in attached {
+		policed(r, guard)
+	}
+}
+
+policed(o, guard) if {
+	some kind, fields in data.params.entry_policies[guard]
+	some policy in release.of_kind(kind)
+	some field in fields
+	objects.is_set(policy, array.concat(["spec"], split(field, ".")))
+	some target in targets(policy)
+	target.kind == o.kind
+	target.name == o.metadata.name
+	objects.namespace_of(policy) == objects.namespace_of(o)
+}
+
+targets(policy) := array.concat(
+	object.get(policy, ["spec", "targetRefs"], []),
+	[target | target := policy.spec.targetRef],
+)
