@@ -13,7 +13,6 @@ import (
 
 	"github.com/open-policy-agent/opa/v1/ast"
 	oparego "github.com/open-policy-agent/opa/v1/rego"
-	"github.com/open-policy-agent/opa/v1/storage/inmem"
 
 	"chaperone.dev/chaperone/internal/policy"
 	"chaperone.dev/chaperone/internal/strictyaml"
@@ -57,7 +56,7 @@ func compile(ctx context.Context, files fileSet, limits Limits) (*Bundle, map[st
 	b := &Bundle{
 		limits: limits, digest: files.digest(), rules: rules, exceptions: exceptions, templates: templates,
 		compiler: compiler, data: data,
-		store: inmem.NewFromObjectWithOpts(data, inmem.OptReturnASTValuesOnRead(true)), queries: map[string]*oparego.PreparedEvalQuery{},
+		store: storeOf(data), queries: map[string]*oparego.PreparedEvalQuery{},
 		byContent: byContent(compiler.Modules),
 	}
 	for i, r := range rules {

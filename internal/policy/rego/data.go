@@ -3,12 +3,18 @@ package rego
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"path"
+	"slices"
 	"strings"
 
+	oparego "github.com/open-policy-agent/opa/v1/rego"
+	"github.com/open-policy-agent/opa/v1/storage"
+	"github.com/open-policy-agent/opa/v1/storage/inmem"
 	sigsyaml "sigs.k8s.io/yaml"
 
 	"chaperone.dev/chaperone/internal/policy"
+	"chaperone.dev/chaperone/internal/strictyaml"
 )
 
 // parseData mounts every data file at the directory it stands in, as OPA's own
@@ -99,4 +105,38 @@ func occupied(data map[string]any, path []string) bool {
 		data = next
 	}
 	return true
+}
+
+// withParams is the bundle with other values in data.params, for an example
+// that holds only with them: a security team changes a value, and need not
+// change the examples of every rule that reads it.
+func (b *Bundle) withParams(params map[string]any) (*Bundle, error) {
+	if len(params) == 0 {
+		return b, nil
+	}
+	existing, _ := b.data["params"].(map[string]any)
+	changed := maps.Clone(existing)
+	for name, value := range params {
+		if _, found := existing[name]; !found {
+			return nil, fmt.Errorf("params.%.60s: there is no such parameter; %s", name,
+				strictyaml.DidYouMean(name, slices.Sorted(maps.Keys(existing))))
+		}
+		changed[name] = value
+	}
+	data := maps.Clone(b.data)
+	data["params"] = changed
+	templates, err := podTemplates(data)
+	if err != nil {
+		return nil, err
+	}
+	return &Bundle{
+		limits: b.limits, digest: b.digest, rules: b.rules, exceptions: b.exceptions, templates: templates,
+		compiler: b.compiler, data: data, store: storeOf(data), queries: map[string]*oparego.PreparedEvalQuery{},
+		byContent: b.byContent, sees: b.sees,
+	}, nil
+}
+
+// storeOf keeps data in the form that evaluation takes it in.
+func storeOf(data map[string]any) storage.Store {
+	return inmem.NewFromObjectWithOpts(data, inmem.OptReturnASTValuesOnRead(true))
 }

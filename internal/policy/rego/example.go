@@ -26,6 +26,7 @@ type facts struct {
 	LastGood    policy.LastGood    `json:"lastGood"`
 	Approval    policy.Agreement   `json:"approval"`
 	Now         time.Time          `json:"now"`
+	Params      map[string]any     `json:"params"` // in place of those in data.params
 }
 
 // exampleInput is the environment that examples are judged in: production, with
@@ -49,11 +50,12 @@ func exampleInput(r *rule) facts {
 	return f
 }
 
-// readExample reads manifests, and at most one PolicyInput among them.
-func readExample(r *rule, example file) (policy.Input, error) {
+// readExample reads manifests, and at most one PolicyInput among them. What it
+// gives beside the input are the parameters that the example depends on.
+func readExample(r *rule, example file) (policy.Input, map[string]any, error) {
 	objects, err := manifest.Decode(example.name, example.content)
 	if err != nil {
-		return policy.Input{}, err
+		return policy.Input{}, nil, err
 	}
 	f := exampleInput(r)
 	inputs := 0
@@ -70,18 +72,18 @@ func readExample(r *rule, example file) (policy.Input, error) {
 		err = fmt.Errorf("%d documents of kind PolicyInput; want at most one", inputs)
 	}
 	if err != nil {
-		return policy.Input{}, fmt.Errorf("%s:1: %w", example.name, err)
+		return policy.Input{}, nil, fmt.Errorf("%s:1: %w", example.name, err)
 	}
 	set, err := manifest.NewSet(objects)
 	if err != nil {
-		return policy.Input{}, fmt.Errorf("%s:1: %w", example.name, err)
+		return policy.Input{}, nil, fmt.Errorf("%s:1: %w", example.name, err)
 	}
 	f.Environment.ID = promotion.ID{Pipeline: f.Environment.Pipeline, Name: f.Environment.Name}
 	// Marks of secret values need no secrecy here: examples are public.
 	target := promotion.Environment{Target: promotion.Target{Kubeconfig: f.Environment.Target.Kubeconfig, Namespace: f.Environment.Target.Namespace}}
 	in := policy.NewInput(target, set, f.Release, f.Upstream, f.Now, manifest.NewRedactor([]byte("examples of policies")))
 	in.Environment, in.Pipeline, in.LastGood, in.Approval = f.Environment, f.Pipeline, f.LastGood, f.Approval
-	return in, nil
+	return in, f.Params, nil
 }
 
 func decodeFacts(o *object, f *facts) error {

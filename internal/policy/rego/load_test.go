@@ -74,6 +74,9 @@ func TestBundleFaults(t *testing.T) {
 		{"example that is no manifest", textFiles{"test/one/testdata/pass/good.yaml": "text"}, []string{"test/one/testdata/pass/good.yaml:1"}},
 		{"example with a misspelled fact", textFiles{"test/one/testdata/pass/good.yaml": configMap("good") +
 			"---\napiVersion: chaperone.dev/v1alpha1\nkind: PolicyInput\nenvironment: {nmae: a}\n"}, []string{"good.yaml:1", "nmae"}},
+		{"example with a misspelled parameter", textFiles{"test/one/testdata/pass/good.yaml": configMap("good") +
+			"---\napiVersion: chaperone.dev/v1alpha1\nkind: PolicyInput\nparams: {pod_template: {}}\n"},
+			[]string{`good.yaml:1: params.pod_template: there is no such parameter; did you mean "pod_templates"?`}},
 		{"examples of no rule", textFiles{"test/gone/testdata/pass/a.yaml": configMap("a")}, []string{"1 of 3 examples stand in no rule's testdata"}},
 		{"failing test", textFiles{"test/one/rule_test.rego": "package test.one_test\n\ntest_a if false\n"},
 			[]string{"test/one/rule_test.rego:3: test_a failed"}},

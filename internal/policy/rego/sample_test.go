@@ -28,7 +28,7 @@ func loadSample(t testing.TB) *Bundle {
 }
 
 // sampleFiles is a copy of the sample bundle that a test may change.
-func sampleFiles(t *testing.T) fstest.MapFS {
+func sampleFiles(t testing.TB) fstest.MapFS {
 	t.Helper()
 	fsys := fstest.MapFS{}
 	err := fs.WalkDir(os.DirFS(samplePolicies), ".", func(name string, entry fs.DirEntry, err error) error {

@@ -131,9 +131,12 @@ func cutLast(s, sep string) (before, after string, found bool) {
 }
 
 func (b *Bundle) runExample(ctx context.Context, r *rule, example file) error {
-	in, err := readExample(r, example)
+	in, params, err := readExample(r, example)
 	if err != nil {
 		return err
+	}
+	if b, err = b.withParams(params); err != nil {
+		return fmt.Errorf("%s:1: %w", example.name, err)
 	}
 	if r.PerObject() && !slices.ContainsFunc(in.Objects, func(o *object) bool { return r.Judges(o, b.templates) }) {
 		return fmt.Errorf("%s:1: rule %s is not asked about any object in it; want one of %s",

@@ -12,6 +12,7 @@ findings(context) := found if {
 		"name": "app",
 		"securityContext": context,
 	}]})
+		with data.params.pod_security_version as "latest"
 }
 
 test_drop_all if findings({"capabilities": {"drop": ["ALL"]}}) == set()

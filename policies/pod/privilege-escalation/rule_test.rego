@@ -12,11 +12,13 @@ test_only_false_is_enough if {
 	every context in contexts {
 		spec := {"containers": [{"name": "app", "securityContext": context}]}
 		count(privilege_escalation.deny) == 1 with input.object as deployment(spec)
+			with data.params.pod_security_version as "latest"
 	}
 }
 
 test_windows_has_none if {
 	count(privilege_escalation.deny) == 0 with input.object as deployment({"os": {"name": "windows"}, "containers": [{"name": "app"}]})
+		with data.params.pod_security_version as "latest"
 }
 
 test_windows_had_to_say_so_before_1_25 if {

@@ -35,7 +35,7 @@ test_every_container_without_it_is_named if {
 }
 
 test_only_false_gives_the_pod_users_of_its_own if {
-	findings({"hostUsers": false, "containers": [{"name": "app"}]}) == set()
+	findings({"hostUsers": false, "containers": [{"name": "app"}]}) == set() with data.params.pod_security_version as "latest"
 	count(findings({"hostUsers": null, "containers": [{"name": "app"}]})) == 1
 	every version, refused in {"1.35": 0, "1.34": 1, "v1.0": 1} {
 		count(findings({"hostUsers": false, "containers": [null]})) == refused with data.params.pod_security_version as version

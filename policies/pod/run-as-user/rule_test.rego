@@ -16,12 +16,12 @@ test_zero_is_root_of_pod_and_container if {
 	paths(spec) == {
 		"spec.template.spec.securityContext.runAsUser",
 		"spec.template.spec.containers[0].securityContext.runAsUser",
-	}
+	} with data.params.pod_security_version as "latest"
 }
 
 test_root_in_users_of_its_own_is_nobody_since_1_35 if {
 	spec := {"hostUsers": false, "securityContext": {"runAsUser": 0}, "containers": []}
-	count(paths(spec)) == 0
+	count(paths(spec)) == 0 with data.params.pod_security_version as "latest"
 	count(paths(spec)) == 1 with data.params.pod_security_version as "1.34"
 }
 

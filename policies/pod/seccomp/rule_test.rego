@@ -9,6 +9,7 @@ deployment(spec) := {
 
 paths(spec) := found if {
 	found := {f.path | some f in seccomp.deny} with input.object as deployment(spec)
+		with data.params.pod_security_version as "latest"
 }
 
 test_pod_is_the_default_of_its_containers if {
