@@ -5,6 +5,7 @@ import (
 
 	"chaperone.dev/chaperone/internal/controller"
 	"chaperone.dev/chaperone/internal/metrics"
+	"chaperone.dev/chaperone/internal/policy"
 	"chaperone.dev/chaperone/internal/promotion"
 	"chaperone.dev/chaperone/internal/reconcile"
 	"chaperone.dev/chaperone/internal/web"
@@ -28,6 +29,7 @@ func (t telemetry) Published(v controller.View) {
 		page.Environments = append(page.Environments, line(e))
 		gauges = append(gauges, metrics.Environment{
 			ID: e.ID, Phase: e.Status.Phase, Reason: e.Status.Reason, LastGoodAt: lastGoodAt(e.Journal),
+			ExceptionEnds: endOf(e.Excepted),
 		})
 	}
 	t.Environments(gauges)
@@ -44,6 +46,13 @@ func line(e controller.EnvironmentView) web.Environment {
 		shown.Unblock = e.Status.Reason.Unblock()
 	}
 	return shown
+}
+
+func endOf(excepted *policy.Countdown) time.Time {
+	if excepted == nil {
+		return time.Time{}
+	}
+	return excepted.Expires
 }
 
 func lastGoodAt(j reconcile.Journal) time.Time {

@@ -41,6 +41,8 @@ spec:
   owner: shop@example.org
   requester: kim@example.org
   approvedBy: [lee@example.org, max@example.org]
+  rationale: There is no release yet.
+  alternativeMeasure: The digest is written down at each deployment.
   expires: DAY
 `),
 	} {

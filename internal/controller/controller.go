@@ -19,6 +19,7 @@ import (
 
 	"chaperone.dev/chaperone/internal/fault"
 	"chaperone.dev/chaperone/internal/manifest"
+	"chaperone.dev/chaperone/internal/policy"
 	"chaperone.dev/chaperone/internal/promotion"
 	"chaperone.dev/chaperone/internal/reconcile"
 	"chaperone.dev/chaperone/internal/source"
@@ -94,14 +95,16 @@ type environment struct {
 	unwatch  context.CancelFunc
 	drift    *drift
 	allowed  allowed
-	resting  string // on what, when it was last looked at; "" while it does not
-	rivals   int    // effects in a row at which another writer was first
+	excepted *policy.Countdown // the exception in force that ends first
+	resting  string            // on what, when it was last looked at; "" while it does not
+	rivals   int               // effects in a row at which another writer was first
 	// generation counts the changes that make evaluations void.
-	generation int
-	status     reconcile.Status
-	message    string
-	since      time.Time
-	glancing   time.Time // since when a status is held back because it is only a look
+	generation    int
+	status        reconcile.Status
+	exceptedShown *policy.Countdown
+	message       string
+	since         time.Time
+	glancing      time.Time // since when a status is held back because it is only a look
 }
 
 // New makes a controller; Run runs it.
@@ -243,6 +246,7 @@ func (c *Controller) load(ctx context.Context) error {
 		e.recorder = c.newRecorder(record)
 		e.file = record.Environment
 		e.status, e.message, e.since = record.Status, record.Message, record.Since
+		e.excepted, e.exceptedShown = record.Excepted, record.Excepted
 		e.notes[record.Status.Reason] = record.Message
 		if record.Evidence != "" {
 			e.notes[promotion.VerificationFailed] = record.Evidence

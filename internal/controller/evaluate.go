@@ -31,6 +31,8 @@ type evaluation struct {
 	upstream []upstream
 	around   []neighbour
 	approval policy.Agreement
+	judged   bool // policies were asked, so that excepted is known
+	excepted *policy.Countdown
 	fresh    bool // the source could be read, so that what is not there is not on it
 	of       int  // generation of the environment
 	allowed  allowed
@@ -95,6 +97,9 @@ func (c *Controller) evaluated(v *evaluation, result reconcile.Result, commit so
 	}
 	e.commits[revision] = commit
 	e.allowed = v.allowed
+	if v.judged {
+		e.excepted = v.excepted
+	}
 	c.world.Now = c.Now()
 	reconcile.ObserveIn(&c.world, result)
 	if result.Outcome != reconcile.OutcomeDone {

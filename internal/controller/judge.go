@@ -32,6 +32,10 @@ func (v *evaluation) judge(ctx context.Context, set manifest.Set, c *reconcile.C
 		return reconcile.VerdictError, err
 	}
 	v.c.Telemetry.Judged(v.action.Environment, report)
+	v.judged, v.excepted = true, report.Excepted
+	if until := report.Until; !until.IsZero() && until.Before(c.Until) {
+		c.Until = until // an exception ends, and what it let pass with it
+	}
 	if reconcile.Digest(report.PolicyDigest) != v.policy {
 		// The bundle was exchanged in between; ask again rather than mix the two.
 		return reconcile.VerdictUnknown, errors.New("policies changed during the evaluation")

@@ -184,4 +184,6 @@ type EnvironmentView struct {
 	Message string
 	Since   time.Time
 	Journal reconcile.Journal
+	// Excepted is the exception in force there that ends first; nil is none.
+	Excepted *policy.Countdown
 }

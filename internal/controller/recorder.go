@@ -9,6 +9,7 @@ import (
 	"sync"
 	"time"
 
+	"chaperone.dev/chaperone/internal/policy"
 	"chaperone.dev/chaperone/internal/promotion"
 	"chaperone.dev/chaperone/internal/reconcile"
 	"chaperone.dev/chaperone/internal/state"
@@ -32,10 +33,11 @@ type recorder struct {
 
 // shown is what people see of an environment.
 type shown struct {
-	status  reconcile.Status
-	message string
-	since   time.Time
-	file    promotion.Environment // as last valid; zero while it never was
+	status   reconcile.Status
+	message  string
+	since    time.Time
+	file     promotion.Environment // as last valid; zero while it never was
+	excepted *policy.Countdown
 }
 
 func (c *Controller) newRecorder(record state.Record) *recorder {
@@ -147,7 +149,7 @@ func (s *shown) applyTo(r *state.Record) {
 	if s == nil {
 		return
 	}
-	r.Status, r.Message, r.Since = s.status, s.message, s.since
+	r.Status, r.Message, r.Since, r.Excepted = s.status, s.message, s.since, s.excepted
 	if s.file.ID == r.ID {
 		r.Environment = s.file
 	}

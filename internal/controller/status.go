@@ -6,6 +6,7 @@ import (
 	"strings"
 	"time"
 
+	"chaperone.dev/chaperone/internal/policy"
 	"chaperone.dev/chaperone/internal/promotion"
 	"chaperone.dev/chaperone/internal/reconcile"
 	"chaperone.dev/chaperone/internal/source"
@@ -24,7 +25,7 @@ func (c *Controller) publish(ctx context.Context, d reconcile.Decision) {
 		e := c.environment(status.Environment)
 		if e.onlyGlances(status, c.world.Now) {
 			view.Environments = append(view.Environments, EnvironmentView{
-				ID: status.Environment, Status: e.status, Message: e.message, Since: e.since, Journal: world.Journal,
+				ID: status.Environment, Status: e.status, Message: e.message, Since: e.since, Journal: world.Journal, Excepted: e.excepted,
 			})
 			continue
 		}
@@ -33,15 +34,22 @@ func (c *Controller) publish(ctx context.Context, d reconcile.Decision) {
 			e.since = c.world.Now
 			c.announce(ctx, status.Environment, status, message)
 		}
-		if visible(status) != visible(e.status) || message != e.message {
-			c.saveStatus(ctx, world, e, shown{status, message, e.since, e.file}, storesStatus(d, status.Environment))
+		if visible(status) != visible(e.status) || message != e.message || !sameCountdown(e.excepted, e.exceptedShown) {
+			c.saveStatus(ctx, world, e, shown{status, message, e.since, e.file, e.excepted}, storesStatus(d, status.Environment))
 		}
-		e.status, e.message = status, message
+		e.status, e.message, e.exceptedShown = status, message, e.excepted
 		view.Environments = append(view.Environments, EnvironmentView{
-			ID: status.Environment, Status: status, Message: message, Since: e.since, Journal: world.Journal,
+			ID: status.Environment, Status: status, Message: message, Since: e.since, Journal: world.Journal, Excepted: e.excepted,
 		})
 	}
 	c.Telemetry.Published(view)
+}
+
+func sameCountdown(a, b *policy.Countdown) bool {
+	if a == nil || b == nil {
+		return a == b
+	}
+	return a.Exception == b.Exception && a.Rule == b.Rule && a.Expires.Equal(b.Expires)
 }
 
 // glance is how long an evaluation may take before it is worth telling: every

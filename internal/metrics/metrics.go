@@ -7,6 +7,7 @@
 //	chaperone_environment{environment,phase,reason}        gauge      1 for where each environment is; sum by (phase, reason) counts them
 //	chaperone_last_good_age_seconds{environment}           gauge      since last good was verified; absent without one
 //	chaperone_findings{environment,rule,action}            gauge      of the newest release judged; action is deny, warn, audit, waived or error
+//	chaperone_policy_exception_expires_seconds{environment} gauge     until the first exception in force there ends; absent without one
 //	chaperone_pass_duration_seconds{step}                  histogram  step is source, render, policy, plan, or an action: evaluate, apply, verify, prune, restore, revert, …
 //	chaperone_applies_total{environment,outcome}           counter    outcomes are those of package reconcile: done, retry, rejected, failed, …
 //	chaperone_verifications_total{environment,outcome}     counter

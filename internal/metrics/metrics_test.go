@@ -49,8 +49,8 @@ func fill(m *Metrics) {
 	m.APIRequest("in-cluster", "apply", 200)
 	m.APIRequest("in-cluster", "watch", 0)
 	m.Environments([]Environment{
-		{development, reconcile.PhaseReady, promotion.UpToDate, noon.Add(-90 * time.Second)},
-		{production, reconcile.PhaseHeld, promotion.PolicyDenied, time.Time{}},
+		{development, reconcile.PhaseReady, promotion.UpToDate, noon.Add(-90 * time.Second), time.Time{}},
+		{production, reconcile.PhaseHeld, promotion.PolicyDenied, time.Time{}, noon.Add(time.Hour)},
 	})
 	m.Judged(production, policy.Report{
 		Findings: []policy.Finding{
@@ -90,6 +90,9 @@ chaperone_findings{action="warn",environment="novamind/production",rule="pod/pro
 # HELP chaperone_last_good_age_seconds Time since the environment's last good release was verified, in seconds.
 # TYPE chaperone_last_good_age_seconds gauge
 chaperone_last_good_age_seconds{environment="novamind/development"} 90
+# HELP chaperone_policy_exception_expires_seconds Time until the first policy exception in force for the environment ends, in seconds; negative when it has.
+# TYPE chaperone_policy_exception_expires_seconds gauge
+chaperone_policy_exception_expires_seconds{environment="novamind/production"} 3600
 # HELP chaperone_prunes_total Prunes after a verified release, by outcome.
 # TYPE chaperone_prunes_total counter
 chaperone_prunes_total{environment="novamind/production",outcome="done"} 1
@@ -195,8 +198,8 @@ func TestRemovedEnvironmentsVanish(t *testing.T) {
 	fill(m)
 	m.Judged(development, policy.Report{Findings: []policy.Finding{{Rule: "a", Action: policy.ActionWarn}}})
 	m.Environments([]Environment{
-		{development, reconcile.PhaseProgressing, promotion.Verifying, noon.Add(time.Hour)},
-		{development, reconcile.PhaseHeld, promotion.Verifying, noon},
+		{development, reconcile.PhaseProgressing, promotion.Verifying, noon.Add(time.Hour), time.Time{}},
+		{development, reconcile.PhaseHeld, promotion.Verifying, noon, time.Time{}},
 	})
 	err := testutil.GatherAndCompare(registry, strings.NewReader(`
 # HELP chaperone_environment Where each environment is; always 1.
@@ -223,7 +226,7 @@ func TestLabelsThatAreNotUTF8(t *testing.T) {
 	t.Parallel()
 	m, registry := fresh(t)
 	odd := promotion.ID{Pipeline: "nova\xff", Name: "mind"}
-	m.Environments([]Environment{{odd, reconcile.PhaseInvalid, promotion.InvalidEnvironment, noon}})
+	m.Environments([]Environment{{odd, reconcile.PhaseInvalid, promotion.InvalidEnvironment, noon, time.Time{}}})
 	m.Judged(odd, policy.Report{Findings: []policy.Finding{{Rule: "\xfe", Action: policy.ActionWarn}}})
 	m.Ended(reconcile.ActionApply, odd, reconcile.OutcomeDone)
 	if n, err := testutil.GatherAndCount(registry, "chaperone_environment", "chaperone_findings", "chaperone_applies_total"); n != 3 || err != nil {

@@ -19,6 +19,8 @@ type Environment struct {
 	Phase      reconcile.Phase
 	Reason     promotion.Reason
 	LastGoodAt time.Time // zero without a last good
+	// ExceptionEnds is when the first exception in force there does; zero without one.
+	ExceptionEnds time.Time
 }
 
 // Actions of a finding beside those of package policy.
@@ -43,6 +45,9 @@ var (
 	environmentDesc = prometheus.NewDesc("chaperone_environment", "Where each environment is; always 1.",
 		[]string{"environment", "phase", "reason"}, nil)
 	ageDesc = prometheus.NewDesc("chaperone_last_good_age_seconds", "Time since the environment's last good release was verified, in seconds.",
+		[]string{"environment"}, nil)
+	exceptionDesc = prometheus.NewDesc("chaperone_policy_exception_expires_seconds",
+		"Time until the first policy exception in force for the environment ends, in seconds; negative when it has.",
 		[]string{"environment"}, nil)
 	findingsDesc = prometheus.NewDesc("chaperone_findings", "Policy findings on the newest release judged for the environment.",
 		[]string{"environment", "rule", "action"}, nil)
@@ -89,7 +94,7 @@ func (m *Metrics) Judged(id promotion.ID, report policy.Report) {
 
 // Describe implements prometheus.Collector.
 func (v *view) Describe(descs chan<- *prometheus.Desc) {
-	for _, d := range []*prometheus.Desc{environmentDesc, ageDesc, findingsDesc} {
+	for _, d := range []*prometheus.Desc{environmentDesc, ageDesc, exceptionDesc, findingsDesc} {
 		descs <- d
 	}
 }
@@ -115,6 +120,11 @@ func (v *view) snapshot() []prometheus.Metric {
 		if !e.LastGoodAt.IsZero() {
 			age := max(now.Sub(e.LastGoodAt), 0) // clocks of two replicas differ
 			metrics = append(metrics, gauge(ageDesc, age.Seconds(), e.ID.String()))
+		}
+	}
+	for _, e := range v.environments {
+		if !e.ExceptionEnds.IsZero() {
+			metrics = append(metrics, gauge(exceptionDesc, e.ExceptionEnds.Sub(now).Seconds(), e.ID.String()))
 		}
 	}
 	for _, id := range slices.SortedFunc(maps.Keys(v.findings), promotion.ID.Compare) {

@@ -19,6 +19,8 @@ const (
 	maxExceptionAhead = 90 * 24 * time.Hour
 	// expiresSoon is when an exception begins to announce its end.
 	expiresSoon = 7 * 24 * time.Hour
+	// minApprovers are people other than the requester.
+	minApprovers = 2
 )
 
 // Exception is a reviewed, expiring waiver of one rule for named objects in
@@ -37,12 +39,17 @@ type Exception struct {
 	ApprovedBy   []string
 	Expires      time.Time // the exception holds before this moment
 	expiresText  string
+	// Rationale and AlternativeMeasure are asked for where the rule cites an
+	// addressable specification: see Rule.CheckWaiver.
+	Rationale          string
+	AlternativeMeasure string
 }
 
 // Ref is what a report tells of it.
 func (e Exception) Ref() *ExceptionRef {
 	return &ExceptionRef{Name: e.Name, File: e.File, Reason: e.Reason, Ticket: e.Ticket, Owner: e.Owner,
-		ApprovedBy: e.ApprovedBy, Expires: e.expiresText}
+		Requester: e.Requester, ApprovedBy: e.ApprovedBy, Expires: e.expiresText,
+		Rationale: e.Rationale, AlternativeMeasure: e.AlternativeMeasure}
 }
 
 // Holds reports whether the exception is in force at now.
@@ -92,15 +99,33 @@ func (e *Exception) decodeSpec(spec *strictyaml.Object) {
 	}
 	e.Reason, e.Ticket = spec.String("reason", "", notEmpty), spec.String("ticket", "", notEmpty)
 	e.Owner, e.Requester = spec.String("owner", "", notEmpty), spec.String("requester", "", notEmpty)
-	few(spec, "approvedBy", maxExceptionObjects)
-	e.ApprovedBy = spec.Strings("approvedBy", notEmpty, func(person string) error {
-		if strings.EqualFold(person, e.Requester) {
-			return fmt.Errorf("%s is the requester; want somebody else", person)
-		}
-		return nil
-	})
+	e.Rationale, e.AlternativeMeasure = spec.String("rationale", "", notEmpty), spec.String("alternativeMeasure", "", notEmpty)
+	e.decodeApprovers(spec)
 	e.decodeExpires(spec.Value("expires"))
 }
+
+// decodeApprovers wants several people, none of them the requester: one person
+// is one name, however it is written.
+func (e *Exception) decodeApprovers(spec *strictyaml.Object) {
+	few(spec, "approvedBy", maxExceptionObjects)
+	people := map[string]bool{personKey(e.Requester): true}
+	e.ApprovedBy = spec.Strings("approvedBy", notEmpty, func(person string) error {
+		key := personKey(person)
+		switch {
+		case key == personKey(e.Requester):
+			return fmt.Errorf("%s is the requester; want somebody else", person)
+		case people[key]:
+			return fmt.Errorf("%s is listed twice; want two different people", person)
+		}
+		people[key] = true
+		return nil
+	})
+	if v := spec.Value("approvedBy"); len(e.ApprovedBy) > 0 && len(v.List()) < minApprovers {
+		v.Problem("%d approver; want at least %d people, none of them the requester", len(v.List()), minApprovers)
+	}
+}
+
+func personKey(name string) string { return strings.ToLower(strings.TrimSpace(name)) }
 
 // decodeExpires reads a date, through the end of which (UTC) the exception
 // holds, or a moment.

@@ -19,7 +19,7 @@ spec:
   ticket: SEC-17
   owner: platform@example.org
   requester: kim@example.org
-  approvedBy: [lee@example.org]
+  approvedBy: [lee@example.org, max@example.org]
   expires: 2026-06-30
 `
 
@@ -55,9 +55,13 @@ func TestExceptionFaults(t *testing.T) {
 		{"no expiry", "  expires: 2026-06-30\n", "", "spec.expires: missing"},
 		{"no owner", "  owner: platform@example.org\n", "", "spec.owner: missing"},
 		{"no requester", "  requester: kim@example.org\n", "", "spec.requester: missing"},
-		{"no approver", "  approvedBy: [lee@example.org]\n", "", "spec.approvedBy: missing"},
-		{"nobody approved", "[lee@example.org]", "[]", "e.yaml:14:15: spec.approvedBy: empty"},
-		{"approved by the requester", "[lee@example.org]", "[Kim@example.org]", "is the requester; want somebody else"},
+		{"no approver", "  approvedBy: [lee@example.org, max@example.org]\n", "", "spec.approvedBy: missing"},
+		{"nobody approved", "[lee@example.org, max@example.org]", "[]", "e.yaml:14:15: spec.approvedBy: empty"},
+		{"approved by the requester", "[lee@example.org, ", "[Kim@example.org, ", "is the requester; want somebody else"},
+		{"approved by one", ", max@example.org]", "]", "e.yaml:14:3: spec.approvedBy: 1 approver; want at least 2 people"},
+		{"approved by one twice", "max@example.org", "LEE@example.org", "LEE@example.org is listed twice"},
+		{"approved by the requester beside one", "max@example.org", "'kim@example.org '", "is the requester; want somebody else"},
+		{"an empty rationale", "  ticket: SEC-17\n", "  ticket: SEC-17\n  rationale: ' '\n", "spec.rationale: empty"},
 		{"no date", "2026-06-30", "soon", `e.yaml:15:12: spec.expires: "soon" is no date`},
 		{"an impossible date", "2026-06-30", "2026-06-31", "is no date"},
 		{"every rule", "pod/host-path", `"*"`, "want the id of one rule"},
@@ -97,7 +101,7 @@ func FuzzParseException(f *testing.F) {
 		if err != nil {
 			return
 		}
-		if e.Rule == "" || len(e.Objects) == 0 || len(e.Environments) == 0 || len(e.ApprovedBy) == 0 || e.Expires.IsZero() {
+		if e.Rule == "" || len(e.Objects) == 0 || len(e.Environments) == 0 || len(e.ApprovedBy) < 2 || e.Expires.IsZero() {
 			t.Errorf("accepted without what it must say: %+v", e)
 		}
 		for _, o := range e.Objects {

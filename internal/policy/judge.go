@@ -52,7 +52,28 @@ func Judge(in Input, basis Basis, results []Result, errs []RuleError) Report {
 		PolicyDigest: basis.Digest, Findings: sortFindings(findings), Errors: sortErrors(errs),
 	}
 	report.Verdict = verdictOf(report)
+	report.Until, report.Excepted = j.countdown()
 	return report
+}
+
+// countdown looks at all exceptions for the environment, used or not: an object
+// that needs one may come with the next release.
+func (j judgement) countdown() (until time.Time, first *Countdown) {
+	for _, e := range j.basis.Exceptions {
+		if !slices.Contains(e.Environments, j.in.Environment.ID) || !j.in.Now.Before(e.Expires) {
+			continue
+		}
+		changes := e.Expires
+		if e.tooLong(j.in.Now) {
+			changes = e.Expires.Add(-maxExceptionAhead - 24*time.Hour)
+		} else if first == nil || e.Expires.Before(first.Expires) {
+			first = &Countdown{Exception: e.Name, Rule: e.Rule, Expires: e.Expires}
+		}
+		if until.IsZero() || changes.Before(until) {
+			until = changes
+		}
+	}
+	return until, first
 }
 
 func verdictOf(r Report) Verdict {

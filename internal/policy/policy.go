@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 
 	"chaperone.dev/chaperone/internal/manifest"
 	"chaperone.dev/chaperone/internal/promotion"
@@ -131,13 +132,23 @@ func (f Finding) Stops() bool { return f.Action == ActionDeny && f.Exception == 
 
 // ExceptionRef is what a report tells of the exception that waived a finding.
 type ExceptionRef struct {
-	Name       string   `json:"name"`
-	File       string   `json:"file"`
-	Reason     string   `json:"reason"`
-	Ticket     string   `json:"ticket"`
-	Owner      string   `json:"owner"`
-	ApprovedBy []string `json:"approvedBy"`
-	Expires    string   `json:"expires"`
+	Name               string   `json:"name"`
+	File               string   `json:"file"`
+	Reason             string   `json:"reason"`
+	Ticket             string   `json:"ticket"`
+	Owner              string   `json:"owner"`
+	Requester          string   `json:"requester"`
+	ApprovedBy         []string `json:"approvedBy"`
+	Rationale          string   `json:"rationale,omitempty"`
+	AlternativeMeasure string   `json:"alternativeMeasure,omitempty"`
+	Expires            string   `json:"expires"`
+}
+
+// Countdown is an exception in force, and when it ends.
+type Countdown struct {
+	Exception string
+	Rule      string
+	Expires   time.Time
 }
 
 // RuleError says that a rule could not be asked.
@@ -168,6 +179,11 @@ type Report struct {
 	Verdict      Verdict         `json:"verdict"`
 	Findings     []Finding       `json:"findings"`
 	Errors       []RuleError     `json:"errors,omitempty"`
+	// Until is when an exception begins or ends to hold here: the verdict must not
+	// outlast it. Zero is never.
+	Until time.Time `json:"-"`
+	// Excepted is the exception in force here that ends first; nil is none.
+	Excepted *Countdown `json:"-"`
 	// ByContent: another release of the same objects would be judged the same, as
 	// no rule looks at commits.
 	ByContent bool `json:"-"`

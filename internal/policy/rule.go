@@ -31,7 +31,7 @@ type Rule struct {
 	Kinds       []string         `json:"kinds"` // of the objects it is asked about one by one; empty: asked once per release
 	HIPAA       []HIPAA          `json:"hipaa,omitempty"`
 	Controls    []string         `json:"controls,omitempty"` // of other frameworks, as printed
-	Waivable    bool             `json:"waivable"`
+	Waivable    bool             `json:"waivable"`           // never where a required paragraph is cited
 	Remediation string           `json:"remediation"`
 	File        string           `json:"file"`
 }
@@ -106,6 +106,7 @@ func ParseRule(title, description string, custom map[string]any) (Rule, error) {
 	m.readData(&rule)
 	m.readControls(&rule)
 	m.want(len(rule.Citations()) > 0, "custom.controls", "at least one citation")
+	rule.Waivable = rule.Waivable && rule.required() == ""
 	for _, unknown := range slices.Sorted(maps.Keys(m.rest)) {
 		m.want(false, fmt.Sprintf("custom.%.60s", unknown), "none: there is no such field")
 	}

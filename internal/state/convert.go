@@ -12,6 +12,7 @@ import (
 	"k8s.io/apimachinery/pkg/runtime"
 
 	"chaperone.dev/chaperone/internal/fault"
+	"chaperone.dev/chaperone/internal/policy"
 	"chaperone.dev/chaperone/internal/promotion"
 	"chaperone.dev/chaperone/internal/reconcile"
 	"chaperone.dev/chaperone/internal/source"
@@ -68,6 +69,9 @@ func statusOf(r Record, old v1alpha1.EnvironmentStatus, generation int64, now ti
 		if v.Digest == r.Journal.LastGood.Digest {
 			status.LastGoodAt = timeOf(v.At)
 		}
+	}
+	if e := r.Excepted; e != nil {
+		status.Exception = &v1alpha1.ExceptionCountdown{Name: e.Exception, Rule: e.Rule, Expires: metav1.NewTime(e.Expires.UTC())}
 	}
 	status.Conditions = conditionsOf(r, old.Conditions, generation, now)
 	return status, nil
@@ -158,6 +162,9 @@ func recordOf(e v1alpha1.Environment) Record {
 	}
 	if e.Status.Since != nil {
 		r.Since = e.Status.Since.Time
+	}
+	if x := e.Status.Exception; x != nil {
+		r.Excepted = &policy.Countdown{Exception: x.Name, Rule: x.Rule, Expires: x.Expires.UTC()}
 	}
 	if e.Status.Until != nil {
 		r.Status.Until = e.Status.Until.UTC()

@@ -12,6 +12,7 @@ import (
 	metav1validation "k8s.io/apimachinery/pkg/apis/meta/v1/validation"
 	"pgregory.net/rapid"
 
+	"chaperone.dev/chaperone/internal/policy"
 	"chaperone.dev/chaperone/internal/promotion"
 	"chaperone.dev/chaperone/internal/reconcile"
 	"chaperone.dev/chaperone/internal/source"
@@ -87,8 +88,13 @@ var (
 		if rapid.Bool().Draw(t, "never valid") {
 			e = promotion.Environment{}
 		}
+		var excepted *policy.Countdown
+		if rapid.Bool().Draw(t, "excepted") {
+			excepted = &policy.Countdown{Exception: names.Draw(t, "exception"), Rule: "a/b", Expires: time.Unix(rapid.Int64Range(1, 1<<32).Draw(t, "expires"), 0).UTC()}
+		}
 		return Record{
-			ID: id, Environment: e, Journal: journals.Draw(t, "journal"),
+			Excepted: excepted,
+			ID:       id, Environment: e, Journal: journals.Draw(t, "journal"),
 			Status: reconcile.Status{
 				Environment: id, Reason: reasons.Draw(t, "reason"), Wanted: releases.Draw(t, "wanted"), Until: seconds.Draw(t, "until"),
 				Phase: rapid.SampledFrom([]reconcile.Phase{"", reconcile.PhaseReady, reconcile.PhaseProgressing, reconcile.PhaseHeld}).Draw(t, "phase"),

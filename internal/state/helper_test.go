@@ -11,6 +11,7 @@ import (
 	"k8s.io/client-go/rest"
 
 	"chaperone.dev/chaperone/internal/manifest"
+	"chaperone.dev/chaperone/internal/policy"
 	"chaperone.dev/chaperone/internal/promotion"
 	"chaperone.dev/chaperone/internal/reconcile"
 	"chaperone.dev/chaperone/internal/source"
@@ -119,6 +120,8 @@ func full() Record {
 			MaxRevertsPerDay: 3, Formerly: []promotion.ID{{Pipeline: "shop", Name: "stage"}},
 			Access: []string{"operations"}, Prune: true, Drift: promotion.DriftReport, OnFailure: promotion.FailureHold,
 			Governance: promotion.Governance{Owner: "team@example.org", RTO: time.Hour, RPO: time.Minute, AuditSink: "elsewhere", AuditRetention: 2190 * 24 * time.Hour,
+				RuntimeSensor: "falco", Backup: &promotion.Backup{Full: "@daily", Incremental: "@hourly", Retention: time.Hour, Location: "here",
+					Replica: "there", Encrypted: true, PointInTime: "wal-g", RestoreTested: "2026-01-31"},
 				Deidentification: &promotion.Deidentification{Method: "safe-harbor", By: "someone", Date: "2026-01-31"}},
 			Verify: promotion.Verify{Timeout: time.Minute, Settle: time.Second, HTTP: []promotion.HTTPCheck{{
 				Name: "ready", URL: "http://api.shop.svc", Service: "api", Port: 80, Path: "/", Method: "GET", Headers: map[string]string{"Accept": "text/plain"},
@@ -130,6 +133,7 @@ func full() Record {
 		},
 		Status:  reconcile.Status{Environment: staging, Phase: reconcile.PhaseHeld, Reason: promotion.RevertConflict, Wanted: bad, Until: at.Add(time.Hour)},
 		Message: "taking it back conflicts", Since: at.Add(time.Minute), Evidence: `http "ready" answered 500`,
+		Excepted: &policy.Countdown{Exception: "scratch-volume", Rule: "encryption/encrypted-volumes", Expires: at.Add(time.Hour)},
 		Journal: reconcile.Journal{
 			Running: good, LastGood: good,
 			Verified: []reconcile.Verified{{Release: good, At: at.Add(123 * time.Nanosecond)}},

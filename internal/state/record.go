@@ -8,6 +8,7 @@ import (
 	"errors"
 	"time"
 
+	"chaperone.dev/chaperone/internal/policy"
 	"chaperone.dev/chaperone/internal/promotion"
 	"chaperone.dev/chaperone/internal/reconcile"
 	"chaperone.dev/chaperone/internal/source"
@@ -31,8 +32,9 @@ type Record struct {
 	Message     string    // one sentence for people
 	Since       time.Time // of Status.Reason
 	Journal     reconcile.Journal
-	Evidence    string // what the last verification measured
-	Version     string // of the stored object; "" when it is not stored yet
+	Evidence    string            // what the last verification measured
+	Excepted    *policy.Countdown // the exception in force that ends first; nil is none
+	Version     string            // of the stored object; "" when it is not stored yet
 	// Requests are people's, as they were when the record was read. Save does not
 	// write them.
 	Requests Requests

@@ -245,13 +245,11 @@ func parseExceptions(files fileSet, rules []*rule) ([]policy.Exception, error) {
 			continue
 		}
 		i := slices.IndexFunc(rules, func(r *rule) bool { return r.ID == e.Rule })
-		switch {
-		case i < 0:
+		if i < 0 {
 			problems = append(problems, fmt.Errorf("%s:%d: spec.rule: no rule %q in this bundle; %s",
 				e.File, e.Line, e.Rule, strictyaml.DidYouMean(e.Rule, idsOf(rules))))
-		case !rules[i].Waivable:
-			problems = append(problems, fmt.Errorf("%s:%d: spec.rule: %s is not waivable; fix what breaks it",
-				e.File, e.Line, e.Rule))
+		} else if err := rules[i].CheckWaiver(e); err != nil {
+			problems = append(problems, fmt.Errorf("%s:%d: spec.rule: %w", e.File, e.Line, err))
 		}
 		exceptions = append(exceptions, e)
 	}

@@ -29,7 +29,7 @@ spec:
   ticket: T-1
   owner: o
   requester: q
-  approvedBy: [p]
+  approvedBy: [p1, p2]
   expires: 2026-06-01
 `
 

@@ -79,6 +79,8 @@ type EnvironmentStatus struct {
 	Wanted     *Revision    `json:"wanted,omitempty"`
 	LastGood   *Revision    `json:"lastGood,omitempty"`
 	LastGoodAt *metav1.Time `json:"lastGoodAt,omitempty"`
+	// Exception is the one in force here that ends first.
+	Exception *ExceptionCountdown `json:"exception,omitempty"`
 	// Evidence is what the last failed verification measured.
 	Evidence string `json:"evidence,omitempty"`
 	// Conditions are Ready, Reconciling and Stalled, as kstatus reads them.
@@ -88,6 +90,13 @@ type EnvironmentStatus struct {
 	// Journal is the daemon's own record of intents and outcomes.
 	// +kubebuilder:pruning:PreserveUnknownFields
 	Journal runtime.RawExtension `json:"journal,omitempty"`
+}
+
+// ExceptionCountdown tells when an exception of the policies ends.
+type ExceptionCountdown struct {
+	Name    string      `json:"name"`
+	Rule    string      `json:"rule"`
+	Expires metav1.Time `json:"expires"`
 }
 
 // EnvironmentList is a list of environments.

@@ -10,7 +10,7 @@
 #   waivable: true
 #   controls:
 #     hipaa:
-#       - cite: 164.312(c)(1)
+#       - cite: 164.312(c)(2)
 #         why: What runs is what was reviewed.
 #   remediation: Name a version.
 package image.no_latest
