@@ -96,16 +96,15 @@ func (a *asking) askRules(groups []group) ([]outcome, error) {
 	if err != nil {
 		return []outcome{a.broke(rules[0], err)}, nil
 	}
-	if !a.each {
-		answers, err := a.query(rules, input)
+	var outcomes []outcome
+	if own, others := apart(rules); !a.each && len(own) > 0 {
+		answers, err := a.query(own, input)
 		if err == nil {
-			return a.take(rules, answers), nil
-		}
-		if stopped := a.watch.stopped(); stopped != nil {
+			rules, outcomes = others, a.take(own, answers)
+		} else if a.watch.stopped() != nil {
 			return nil, err
 		}
 	}
-	var outcomes []outcome
 	for _, r := range rules {
 		answers, err := a.query([]*rule{r}, input)
 		if err == nil {
@@ -118,6 +117,19 @@ func (a *asking) askRules(groups []group) ([]outcome, error) {
 		}
 	}
 	return outcomes, nil
+}
+
+// apart tells the rules that were written for Chaperone, which one query asks
+// together, from those that were written for others and are asked alone.
+func apart(rules []*rule) (own, others []*rule) {
+	for _, r := range rules {
+		if r.foreign == nil {
+			own = append(own, r)
+		} else {
+			others = append(others, r)
+		}
+	}
+	return own, others
 }
 
 // whole is the rules of all groups that did not err before, and what they look at.
@@ -149,6 +161,11 @@ func (a *asking) query(rules []*rule, input ast.Value) (map[string]any, error) {
 	if err != nil {
 		return nil, fmt.Errorf("prepare query: %w", err)
 	}
+	if r := rules[0]; r.foreign != nil {
+		if input, err = r.foreign.input(input); err != nil {
+			return nil, err
+		}
+	}
 	cancel := a.worker.begin()
 	set, err := prepared.Eval(a.watch.ctx, oparego.EvalParsedInput(input), oparego.EvalTime(a.in.Now),
 		oparego.EvalSeed(strings.NewReader("")), oparego.EvalExternalCancel(cancel))
@@ -172,24 +189,17 @@ func (a *asking) query(rules []*rule, input ast.Value) (map[string]any, error) {
 // undefined must not make the whole query undefined, nor look like an empty
 // set: the comprehension around it gives [] for undefined and [set] otherwise.
 func (b *Bundle) prepare(ctx context.Context, rules []*rule) (*oparego.PreparedEvalQuery, error) {
-	var query strings.Builder
-	query.WriteString("{")
-	for i, r := range rules {
-		for j, entry := range r.entrypoints {
-			if i+j > 0 {
-				query.WriteString(", ")
-			}
-			fmt.Fprintf(&query, "%q: [x | x := %s.%s]", r.ID+" "+entry, r.module.Package.Path, entry)
-		}
-	}
-	query.WriteString("}")
-	key := query.String()
+	query := queryOf(rules)
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if prepared := b.queries[key]; prepared != nil {
+	if prepared := b.queries[query]; prepared != nil {
 		return prepared, nil
 	}
-	prepared, err := oparego.New(oparego.Query(key), oparego.Compiler(b.compiler), oparego.Store(b.store),
+	compiler := b.compiler
+	if r := rules[0]; r.foreign != nil {
+		compiler = r.foreign.compiler
+	}
+	prepared, err := oparego.New(oparego.Query(query), oparego.Compiler(compiler), oparego.Store(b.store),
 		oparego.StrictBuiltinErrors(true)).PrepareForEval(ctx)
 	if err != nil {
 		return nil, err
@@ -197,8 +207,21 @@ func (b *Bundle) prepare(ctx context.Context, rules []*rule) (*oparego.PreparedE
 	if len(b.queries) >= maxQueries {
 		clear(b.queries)
 	}
-	b.queries[key] = &prepared
+	b.queries[query] = &prepared
 	return &prepared, nil
+}
+
+func queryOf(rules []*rule) string {
+	var entries []string
+	for _, r := range rules {
+		for _, entry := range r.entrypoints {
+			entries = append(entries, fmt.Sprintf("%q: [x | x := %s.%s]", r.ID+" "+entry.name, r.module.Package.Path, entry.name))
+		}
+		if r.foreign != nil && r.foreign.excepts {
+			entries = append(entries, fmt.Sprintf("%q: [x | x := %s.exception[_][_]]", r.ID+" exception", r.module.Package.Path))
+		}
+	}
+	return "{" + strings.Join(entries, ", ") + "}"
 }
 
 // take turns answers into results. An answer of another shape than a set of
@@ -222,10 +245,8 @@ func (a *asking) take(rules []*rule, answers map[string]any) []outcome {
 func (a *asking) read(r *rule, answers map[string]any) ([]policy.Result, error) {
 	object := a.input.ref(a.place)
 	var all []policy.Result
-	for _, entry := range entrypoints {
-		if !slices.Contains(r.entrypoints, entry.name) {
-			continue
-		}
+	excepted, _ := answers[r.ID+" exception"].([]any)
+	for _, entry := range r.entrypoints {
 		results, err := readAnswer(answers[r.ID+" "+entry.name])
 		if err == nil && len(all)+len(results) > a.bundle.limits.Results {
 			err = fmt.Errorf("more than %d results in all", a.bundle.limits.Results)
@@ -235,6 +256,9 @@ func (a *asking) read(r *rule, answers map[string]any) ([]policy.Result, error) 
 		}
 		for _, result := range results {
 			result.Rule, result.Action = r.ID, entry.action
+			if slices.Contains(excepted, any(entry.suffix())) {
+				result.Action, result.Message = policy.ActionAudit, result.Message+" (excepted by the rule itself)"
+			}
 			if result.Object == nil {
 				result.Object = object
 			}

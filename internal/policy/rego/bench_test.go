@@ -133,7 +133,7 @@ func plain(b *testing.B, bundle *Bundle, in policy.Input, pairs int, warm func(*
 	store := inmem.NewFromObject(bundle.data)
 	ask := func(r *rule, input map[string]any) {
 		for _, entry := range r.entrypoints {
-			set, err := oparego.New(oparego.Query(r.module.Package.Path.String()+"."+entry), oparego.Compiler(bundle.compiler),
+			set, err := oparego.New(oparego.Query(r.module.Package.Path.String()+"."+entry.name), oparego.Compiler(bundle.compiler),
 				oparego.Store(store), oparego.Input(input)).Eval(context.Background())
 			if err != nil || len(set) == 0 {
 				b.Fatalf("%s: %v", r.ID, err)

@@ -30,6 +30,8 @@ func compile(ctx context.Context, files fileSet, limits Limits) (*Bundle, map[st
 	if err := ctx.Err(); err != nil {
 		return nil, nil, err
 	}
+	all := files
+	files, foreigners := takeForeign(files)
 	modules, moduleErr := parseModules(files.of(moduleFile))
 	tests, testErr := parseModules(files.of(testFile))
 	data, dataErr := parseData(files.of(dataFile))
@@ -44,23 +46,27 @@ func compile(ctx context.Context, files fileSet, limits Limits) (*Bundle, map[st
 	if compiler.Compile(modules); compiler.Failed() {
 		return nil, nil, explain(compiler.Errors)
 	}
-	rules, ruleErr := findRules(compiler)
+	others, foreignErr := foreignRules(foreigners, data)
+	rules, ruleErr := findRules(compiler, others)
 	var exceptions []policy.Exception
 	var exceptionErr error
-	if ruleErr == nil { // otherwise every exception would be for an unknown rule
+	if ruleErr == nil && foreignErr == nil { // otherwise every exception would be for an unknown rule
 		exceptions, exceptionErr = parseExceptions(files.of(exceptionFile), rules)
 	}
-	if err := errors.Join(ruleErr, exceptionErr, checkReferences(compiler, data), checkNegations(compiler, data)); err != nil {
+	if err := errors.Join(foreignErr, ruleErr, exceptionErr, checkReferences(compiler, data), checkNegations(compiler, data)); err != nil {
 		return nil, nil, err
 	}
 	b := &Bundle{
-		limits: limits, digest: files.digest(), rules: rules, exceptions: exceptions, templates: templates,
+		limits: limits, digest: all.digest(), rules: rules, exceptions: exceptions, templates: templates,
 		compiler: compiler, data: data,
 		store: storeOf(data), queries: map[string]*oparego.PreparedEvalQuery{},
 		byContent: byContent(compiler.Modules),
 	}
 	for i, r := range rules {
-		r.index, r.sees = i, footprintOf(compiler, r.module)
+		r.index = i
+		if r.foreign == nil {
+			r.sees = footprintOf(compiler, r.module)
+		}
 		b.sees |= r.sees
 	}
 	maps.Copy(modules, tests)
@@ -130,10 +136,9 @@ func advice(message string) string {
 
 // findRules takes every package outside `lib` for a rule, reads its metadata,
 // and refuses one that could not deny anything.
-func findRules(compiler *ast.Compiler) ([]*rule, error) {
-	var rules []*rule
+func findRules(compiler *ast.Compiler, others []*rule) ([]*rule, error) {
+	rules := others
 	var problems []error
-	packages, ids, dirs := map[string]*rule{}, map[string]*rule{}, map[string]*rule{}
 	for _, name := range slices.Sorted(maps.Keys(compiler.Modules)) {
 		module := compiler.Modules[name]
 		if isLibrary(module) {
@@ -143,24 +148,11 @@ func findRules(compiler *ast.Compiler) ([]*rule, error) {
 		if err != nil {
 			problems = append(problems, err)
 		}
-		if r == nil {
-			continue
+		if r != nil {
+			rules = append(rules, r)
 		}
-		for _, unique := range []struct {
-			seen      map[string]*rule
-			key, what string
-		}{
-			{packages, module.Package.Path.String(), "package"}, {ids, r.ID, "id"}, {dirs, r.dir, "directory"},
-		} {
-			if other := unique.seen[unique.key]; other != nil && unique.key != "" {
-				problems = append(problems, fmt.Errorf("%s: %s %s is also that of %s; want one of its own for each rule",
-					at(module.Package.Location), unique.what, unique.key, other.File))
-			}
-			unique.seen[unique.key] = r
-		}
-		rules = append(rules, r)
 	}
-	if len(problems) > 0 {
+	if problems = append(problems, unique(rules)...); len(problems) > 0 {
 		return nil, errors.Join(problems...)
 	}
 	if len(rules) == 0 {
@@ -168,6 +160,26 @@ func findRules(compiler *ast.Compiler) ([]*rule, error) {
 	}
 	slices.SortFunc(rules, func(a, b *rule) int { return strings.Compare(a.ID, b.ID) })
 	return rules, nil
+}
+
+// unique wants packages, ids and directories of one rule each. Packages of rules
+// written for others are each in a world of their own.
+func unique(rules []*rule) (problems []error) {
+	seen := map[string]*rule{}
+	for _, r := range rules {
+		keys := []string{"id " + r.ID, "directory " + r.dir}
+		if r.foreign == nil {
+			keys = append(keys, "package "+r.module.Package.Path.String())
+		}
+		for _, key := range keys {
+			if other := seen[key]; other != nil && key != "id " {
+				problems = append(problems, fmt.Errorf("%s: %s is also that of %s; want one of its own for each rule",
+					at(r.module.Package.Location), key, other.File))
+			}
+			seen[key] = r
+		}
+	}
+	return problems
 }
 
 // isLibrary reports whether a module is in package lib or below: shared
@@ -191,12 +203,12 @@ func newRule(compiler *ast.Compiler, name string, module *ast.Module) (*rule, er
 	}
 	r := &rule{Rule: parsed, dir: path.Dir(name), module: module}
 	for _, entry := range entrypoints {
-		found, err := entrypoint(module, entry.name)
+		found, err := hasEntrypoint(module, entry.name)
 		if err != nil {
 			problems = append(problems, err)
 		}
 		if found {
-			r.entrypoints = append(r.entrypoints, entry.name)
+			r.entrypoints = append(r.entrypoints, entry)
 		}
 	}
 	if len(r.entrypoints) == 0 {
@@ -218,9 +230,9 @@ func packageAnnotation(module *ast.Module) *ast.Annotations {
 	return nil
 }
 
-// entrypoint reports whether the module has a rule of this name, and refuses
+// hasEntrypoint reports whether the module has a rule of this name, and refuses
 // forms that do not give a set of results.
-func entrypoint(module *ast.Module, name string) (bool, error) {
+func hasEntrypoint(module *ast.Module, name string) (bool, error) {
 	found := false
 	for _, r := range module.Rules {
 		head := r.Head.Ref()

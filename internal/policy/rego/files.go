@@ -35,6 +35,7 @@ const (
 	exceptionFile
 	passFile
 	failFile
+	sidecarFile
 )
 
 type fileSet []file
@@ -80,10 +81,12 @@ func kindOf(name string) (fileKind, error) {
 		return passFile, nil
 	case within(directories, "testdata", "fail"):
 		return failFile, nil
+	case base == sidecarName:
+		return sidecarFile, nil
 	case slices.Contains([]string{"data.yaml", "data.yml", "data.json"}, base):
 		return dataFile, nil
 	}
-	return notPolicy, fmt.Errorf("%s:1: not a file of a policy bundle; want *.rego, data.yaml, exceptions/*.yaml, "+
+	return notPolicy, fmt.Errorf("%s:1: not a file of a policy bundle; want *.rego, data.yaml, rule.yaml, exceptions/*.yaml, "+
 		"or testdata/pass/*.yaml and testdata/fail/*.yaml beside a rule", name)
 }
 

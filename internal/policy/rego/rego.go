@@ -88,16 +88,19 @@ type rule struct {
 	policy.Rule
 	dir         string
 	module      *ast.Module
-	entrypoints []string // of deny, violation, warn, audit, those that it has
-	index       int      // among the rules of the bundle, by ID
+	entrypoints []entrypoint // those that it has
+	foreign     *foreign     // nil: written for Chaperone
+	index       int          // among the rules of the bundle, by ID
 	sees        footprint
 }
 
-// entrypoints of a package, and what their results mean.
-var entrypoints = []struct {
+// entrypoint is a name that a rule answers by, and what its results mean.
+type entrypoint struct {
 	name   string
 	action policy.Action
-}{
+}
+
+var entrypoints = []entrypoint{
 	{"deny", policy.ActionDeny},
 	{"violation", policy.ActionDeny}, // as Gatekeeper calls it
 	{"warn", policy.ActionWarn},

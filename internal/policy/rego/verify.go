@@ -22,19 +22,24 @@ const testTimeout = 10 * time.Second
 func (b *Bundle) verify(ctx context.Context, files fileSet, modules map[string]*ast.Module) error {
 	ctx, cancel := context.WithTimeout(ctx, b.limits.Verify)
 	defer cancel()
-	testErr := b.runTests(ctx, modules)
-	return errors.Join(testErr, b.runExamples(ctx, files))
+	problems := []error{b.runTests(ctx, newCompiler(b.data, capabilities(testOnly)), ast.RegoV1, modules)}
+	for _, r := range b.rules {
+		if f := r.foreign; f != nil {
+			problems = append(problems, b.runTests(ctx, f.newCompiler(testOnly), f.version, f.modules))
+		}
+	}
+	return errors.Join(append(problems, b.runExamples(ctx, files))...)
 }
 
 // runTests compiles everything once more, with the tests, so that nothing from
 // a test file can take part in a judgement.
-func (b *Bundle) runTests(ctx context.Context, modules map[string]*ast.Module) error {
+func (b *Bundle) runTests(ctx context.Context, compiler *ast.Compiler, version ast.RegoVersion, modules map[string]*ast.Module) error {
 	txn, err := b.store.NewTransaction(ctx)
 	if err != nil {
 		return fmt.Errorf("open policy data: %w", err)
 	}
 	defer b.store.Abort(ctx, txn)
-	results, err := b.startTests(ctx, txn, modules)
+	results, err := b.startTests(ctx, txn, compiler, version, modules)
 	if err != nil {
 		return explain(err)
 	}
@@ -51,9 +56,11 @@ func (b *Bundle) runTests(ctx context.Context, modules map[string]*ast.Module) e
 	return joinTexts(failures)
 }
 
-func (b *Bundle) startTests(ctx context.Context, txn storage.Transaction, modules map[string]*ast.Module) (chan *tester.Result, error) {
+func (b *Bundle) startTests(ctx context.Context, txn storage.Transaction, compiler *ast.Compiler, version ast.RegoVersion,
+	modules map[string]*ast.Module) (chan *tester.Result, error) {
 	return tester.NewRunner().
-		SetCompiler(newCompiler(b.data, capabilities(testOnly))).
+		SetCompiler(compiler).
+		SetDefaultRegoVersion(version).
 		SetStore(b.store).
 		SetModules(modules).
 		SetTimeout(testTimeout).
@@ -158,7 +165,7 @@ func judgeExample(r *rule, example file, results []policy.Result) error {
 		}
 		return nil
 	}
-	canDeny := slices.Contains(r.entrypoints, "deny") || slices.Contains(r.entrypoints, "violation")
+	canDeny := slices.ContainsFunc(r.entrypoints, func(e entrypoint) bool { return e.action == policy.ActionDeny })
 	for _, result := range results {
 		if result.Action == policy.ActionDeny || !canDeny {
 			return nil
