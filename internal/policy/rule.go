@@ -31,6 +31,7 @@ type Rule struct {
 	Kinds       []string         `json:"kinds"` // of the objects it is asked about one by one; empty: asked once per release
 	HIPAA       []HIPAA          `json:"hipaa,omitempty"`
 	Controls    []string         `json:"controls,omitempty"` // of other frameworks, as printed
+	Cited       []Citation       `json:"-"`                  // all of them, HIPAA's too
 	Waivable    bool             `json:"waivable"`           // never where a required paragraph is cited
 	Remediation string           `json:"remediation"`
 	File        string           `json:"file"`
@@ -40,6 +41,13 @@ type Rule struct {
 type HIPAA struct {
 	Cite string `json:"cite"` // such as 164.312(a)(1)
 	Why  string `json:"why"`  // one sentence: what the rule does for it
+}
+
+// Citation is one control of a framework, as a rule's metadata has it.
+type Citation struct {
+	Framework string // the key in custom.controls
+	Version   string // of the framework, where its ids depend on it
+	ID        string
 }
 
 // PerObject reports whether the rule is asked about objects one by one.
@@ -201,27 +209,33 @@ func (m *metadata) readControls(rule *Rule) {
 		switch framework {
 		case "hipaa":
 			rule.HIPAA = m.hipaa(value)
+			for _, h := range rule.HIPAA {
+				rule.Cited = append(rule.Cited, Citation{Framework: framework, ID: h.Cite})
+			}
 		case "pss":
-			rule.Controls = append(rule.Controls, m.controls("PSS ", "pss", value)...)
+			rule.Controls = append(rule.Controls, m.controls(rule, Citation{Framework: framework}, "PSS ", "pss", value)...)
 		case "nist_800_53r5":
-			rule.Controls = append(rule.Controls, m.controls("NIST 800-53r5 ", "nist_800_53r5", value)...)
+			rule.Controls = append(rule.Controls, m.controls(rule, Citation{Framework: framework}, "NIST 800-53r5 ", "nist_800_53r5", value)...)
 		case "cis_k8s":
 			// The ids move between versions of the benchmark.
 			cis, _ := value.(map[string]any)
 			version, _ := cis["version"].(string)
 			m.want(version != "", "custom.controls.cis_k8s.version", `a quoted version such as "1.12"`)
-			rule.Controls = append(rule.Controls, m.controls("CIS Kubernetes "+version+" ", "cis_k8s.ids", cis["ids"])...)
+			rule.Controls = append(rule.Controls, m.controls(rule, Citation{Framework: framework, Version: version},
+				"CIS Kubernetes "+version+" ", "cis_k8s.ids", cis["ids"])...)
 		default:
 			m.want(false, fmt.Sprintf("custom.controls.%.60s", framework), "hipaa, pss, nist_800_53r5 or cis_k8s")
 		}
 	}
 }
 
-func (m *metadata) controls(prefix, field string, value any) []string {
+func (m *metadata) controls(rule *Rule, cited Citation, prefix, field string, value any) []string {
 	ids, ok := textList(value)
 	m.want(ok && len(ids) > 0, "custom.controls."+field, "a list of ids")
 	out := make([]string, 0, len(ids))
 	for _, id := range ids {
+		cited.ID = id
+		rule.Cited = append(rule.Cited, cited)
 		out = append(out, prefix+id)
 	}
 	return out
