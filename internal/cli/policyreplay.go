@@ -184,11 +184,11 @@ func (r *replay) environment(ctx context.Context, c *command, env promotion.Envi
 		}
 		out.Releases++
 		places[string(result.Digest)] = -1
-		before, err := evaluate(ctx, r.before, t, env, result.Set)
+		before, err := evaluate(ctx, newAround(t, r.renderer, r.before), env, result.Set)
 		if err != nil {
 			return out, err
 		}
-		after, err := evaluate(ctx, r.after, t, env, result.Set)
+		after, err := evaluate(ctx, newAround(t, r.renderer, r.after), env, result.Set)
 		if err != nil {
 			return out, err
 		}

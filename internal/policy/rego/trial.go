@@ -196,11 +196,15 @@ func (i *Inspection) strays() []Proof {
 // trace asks a rule about an example once more, only to see which lines it
 // takes. What goes wrong has been told.
 func (i *Inspection) trace(ctx context.Context, r *rule, example file, covered *cover.Cover) {
-	in, err := readExample(r, example)
+	in, params, err := readExample(r, example)
 	if err != nil {
 		return
 	}
-	in.Images = policy.Images(in.Objects, i.bundle.templates)
+	b, err := i.bundle.withParams(params)
+	if err != nil {
+		return
+	}
+	in.Images = policy.Images(in.Objects, b.templates)
 	document, err := in.Document()
 	if err != nil {
 		return
@@ -209,7 +213,7 @@ func (i *Inspection) trace(ctx context.Context, r *rule, example file, covered *
 	if r.PerObject() {
 		inputs = nil
 		for _, o := range in.Objects {
-			if r.Judges(o, i.bundle.templates) {
+			if r.Judges(o, b.templates) {
 				about := maps.Clone(document)
 				about["object"] = o.Object
 				inputs = append(inputs, about)
@@ -218,8 +222,8 @@ func (i *Inspection) trace(ctx context.Context, r *rule, example file, covered *
 	}
 	for _, input := range inputs {
 		for _, entry := range r.entrypoints {
-			_, _ = oparego.New(oparego.Query(r.module.Package.Path.String()+"."+entry), oparego.Compiler(i.bundle.compiler),
-				oparego.Store(i.bundle.store), oparego.Input(input), oparego.QueryTracer(covered)).Eval(ctx)
+			_, _ = oparego.New(oparego.Query(r.module.Package.Path.String()+"."+entry), oparego.Compiler(b.compiler),
+				oparego.Store(b.store), oparego.Input(input), oparego.QueryTracer(covered)).Eval(ctx)
 		}
 	}
 }
