@@ -221,11 +221,24 @@ func (i *Inspection) trace(ctx context.Context, r *rule, example file, covered *
 		}
 	}
 	for _, input := range inputs {
-		for _, entry := range r.entrypoints {
-			_, _ = oparego.New(oparego.Query(r.module.Package.Path.String()+"."+entry), oparego.Compiler(b.compiler),
-				oparego.Store(b.store), oparego.Input(input), oparego.QueryTracer(covered)).Eval(ctx)
-		}
+		_ = b.follow(ctx, r, input, in.Now, covered)
 	}
+}
+
+func (b *Bundle) follow(ctx context.Context, r *rule, document any, now time.Time, covered *cover.Cover) error {
+	prepared, err := b.prepare(ctx, []*rule{r})
+	if err != nil {
+		return err
+	}
+	input, err := ast.InterfaceToValue(document)
+	if err == nil && r.foreign != nil {
+		input, err = r.foreign.input(input)
+	}
+	if err != nil {
+		return err
+	}
+	_, err = prepared.Eval(ctx, oparego.EvalParsedInput(input), oparego.EvalTime(now), oparego.EvalQueryTracer(covered))
+	return err
 }
 
 func (i *Inspection) measure(trial *Trial, covered *cover.Cover) {
