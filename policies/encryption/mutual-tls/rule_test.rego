@@ -1,0 +1,56 @@
+package encryption.mutual_tls_test
+
+import data.encryption.mutual_tls
+
+pod(annotations, labels) := {
+	"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "a", "namespace": "a", "annotations": annotations, "labels": labels},
+	"spec": {"containers": []},
+}
+
+peers(namespace, spec) := {
+	"apiVersion": "security.istio.io/v1", "kind": "PeerAuthentication", "metadata": {"name": "p", "namespace": namespace}, "spec": spec,
+}
+
+paths(objects) := found if {
+	found := {f.path | some f in mutual_tls.deny} with input.objects as objects
+		with input.environment.data as "phi"
+		with data.params.strict_mesh as {"namespaces": ["outside-*"], "linkerd_default_inbound_policy": "all-unauthenticated"}
+}
+
+test_linkerd if {
+	strict := {"linkerd.io/inject": "enabled", "config.linkerd.io/default-inbound-policy": "all-authenticated"}
+	paths([pod(strict, {})]) == set()
+	every annotations in [
+		{}, {"linkerd.io/inject": "enabled"}, object.union(strict, {"linkerd.io/inject": "disabled"}),
+		object.union(strict, {"config.linkerd.io/default-inbound-policy": "all-unauthenticated"}),
+	] {
+		paths([pod(annotations, {})]) == {"metadata.annotations"}
+	}
+	namespace := {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "a", "annotations": strict}}
+	paths([namespace, pod({}, {})]) == set()
+	count(paths([namespace, pod({"linkerd.io/inject": "disabled"}, {})])) == 1
+}
+
+test_istio if {
+	strict := peers("a", {"mtls": {"mode": "STRICT"}})
+	paths([strict, pod({}, {})]) == set()
+	count(paths([strict, pod({}, {"sidecar.istio.io/inject": "false"})])) == 1
+	count(paths([peers("b", {"mtls": {"mode": "STRICT"}}), pod({}, {})])) == 1
+	count(paths([peers("a", {"selector": {"matchLabels": {"app": "b"}}, "mtls": {"mode": "STRICT"}}), pod({}, {"app": "a"})])) == 1
+	paths([peers("a", {"mtls": {"mode": "STRICT"}, "portLevelMtls": {"8080": {"mode": "PERMISSIVE"}}})]) == {`spec.portLevelMtls["8080"].mode`}
+}
+
+test_a_mesh_set_up_outside if {
+	paths([object.union(pod({}, {}), {"metadata": {"namespace": "outside-1"}})]) == set()
+}
+
+test_only_said_without_real_data if {
+	count(mutual_tls.warn) == 1 with input.objects as [pod({}, {})] with input.environment.data as "anonymized"
+	count(mutual_tls.deny) == 0 with input.objects as [pod({}, {})] with input.environment.data as "anonymized"
+	count(mutual_tls.warn) == 0 with input.objects as [pod({}, {})] with input.environment.data as "phi"
+}
+
+test_client_settings if {
+	spec := {"host": "db", "trafficPolicy": {"tls": {"mode": "ISTIO_MUTUAL"}, "portLevelSettings": [{"tls": {"mode": "DISABLE"}}]}}
+	paths([{"apiVersion": "networking.istio.io/v1", "kind": "DestinationRule", "metadata": {"name": "d", "namespace": "a"}, "spec": spec}]) == {"spec.trafficPolicy.portLevelSettings[0].tls.mode"}
+}
