@@ -25,8 +25,6 @@ import (
 	"chaperone.dev/chaperone/internal/controller"
 	"chaperone.dev/chaperone/internal/manifest"
 	"chaperone.dev/chaperone/internal/metrics"
-	"chaperone.dev/chaperone/internal/policy/rego"
-	"chaperone.dev/chaperone/internal/promotion"
 	"chaperone.dev/chaperone/internal/render"
 	"chaperone.dev/chaperone/internal/source"
 	"chaperone.dev/chaperone/internal/state"
@@ -174,43 +172,24 @@ func (a *App) reconcile(ctx context.Context, ports controller.Ports, repository 
 	memory := newTidy()
 	defer memory.close()
 	loop.Decided = memory.decided
-	var c *controller.Controller
-	if a.config.Policies.FromSource {
-		from := &sourcePolicies{log: a.log}
-		repository.polled = func(ctx context.Context, head source.Revision) { from.follow(ctx, repository, head) }
-		ports.Policies = policies{current: from.bundle.Load}
-		c = controller.New(ports, loop)
-	} else {
-		mounted := rego.NewStore(a.config.Policies.Directory, rego.DefaultLimits())
-		ports.Policies = policies{current: mounted.Current}
-		c = controller.New(ports, loop)
-		if _, err := mounted.Reload(ctx); ctx.Err() == nil {
-			a.policiesChanged(rego.Status{Digest: mounted.Status().Digest, Err: err})
-		}
-		watched := make(chan struct{})
-		go func() {
-			defer close(watched)
-			mounted.Watch(ctx, policyPoll, func(s rego.Status) { a.policiesChanged(s); c.Nudge() })
-		}()
-		defer func() { <-watched }()
+	run, err := a.policies(ctx, &ports, repository)
+	if err != nil {
+		cancel()
+		return err
 	}
+	c := controller.New(ports, loop)
+	followed := make(chan struct{})
+	go func() {
+		defer close(followed)
+		run(ctx, c.Nudge)
+	}()
+	defer func() { <-followed }()
 	defer cancel()
-	err := c.Run(ctx)
+	err = c.Run(ctx)
 	if errors.Is(err, state.ErrNotFound) {
 		return fmt.Errorf("the cluster does not know Chaperone's custom resources; install base/chaperone first: %w", err)
 	}
 	return err
-}
-
-// policyPoll is how often a policy directory is read though no event came.
-const policyPoll = 30 * time.Second
-
-func (a *App) policiesChanged(s rego.Status) {
-	if s.Err != nil {
-		a.log.Error("policies refused; the ones before stay in force", "digest", s.Digest, "reason", promotion.PolicyError, "err", s.Err)
-		return
-	}
-	a.log.Info("policies", "digest", s.Digest)
 }
 
 func controllerConfig(c config.Config, log *slog.Logger) controller.Config {

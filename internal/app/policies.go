@@ -11,6 +11,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"chaperone.dev/chaperone/internal/controller"
 	"chaperone.dev/chaperone/internal/policy"
 	"chaperone.dev/chaperone/internal/policy/rego"
 	"chaperone.dev/chaperone/internal/promotion"
@@ -45,6 +46,47 @@ func (p policies) Judge(ctx context.Context, in policy.Input) (policy.Report, er
 		return policy.Report{Verdict: policy.VerdictError}, errors.New("no policy bundle could be loaded, so nothing is allowed")
 	}
 	return bundle.Evaluate(ctx, in)
+}
+
+// policyPoll is how often a policy directory is read though no event came.
+const policyPoll = 30 * time.Second
+
+// policies gives the loop its policies, and what follows them beside the loop
+// until its context ends. It looks once itself, so that the loop begins with
+// policies where they can be had.
+func (a *App) policies(ctx context.Context, ports *controller.Ports, src *repository) (func(ctx context.Context, nudge func()), error) {
+	switch c := a.config.Policies; {
+	case c.FromSource:
+		from := &sourcePolicies{log: a.log}
+		src.polled = func(ctx context.Context, head source.Revision) { from.follow(ctx, src, head) }
+		ports.Policies = policies{current: from.bundle.Load}
+		return func(context.Context, func()) {}, nil
+	case c.URL != "" || c.Archive != "":
+		remote, err := a.openPolicies(ctx)
+		if err != nil {
+			return nil, err
+		}
+		ports.Policies = policies{current: remote.store.Current}
+		return func(ctx context.Context, nudge func()) {
+			remote.follow(ctx, func(s rego.Status) { a.policiesChanged(s); nudge() })
+		}, nil
+	}
+	mounted := rego.NewStore(a.config.Policies.Directory, rego.DefaultLimits())
+	ports.Policies = policies{current: mounted.Current}
+	if _, err := mounted.Reload(ctx); ctx.Err() == nil {
+		a.policiesChanged(rego.Status{Digest: mounted.Status().Digest, Err: err})
+	}
+	return func(ctx context.Context, nudge func()) {
+		mounted.Watch(ctx, policyPoll, func(s rego.Status) { a.policiesChanged(s); nudge() })
+	}, nil
+}
+
+func (a *App) policiesChanged(s rego.Status) {
+	if s.Err != nil {
+		a.log.Error("policies refused; the ones before stay in force", "digest", s.Digest, "reason", promotion.PolicyError, "err", s.Err)
+		return
+	}
+	a.log.Info("policies", "digest", s.Digest)
 }
 
 // sourcePolicies takes the bundle from the source itself: a choice for teams

@@ -3,6 +3,7 @@ package config
 import (
 	"errors"
 	"fmt"
+	"io/fs"
 	"net/url"
 	"regexp"
 	"slices"
@@ -24,30 +25,54 @@ func (c *Config) complete() error {
 		problems = append(problems, errors.New("source.url: missing; want the repository to follow, as --source-url, "+
 			"CHAPERONE_SOURCE_URL or source.url in the configuration file"))
 	}
-	switch {
-	case c.Policies.FromSource && c.Policies.Directory != "":
-		problems = append(problems, errors.New("policies: want either directory or fromSource, not both"))
-	case !c.Policies.FromSource && c.Policies.Directory == "":
-		c.Policies.Directory = DefaultPolicies
-	}
+	problems = append(problems, c.Policies.complete()...)
 	problems = append(problems, c.checkPeople()...)
-	return errors.Join(append(problems, c.Source.checkCredentials()...)...)
+	s := c.Source
+	return errors.Join(append(problems, checkCredentials("source", s.URL, s.SSHKeyFile, s.KnownHostsFile, s.TokenFile)...)...)
 }
 
-func (s Source) checkCredentials() []error {
+func (p *Policies) complete() []error {
 	var problems []error
-	switch scheme, host := schemeOf(s.URL); {
+	places := 0
+	for _, given := range []bool{p.FromSource, p.Directory != "", p.URL != "", p.Archive != ""} {
+		if given {
+			places++
+		}
+	}
+	switch {
+	case places > 1:
+		problems = append(problems, errors.New("policies: want either directory, fromSource, url or archive, and not two of them"))
+	case places == 0:
+		p.Directory = DefaultPolicies
+	}
+	if p.Archive != "" && p.KeyFile == "" {
+		problems = append(problems, errors.New("policies.keyFile: missing; want the public key of who signs the archive; without a signature none is taken"))
+	}
+	return append(problems, checkCredentials("policies", p.URL, p.SSHKeyFile, p.KnownHostsFile, p.TokenFile)...)
+}
+
+func checkCredentials(of, address, sshKeyFile, knownHostsFile, tokenFile string) []error {
+	var problems []error
+	switch scheme, host := schemeOf(address); {
 	case scheme == "ssh":
-		if s.SSHKeyFile == "" {
-			problems = append(problems, errors.New("source.sshKeyFile: missing; want the private key for ssh"))
+		if sshKeyFile == "" {
+			problems = append(problems, fmt.Errorf("%s.sshKeyFile: missing; want the private key for ssh", of))
 		}
-		if s.KnownHostsFile == "" {
-			problems = append(problems, errors.New("source.knownHostsFile: missing; want the host keys to accept; ssh accepts no other"))
+		if knownHostsFile == "" {
+			problems = append(problems, fmt.Errorf("%s.knownHostsFile: missing; want the host keys to accept; ssh accepts no other", of))
 		}
-	case scheme == "http" && s.TokenFile != "" && !slices.Contains([]string{"localhost", "127.0.0.1", "::1"}, host):
-		problems = append(problems, errors.New("source.tokenFile: the token would travel unencrypted; want https in source.url"))
+	case scheme == "http" && tokenFile != "" && !slices.Contains([]string{"localhost", "127.0.0.1", "::1"}, host):
+		problems = append(problems, fmt.Errorf("%s.tokenFile: the token would travel unencrypted; want https in %s.url", of, of))
 	}
 	return problems
+}
+
+// checkPath has what a path inside a repository looks like.
+func checkPath(s string) error {
+	if !fs.ValidPath(s) {
+		return fmt.Errorf("want a directory in the repository, such as policies, or . for all of it, not %.80q", s)
+	}
+	return nil
 }
 
 var scpLike = regexp.MustCompile(`^([^/@:]+@)?([^/@:]+):[^/]?.*$`)

@@ -45,10 +45,21 @@ type Source struct {
 	KnownHostsFile string
 }
 
-// Policies is where they come from: exactly one of the two.
+// Policies is where they come from: exactly one of Directory, FromSource, URL and
+// Archive.
 type Policies struct {
-	Directory  string
-	FromSource bool
+	Directory      string
+	FromSource     bool
+	URL            string // of a repository
+	Branch         string
+	Path           string // in the repository
+	Archive        string // a file or oci://…, signed
+	KeyFile        string // verifies the archive
+	PollInterval   time.Duration
+	TokenFile      string
+	Username       string
+	SSHKeyFile     string
+	KnownHostsFile string
 }
 
 // Author signs the daemon's commits.

@@ -27,7 +27,7 @@ func TestDefaultsAreComplete(t *testing.T) {
 	want := Config{
 		Source: Source{URL: "/srv/git", Branch: "main", PollInterval: 30 * time.Second, Jitter: 0.1, Timeout: 2 * time.Minute,
 			CacheDir: "/var/cache/chaperone", Username: "git"},
-		Policies: Policies{Directory: DefaultPolicies}, Namespace: "chaperone-system", Listen: ":8080", LeaderElection: true,
+		Policies: Policies{Directory: DefaultPolicies, Branch: "main", Path: "policies", PollInterval: time.Minute, Username: "git"}, Namespace: "chaperone-system", Listen: ":8080", LeaderElection: true,
 		Author: Author{Name: "Chaperone", Email: "chaperone@localhost"}, Workers: 4, Log: Log{Level: "info", Format: "auto"},
 	}
 	if err != nil || !reflect.DeepEqual(got, want) {
@@ -39,15 +39,17 @@ func TestEveryFieldHasASetting(t *testing.T) {
 	t.Parallel()
 	file := content("source:", "  url: https://git.example.org/x.git", "  branch: live", "  pollInterval: 1d", "  jitter: 0.5",
 		"  timeout: 9s", "  cacheDir: /c", "  tokenFile: /t", "  username: oauth2", "  sshKeyFile: /k", "  knownHostsFile: /h",
-		"policies: {directory: /p}", "namespace: ops", "listen: 127.0.0.1:0", "kubeconfig: /kc", "context: ctx", "leaderElection: false",
+		"policies: {directory: /p, branch: b, path: p, keyFile: /k, pollInterval: 9s, tokenFile: /t, username: u, sshKeyFile: /s, knownHostsFile: /h}",
+		"namespace: ops", "listen: 127.0.0.1:0", "kubeconfig: /kc", "context: ctx", "leaderElection: false",
 		"author: {name: A Robot, email: robot@example.org}", "verify: {proxy: 'http://u:"+canary+"@proxy:3128'}", "workers: 7",
 		"groups: {release-managers: [alex@example.org]}", "people: {alex: [alex@example.org]}", "log: {level: debug, format: json}")
 	c, err := Load(Input{File: "chaperone.yaml", Content: file})
 	if err != nil {
 		t.Fatal(err)
 	}
-	c.Policies.FromSource = true // excludes directory; TestFaults has it
-	c.LeaderElection = true      // false is the zero value
+	// Each excludes directory; TestFaults has them.
+	c.Policies.FromSource, c.Policies.URL, c.Policies.Archive = true, "/p", "/p.tar.gz"
+	c.LeaderElection = true // false is the zero value
 	checkNoZero(t, "Config", reflect.ValueOf(c))
 	if c.Verify.Proxy.Reveal() != "http://u:"+canary+"@proxy:3128" || c.Source.PollInterval != 24*time.Hour {
 		t.Error("wrong value")
@@ -168,7 +170,12 @@ func TestFaultsNameTheirPlaceAndTheFix(t *testing.T) {
 		{"namespace", environ("CHAPERONE_NAMESPACE=Ops"), "CHAPERONE_NAMESPACE: want the name of a namespace"},
 		{"email", environ("CHAPERONE_AUTHOR_EMAIL=<a@b>"), "CHAPERONE_AUTHOR_EMAIL: want one line without < and >"},
 		{"empty name", file("author: {name: ' '}"), "chaperone.yaml:1:16: author.name: want a text that is not empty"},
-		{"both policies", environ("CHAPERONE_SOURCE_URL=/g", "CHAPERONE_POLICIES_FROM_SOURCE=true", "CHAPERONE_POLICIES_DIRECTORY=/p"), "policies: want either directory or fromSource"},
+		{"both policies", environ("CHAPERONE_SOURCE_URL=/g", "CHAPERONE_POLICIES_FROM_SOURCE=true", "CHAPERONE_POLICIES_DIRECTORY=/p"), "policies: want either directory, fromSource, url or archive"},
+		{"two places", environ("CHAPERONE_SOURCE_URL=/g", "CHAPERONE_POLICIES_URL=/p", "CHAPERONE_POLICIES_ARCHIVE=/p", "CHAPERONE_POLICIES_KEY_FILE=/k"), "policies: want either directory, fromSource, url or archive"},
+		{"archive without key", environ("CHAPERONE_SOURCE_URL=/g", "CHAPERONE_POLICIES_ARCHIVE=oci://r/p:v1"), "policies.keyFile: missing"},
+		{"policies over ssh", environ("CHAPERONE_SOURCE_URL=/g", "CHAPERONE_POLICIES_URL=git@example.org:p.git", "CHAPERONE_POLICIES_KNOWN_HOSTS_FILE=/h"), "policies.sshKeyFile: missing"},
+		{"token of policies in clear", environ("CHAPERONE_SOURCE_URL=/g", "CHAPERONE_POLICIES_URL=http://example.org/p.git", "CHAPERONE_POLICIES_TOKEN_FILE=/t"), "policies.tokenFile: the token would travel unencrypted"},
+		{"path of policies", environ("CHAPERONE_POLICIES_PATH=../p"), "CHAPERONE_POLICIES_PATH: want a directory in the repository"},
 		{"url scheme", environ("CHAPERONE_SOURCE_URL=ftp://" + canary + "/"), "CHAPERONE_SOURCE_URL: want https://host/path"},
 		{"url, token as user", environ("CHAPERONE_SOURCE_URL=https://" + canary + "@example.org/"), "CHAPERONE_SOURCE_URL: credentials do not belong in the address"},
 		{"url, password", environ("CHAPERONE_SOURCE_URL=ssh://git:" + canary + "@example.org/"), "CHAPERONE_SOURCE_URL: credentials do not belong in the address"},

@@ -51,7 +51,7 @@ func (s Setting) words(separator string) string {
 // Settings are all of them, in the order of the documentation.
 func Settings() []Setting {
 	const day = 24 * time.Hour
-	return []Setting{
+	settings := []Setting{
 		text("source.url", "repository to follow: https://…, ssh://…, user@host:path or a directory", "",
 			func(c *Config) *string { return &c.Source.URL }, checkSourceURL),
 		text("source.branch", "branch to follow", "main", func(c *Config) *string { return &c.Source.Branch }, checkBranch),
@@ -68,10 +68,9 @@ func Settings() []Setting {
 		text("source.sshKeyFile", "file with the private key for ssh", "", func(c *Config) *string { return &c.Source.SSHKeyFile }),
 		text("source.knownHostsFile", "file with the host keys that ssh accepts; no other is", "",
 			func(c *Config) *string { return &c.Source.KnownHostsFile }),
-		text("policies.directory", "mounted directory of the policies; default "+DefaultPolicies+" unless policies.fromSource", "",
-			func(c *Config) *string { return &c.Policies.Directory }),
-		boolean("policies.fromSource", "take policies/ of the repository: whoever can merge there can weaken them", "false",
-			func(c *Config) *bool { return &c.Policies.FromSource }),
+	}
+	settings = append(settings, policySettings()...)
+	return append(settings,
 		text("namespace", "the daemon's own namespace", "chaperone-system", func(c *Config) *string { return &c.Namespace }, checkNamespace),
 		text("listen", "address of metrics, health and pages", ":8080", func(c *Config) *string { return &c.Listen }, checkListen),
 		text("kubeconfig", "kubeconfig file of the daemon's cluster; default the cluster it runs in", "",
@@ -89,6 +88,31 @@ func Settings() []Setting {
 			func(c *Config) *map[string][]string { return &c.People }, readPeople),
 		text("log.level", "debug, info, warn or error", "info", func(c *Config) *string { return &c.Log.Level }, oneOf("debug", "info", "warn", "error")),
 		text("log.format", "auto, json or text", "auto", func(c *Config) *string { return &c.Log.Format }, oneOf("auto", "json", "text")),
+	)
+}
+
+func policySettings() []Setting {
+	return []Setting{
+		text("policies.directory", "mounted directory of the policies; default "+DefaultPolicies+" unless they come from elsewhere", "",
+			func(c *Config) *string { return &c.Policies.Directory }),
+		boolean("policies.fromSource", "take policies/ of the repository: whoever can merge there can weaken them", "false",
+			func(c *Config) *bool { return &c.Policies.FromSource }),
+		text("policies.url", "a repository of their own, as source.url", "",
+			func(c *Config) *string { return &c.Policies.URL }, checkSourceURL),
+		text("policies.branch", "its branch", "main", func(c *Config) *string { return &c.Policies.Branch }, checkBranch),
+		text("policies.path", "directory of the policies in it", "policies", func(c *Config) *string { return &c.Policies.Path }, checkPath),
+		text("policies.archive", "a signed archive: oci://registry/name:tag, or a file policies.tar.gz", "",
+			func(c *Config) *string { return &c.Policies.Archive }, checkGiven),
+		text("policies.keyFile", "file with the public key (PEM) that the archive must be signed for", "",
+			func(c *Config) *string { return &c.Policies.KeyFile }),
+		duration("policies.pollInterval", "time between two looks at a repository or archive; longer while they fail", "1m",
+			time.Second, 24*time.Hour, func(c *Config) *time.Duration { return &c.Policies.PollInterval }),
+		text("policies.tokenFile", "file with the token for https or the registry, read anew each time", "",
+			func(c *Config) *string { return &c.Policies.TokenFile }),
+		text("policies.username", "name beside the token", "git", func(c *Config) *string { return &c.Policies.Username }, checkGiven),
+		text("policies.sshKeyFile", "file with the private key for ssh", "", func(c *Config) *string { return &c.Policies.SSHKeyFile }),
+		text("policies.knownHostsFile", "file with the host keys that ssh accepts; no other is", "",
+			func(c *Config) *string { return &c.Policies.KnownHostsFile }),
 	}
 }
 

@@ -29,7 +29,7 @@ var packages = []struct {
 }{
 	{pure, []string{"fault", "strictyaml", "manifest", "source", "promotion"}},
 	{rules, []string{"inventory", "health", "plan", "policy", "origin", "ledger", "config", "source/merge", "state/v1alpha1", "reconcile"}},
-	{adapter, []string{"source/gogit", "source/worktree", "render", "policy/rego", "cluster", "verify", "state"}},
+	{adapter, []string{"source/gogit", "source/worktree", "render", "policy/rego", "policy/oci", "cluster", "verify", "state"}},
 	{loop, []string{"metrics", "web", "controller"}},
 	{wiring, []string{"app", "demo", "cli"}},
 	{program, []string{"cmd/chaperone"}},

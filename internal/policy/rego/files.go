@@ -231,23 +231,31 @@ func readArchive(fsys fs.FS, archive string, limits Limits) (fileSet, error) {
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", archive, err)
 	}
-	unpacked, err := gzip.NewReader(bytes.NewReader(packed))
-	if err != nil {
+	c := &collector{limits: limits}
+	if err := unpack(packed, limits, c.addPacked); err != nil {
 		return nil, fmt.Errorf("%s: %w", archive, err)
 	}
-	c := &collector{limits: limits}
+	return c.finish()
+}
+
+// unpack calls each for every entry of an archive.
+func unpack(packed []byte, limits Limits, each func(*tar.Header, io.Reader) error) error {
+	unpacked, err := gzip.NewReader(bytes.NewReader(packed))
+	if err != nil {
+		return err
+	}
 	// Headers count too, so the bound on the stream is wider than on contents.
 	stream := tar.NewReader(io.LimitReader(unpacked, 2*limits.Bytes))
 	for {
 		header, err := stream.Next()
 		if errors.Is(err, io.EOF) {
-			return c.finish()
+			return nil
 		}
 		if err != nil {
-			return nil, fmt.Errorf("%s: %w", archive, err)
+			return err
 		}
-		if err := c.addPacked(header, stream); err != nil {
-			return nil, fmt.Errorf("%s: %w", archive, err)
+		if err := each(header, stream); err != nil {
+			return err
 		}
 	}
 }

@@ -289,7 +289,7 @@ func TestArchiveBomb(t *testing.T) {
 	}
 }
 
-func archiveOf(t *testing.T, files textFiles, prefix string) []byte {
+func archiveOf(t testing.TB, files textFiles, prefix string) []byte {
 	t.Helper()
 	var packed bytes.Buffer
 	zipped := gzip.NewWriter(&packed)

@@ -68,6 +68,17 @@ func (s *Store) Offer(ctx context.Context, fsys fs.FS, from string) (changed boo
 	return s.offer(ctx, from, func() (fileSet, error) { return readFiles(fsys, s.limits) })
 }
 
+// OfferSigned is Reload for an archive that carries a signature.
+func (s *Store) OfferSigned(ctx context.Context, archive []byte, key Key, from string) (changed bool, err error) {
+	return s.offer(ctx, from, func() (fileSet, error) { return readSigned(archive, key, s.limits) })
+}
+
+// Unavailable is Reload for policies that could not be had from where they come.
+func (s *Store) Unavailable(from string, why error) (changed bool) {
+	changed, _ = s.refuse("", fmt.Errorf("read policies from %s: %w", from, why))
+	return changed
+}
+
 func (s *Store) offer(ctx context.Context, from string, read func() (fileSet, error)) (changed bool, err error) {
 	s.reload.Lock()
 	defer s.reload.Unlock()
