@@ -39,6 +39,7 @@ type Build struct{ Version, Revision string }
 type App struct {
 	config  config.Config
 	build   Build
+	alone   bool // the process is this daemon and nothing else
 	log     *slog.Logger
 	started atomic.Pointer[web.Server]
 	teardown
@@ -169,7 +170,7 @@ func (a *App) reconcile(ctx context.Context, ports controller.Ports, repository 
 	ctx, cancel := context.WithCancel(ctx)
 	ports.Source = repository
 	loop := controllerConfig(a.config, a.log)
-	memory := newTidy()
+	memory := newTidy(a.alone)
 	defer memory.close()
 	loop.Decided = memory.decided
 	run, err := a.policies(ctx, &ports, repository)

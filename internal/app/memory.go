@@ -3,23 +3,69 @@ package app
 import (
 	"os"
 	"runtime/debug"
+	"runtime/metrics"
 	"sync"
 	"time"
 
 	"chaperone.dev/chaperone/internal/reconcile"
 )
 
-// gcPercent collects garbage twice as early as Go does by default. The daemon
-// rests most of the time, on some ten MiB of live objects, and what it needs
-// for a release is many times that: the processor time of more collections is
-// little, and the memory between them is what the pod has to be given.
-const gcPercent = 50
+// How early garbage is collected, in percent of what lives.
+const (
+	// gcAtRest collects twice as early as Go does by default. The daemon rests
+	// most of the time, on some ten MiB of live objects, and the memory between
+	// collections is what the pod has to be given.
+	gcAtRest = 50
+	// gcAtMost is for work on next to nothing.
+	gcAtMost = 400
+	// workingGarbage is how much may lie about while a release is under way: many
+	// times what lives passes through then, and every collection takes processor
+	// time that the API server next door could use.
+	workingGarbage = 64 << 20 // bytes
+)
 
-// Frugal has garbage collected early in this process, unless whoever runs it
-// has chosen with GOGC. It is for a process that is the daemon and nothing else.
-func Frugal() {
-	if os.Getenv("GOGC") == "" {
-		debug.SetGCPercent(gcPercent)
+// pace is how early garbage is collected: early at rest, and by what lives
+// while something is under way. It is for a process that is the daemon and
+// nothing else, and whose user has not chosen with GOGC.
+type pace struct {
+	live func() uint64 // bytes found alive by the last collection
+	set  func(percent int)
+
+	percent int
+}
+
+func newPace(alone bool) *pace {
+	if !alone || os.Getenv("GOGC") != "" {
+		return nil
+	}
+	p := &pace{live: liveHeap, set: func(percent int) { debug.SetGCPercent(percent) }}
+	p.follow(false)
+	return p
+}
+
+func liveHeap() uint64 {
+	sample := []metrics.Sample{{Name: "/gc/heap/live:bytes"}}
+	metrics.Read(sample)
+	if sample[0].Value.Kind() != metrics.KindUint64 {
+		return 0
+	}
+	return sample[0].Value.Uint64()
+}
+
+// follow sets the pace, unless it is about what it should be: setting it stops
+// the program for a moment.
+func (p *pace) follow(busy bool) {
+	if p == nil {
+		return
+	}
+	wanted := gcAtRest
+	if busy {
+		wanted = int(min(max(workingGarbage*100/max(p.live(), 1), gcAtRest), gcAtMost))
+	}
+	const about = 20 // percent
+	if off := wanted - p.percent; p.percent == 0 || busy && max(off, -off)*100 > about*p.percent || !busy && off != 0 {
+		p.percent = wanted
+		p.set(wanted)
 	}
 }
 
@@ -33,13 +79,16 @@ const tidyAfter = 3 * time.Second
 type tidy struct {
 	after time.Duration
 	free  func()
+	pace  *pace
 
 	mu    sync.Mutex
 	busy  bool        // something was under way since memory was given back
 	timer *time.Timer // runs while nothing is under way after that
 }
 
-func newTidy() *tidy { return &tidy{after: tidyAfter, free: debug.FreeOSMemory} }
+func newTidy(alone bool) *tidy {
+	return &tidy{after: tidyAfter, free: debug.FreeOSMemory, pace: newPace(alone)}
+}
 
 // decided is told of each decision of the loop. It does not block.
 func (t *tidy) decided(w reconcile.World, _ reconcile.Decision) {
@@ -61,6 +110,7 @@ func (t *tidy) see(busy bool) {
 	if busy {
 		t.busy = true
 		t.stop()
+		t.pace.follow(true)
 		return
 	}
 	if t.busy && t.timer == nil {
@@ -80,6 +130,9 @@ func (t *tidy) give() {
 	wanted := t.timer != nil
 	t.timer = nil
 	t.busy = t.busy && !wanted
+	if wanted {
+		t.pace.follow(false)
+	}
 	t.mu.Unlock()
 	if wanted {
 		t.free()

@@ -1,6 +1,7 @@
 package app
 
 import (
+	"slices"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -49,4 +50,35 @@ func TestTidy(t *testing.T) {
 			t.Errorf("given back after the end")
 		}
 	})
+}
+
+// Garbage is collected early at rest; while something is under way as much may
+// lie about as there is room for, however much lives.
+func TestPace(t *testing.T) {
+	t.Parallel()
+	live, set := uint64(0), []int{}
+	p := &pace{live: func() uint64 { return live }, set: func(percent int) { set = append(set, percent) }}
+	for _, step := range []struct {
+		what string
+		busy bool
+		live uint64
+		want []int
+	}{
+		{"at rest", false, 10 << 20, []int{50}},
+		{"still", false, 10 << 20, nil},
+		{"next to nothing lives", true, 1 << 20, []int{400}},
+		{"about as much", true, 17 << 20, nil},
+		{"more", true, 32 << 20, []int{200}},
+		{"many objects", true, 1 << 30, []int{50}},
+		{"nothing is known", true, 0, []int{400}},
+		{"at rest again", false, 32 << 20, []int{50}},
+	} {
+		set, live = nil, step.live
+		p.follow(step.busy)
+		if !slices.Equal(set, step.want) {
+			t.Errorf("%s: set %v, want %v", step.what, set, step.want)
+		}
+	}
+	var none *pace
+	none.follow(true) // not the daemon's to choose
 }

@@ -22,7 +22,8 @@ type Settings struct {
 
 // Serve runs the daemon, and runs it anew with each new configuration that is
 // valid. One that is not leaves the one before in force. What is under way at
-// a change is taken up again from the journal.
+// a change is taken up again from the journal. It takes the process for itself,
+// as far as the collection of garbage goes.
 func Serve(ctx context.Context, s Settings, build Build, started func(*App)) error {
 	current, err := s.Load()
 	if err != nil {
@@ -38,6 +39,7 @@ func Serve(ctx context.Context, s Settings, build Build, started func(*App)) err
 			s.watch(running, current, log, changed)
 		}()
 		daemon := New(current, build, log)
+		daemon.alone = true
 		if started != nil {
 			started(daemon)
 		}

@@ -31,7 +31,6 @@ the file --config, defaults. Files are read anew when they change.
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			flags := map[string]string{}
 			cmd.Flags().Visit(func(f *pflag.Flag) { flags[f.Name] = f.Value.String() })
-			app.Frugal()
 			return app.Serve(cmd.Context(), c.settings(flags), build(), nil)
 		},
 	}

@@ -16,6 +16,7 @@ import (
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 
+	"chaperone.dev/chaperone/internal/health"
 	"chaperone.dev/chaperone/internal/manifest"
 	"chaperone.dev/chaperone/internal/plan"
 	"chaperone.dev/chaperone/internal/promotion"
@@ -314,7 +315,24 @@ func TestLiveReadsWhatIsThere(t *testing.T) {
 	unknown := manifest.ID{Group: "example.org", Kind: "Widget", Namespace: f.owner.Namespace, Name: "w"}
 	live, err := f.c.Live(t.Context(), f.owner, append(result.Objects, missing, unknown))
 	if err != nil || len(live) != 6 {
-		t.Errorf("read %v, %v; want the 6 objects of the release", slices.Collect(maps.Keys(live)), err)
+		t.Fatalf("read %v, %v; want the 6 objects of the release", slices.Collect(maps.Keys(live)), err)
+	}
+	for id, o := range live {
+		if manifest.IDOf(o) != id || o.GetUID() == "" || health.Of(o).State != health.Current {
+			t.Errorf("%s was read as %s with UID %q, %v", id, manifest.IDOf(o), o.GetUID(), health.Of(o))
+		}
+	}
+
+	leaving := result.Objects[0]
+	f.edit(leaving.Kind, leaving.Name, func(o *unstructured.Unstructured) { o.SetFinalizers([]string{"example.org/stay"}) })
+	f.delete(leaving.Kind, leaving.Name)
+	live, err = f.c.Live(t.Context(), f.owner, result.Objects)
+	f.edit(leaving.Kind, leaving.Name, func(o *unstructured.Unstructured) { o.SetFinalizers(nil) })
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := health.Of(live[leaving]); got.State != health.Terminating {
+		t.Errorf("%s, which is being deleted, is %v", leaving, got)
 	}
 }
 

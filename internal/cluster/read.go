@@ -17,6 +17,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"chaperone.dev/chaperone/internal/fault"
+	"chaperone.dev/chaperone/internal/health"
 	"chaperone.dev/chaperone/internal/manifest"
 	"chaperone.dev/chaperone/internal/plan"
 )
@@ -28,6 +29,9 @@ type want struct {
 	// certain asks for the object itself where a list of what carries our
 	// label does not have it: somebody may have taken the label away.
 	certain bool
+	// outline leaves out all but the metadata, where nothing else is asked of
+	// the kind. One that is read by itself is read whole.
+	outline bool
 }
 
 // fewWants are read one by one; a list of everything owned would be more.
@@ -54,12 +58,13 @@ func (c *Cluster) read(ctx context.Context, w Owner, wants []want) (*reader, err
 func (c *Cluster) readBeside(ctx context.Context, w Owner, m *mirror, wants []want) (*reader, error) {
 	r := &reader{c: c, w: w, live: map[manifest.ID]*manifest.Object{}, sure: map[manifest.ID]bool{}, seen: map[manifest.ID]*tracked{}}
 	type shelf struct {
-		kind  kind
-		place place
+		kind    kind
+		place   place
+		outline bool
 	}
 	shelves := map[shelf][]want{}
 	for _, one := range wants {
-		at := shelf{one.kind, place{one.id.GroupKind(), one.id.Namespace}}
+		at := shelf{one.kind, place{one.id.GroupKind(), one.id.Namespace}, one.outline}
 		shelves[at] = append(shelves[at], one)
 	}
 	group, ctx := errgroup.WithContext(ctx)
@@ -112,9 +117,10 @@ func (r *reader) list(ctx context.Context, k kind, namespace string, those []wan
 	for _, one := range those {
 		wanted[one.id.Name] = one.id
 	}
+	outline := those[0].outline
 	pages := pager.New(func(ctx context.Context, options metav1.ListOptions) (page runtime.Object, err error) {
 		err = r.c.retry(ctx, func(ctx context.Context) (err error) {
-			page, err = r.c.dynamic.Resource(k.resource).Namespace(namespace).List(ctx, options)
+			page, err = r.c.page(ctx, k, namespace, outline, options)
 			return err
 		})
 		return page, err
@@ -122,14 +128,19 @@ func (r *reader) list(ctx context.Context, k kind, namespace string, those []wan
 	pages.PageBufferSize = 0
 	selector := metav1.ListOptions{LabelSelector: plan.LabelPartOf + " in (" + strings.Join(r.w.setIDs(), ",") + ")"}
 	err := pages.EachListItem(ctx, selector, func(item runtime.Object) error {
-		o, isObject := item.(*unstructured.Unstructured)
+		named, isObject := item.(metav1.Object)
 		if !isObject {
 			return fmt.Errorf("list %s: got a %T", k.resource.Resource, item)
 		}
-		if id, ours := wanted[o.GetName()]; ours {
+		id, ours := wanted[named.GetName()]
+		if !ours {
+			return nil
+		}
+		o, err := whole(k, id, item)
+		if err == nil {
 			r.found(id, o)
 		}
-		return nil
+		return err
 	})
 	if apierrors.IsForbidden(err) {
 		return r.getEach(ctx, those)
@@ -144,6 +155,33 @@ func (r *reader) list(ctx context.Context, k kind, namespace string, those []wan
 		}
 	}
 	return r.getEach(ctx, r.present(ctx, k, namespace, missing))
+}
+
+// page is one page of a list.
+func (c *Cluster) page(ctx context.Context, k kind, namespace string, outline bool, options metav1.ListOptions) (runtime.Object, error) {
+	if outline {
+		return c.metadata.Resource(k.resource).Namespace(namespace).List(ctx, options)
+	}
+	return c.dynamic.Resource(k.resource).Namespace(namespace).List(ctx, options)
+}
+
+// whole is a listed object, in the shape of one that was read by itself.
+func whole(k kind, id manifest.ID, item runtime.Object) (*manifest.Object, error) {
+	switch item := item.(type) {
+	case *unstructured.Unstructured:
+		return item, nil
+	case *metav1.PartialObjectMetadata:
+		item.ManagedFields = nil // nobody asks, and they are most of it
+		fields, err := runtime.DefaultUnstructuredConverter.ToUnstructured(item)
+		if err != nil {
+			return nil, fault.Retryable("read", id.String(), err)
+		}
+		o := &manifest.Object{Object: fields}
+		o.SetAPIVersion(k.resource.GroupVersion().String())
+		o.SetKind(id.Kind)
+		return o, nil
+	}
+	return nil, fault.Retryable("read", id.String(), fmt.Errorf("got a %T", item))
 }
 
 func (r *reader) getEach(ctx context.Context, those []want) error {
@@ -203,7 +241,8 @@ func (c *Cluster) at(k kind, id manifest.ID) dynamic.ResourceInterface {
 	return c.dynamic.Resource(k.resource)
 }
 
-// Live reads objects of a release as they are now. One that is absent from the
+// Live reads objects of a release as they are now, of kinds that nobody reports
+// on perhaps only the metadata. One that is absent from the
 // answer is not on the cluster; after an error nothing is known about any.
 func (c *Cluster) Live(ctx context.Context, w Owner, ids []manifest.ID) (map[manifest.ID]*manifest.Object, error) {
 	wants, unknown, err := c.wants(ctx, ids)
@@ -214,6 +253,9 @@ func (c *Cluster) Live(ctx context.Context, w Owner, ids []manifest.ID) (map[man
 	}
 	if err != nil {
 		return nil, err
+	}
+	for i := range wants {
+		wants[i].outline = health.InertKind(wants[i].id.GroupKind())
 	}
 	// Not from the mirror: a verdict rests on it, and a watch that hangs tells
 	// nothing of it.

@@ -4,6 +4,7 @@ import (
 	"slices"
 
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/runtime/schema"
 
 	"chaperone.dev/chaperone/internal/manifest"
 )
@@ -31,5 +32,9 @@ func Inert(o *manifest.Object) bool {
 		kind, _, _ := unstructured.NestedString(o.Object, "spec", "type")
 		return kind != "LoadBalancer"
 	}
-	return slices.Contains(inert[id.Group], id.Kind)
+	return InertKind(id.GroupKind())
 }
+
+// InertKind reports whether every object of a kind is ready once it is there,
+// unless it is being deleted: its metadata tell all there is to know.
+func InertKind(gk schema.GroupKind) bool { return slices.Contains(inert[gk.Group], gk.Kind) }
