@@ -21,7 +21,7 @@ const (
 	// workingGarbage is how much may lie about while a release is under way: many
 	// times what lives passes through then, and every collection takes processor
 	// time that the API server next door could use.
-	workingGarbage = 64 << 20 // bytes
+	workingGarbage = 32 << 20 // bytes
 )
 
 // pace is how early garbage is collected: early at rest, and by what lives
