@@ -30,6 +30,7 @@ func (v *Verifier) Ready(ctx context.Context, live Live, timeout, settle time.Du
 		ended: map[manifest.ID]health.Status{}, failing: map[manifest.ID]int{},
 	}
 	for {
+		asked := v.clock.Now()
 		objects, missing, err := look(ctx, live)
 		if ctx.Err() != nil {
 			return Result{}, cancelled(ctx.Err())
@@ -45,7 +46,7 @@ func (v *Verifier) Ready(ctx context.Context, live Live, timeout, settle time.Du
 		if verdict != "" {
 			return Result{Verdict: verdict, Check: "ready", Evidence: evidence, Started: w.started, Ended: now}, nil
 		}
-		if err := v.clock.Wait(ctx, w.pause(v.poll, now)); err != nil {
+		if err := v.clock.Wait(ctx, max(w.pause(v.poll, now), ease(now.Sub(asked)))); err != nil {
 			return Result{}, cancelled(err)
 		}
 	}
@@ -76,6 +77,13 @@ type wait struct {
 
 // brisk is the least between two looks: two at once would not be two.
 const brisk = 500 * time.Millisecond
+
+// ease is how long a cluster is left alone that took this long to answer: it has
+// enough to do, and more looks would make what they wait for later.
+func ease(took time.Duration) time.Duration {
+	const longest = 10 * time.Second
+	return min(2*took, longest)
+}
 
 // pause is how long to wait for the next look. What is ready is looked at often
 // enough to be believed when settle is over, and not later.

@@ -263,3 +263,24 @@ func TestReadyLooksAgainAfterOneThatHangs(t *testing.T) {
 		}
 	})
 }
+
+// A cluster that is slow to answer is left alone for longer between two looks.
+func TestReadyEasesOffASlowCluster(t *testing.T) {
+	t.Parallel()
+	for _, test := range []struct{ takes, want time.Duration }{
+		{0, time.Second}, // two pauses of 500 ms
+		{3 * time.Second, 21 * time.Second},
+		{20 * time.Second, 80 * time.Second}, // never more than ten seconds
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			began := time.Now()
+			result, err := New(nil, SystemClock(), 0).Ready(t.Context(), func(context.Context) (map[manifest.ID]*manifest.Object, []manifest.ID, error) {
+				time.Sleep(test.takes)
+				return show(deployment(2, available))()
+			}, 10*time.Minute, 0)
+			if err != nil || result.Verdict != Pass || time.Since(began) != test.want {
+				t.Errorf("each look takes %s: %s, %v after %s; want a pass after %s", test.takes, result.Verdict, err, time.Since(began), test.want)
+			}
+		})
+	}
+}
