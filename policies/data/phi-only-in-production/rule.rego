@@ -1,8 +1,9 @@
 # METADATA
 # title: Real patient data is in production only
 # description: >-
-#   An environment before production holds synthetic or anonymized data, and
-#   takes nothing from where production keeps its secrets.
+#   Real patient data is where a change arrives last. An environment before
+#   that holds synthetic or anonymized data, and takes nothing of what an
+#   environment with real patient data uses.
 # scope: package
 # custom:
 #   id: data/phi-only-in-production
@@ -18,17 +19,23 @@
 #         why: Development and tests need no real data, so they get none.
 #   remediation: >-
 #     Set spec.data of the environment to synthetic or anonymized, and take data
-#     and secrets from its own stores. Names of production environments are in
-#     params.production_environments.
+#     and secrets from its own stores. Where one production environment comes
+#     after another, name the earlier in params.earlier_production.
 package data.phi_only_in_production
 
 import data.lib.objects
 import data.lib.pods
+import data.lib.release
 
 deny contains result if {
 	input.environment.data == "phi"
-	not production
-	result := {"msg": sprintf("environment %s is to hold real patient data and is no production environment", [input.environment.id])}
+	not input.environment.id in data.params.earlier_production
+	some other in input.pipeline
+	other.order == "after"
+	result := {"msg": sprintf("environment %s is to hold real patient data, and is not the last: %s comes after it", [
+		input.environment.id,
+		other.environment,
+	])}
 }
 
 deny contains result if {
@@ -47,20 +54,43 @@ deny contains result if {
 }
 
 deny contains result if {
-	not production
-	some o in input.objects
-	objects.kind_key(o) == "ExternalSecret.external-secrets.io"
+	input.environment.data != "phi"
+	some o in release.of_kind("ExternalSecret.external-secrets.io")
 	some key in remote_keys(o)
 	some step in split(key, "/")
-	lower(step) in data.params.production_environments
+	lower(step) in protected
 	result := {
-		"msg": sprintf("takes %q, which is production's", [key]),
+		"msg": sprintf("takes %q, which is of %s, where real patient data is", [key, lower(step)]),
 		"object": objects.ref(o),
 		"path": "spec",
 	}
 }
 
-production if input.environment.name in data.params.production_environments
+deny contains result if {
+	input.environment.data != "phi"
+	some other in input.pipeline
+	other.data == "phi"
+	some theirs in other.references
+	some own in index[[theirs.what, theirs.identity]]
+	result := {
+		"msg": sprintf("takes what %s uses, where real patient data is", [other.environment]),
+		"object": own.object,
+		"path": own.path,
+	}
+}
+
+# protected are the names of environments of the pipeline that hold real
+# patient data.
+protected contains lower(other.name) if {
+	some other in input.pipeline
+	other.data == "phi"
+}
+
+index[[own.what, own.identity]] contains own if {
+	some own in input.references
+	key := lower(own.key)
+	not key in data.params.shared_secret_keys
+}
 
 labels(o) := own | templates if {
 	own := {{"value": value, "path": "metadata.labels"} |

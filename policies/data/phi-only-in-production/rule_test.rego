@@ -4,14 +4,39 @@ import data.data.phi_only_in_production
 
 environment(name, class) := {"id": sprintf("example/%s", [name]), "name": name, "data": class}
 
-test_production_may if {
-	count(phi_only_in_production.deny) == 0 with input as {"environment": environment("production", "phi"), "objects": []}
+other(name, class, order) := {
+	"environment": sprintf("example/%s", [name]), "name": name, "data": class, "order": order,
+	"references": [{"what": "bucket", "identity": "records"}],
+}
+
+denials(facts) := found if {
+	found := count(phi_only_in_production.deny) with input as object.union({"objects": [], "references": [], "pipeline": []}, facts)
+}
+
+test_the_last_may if {
+	denials({"environment": environment("live", "phi"), "pipeline": [other("staging", "anonymized", "before")]}) == 0
+	denials({"environment": environment("live", "phi"), "pipeline": [other("demo", "synthetic", "beside")]}) == 0
 }
 
 test_nobody_else_may if {
-	every name in ["staging", "development", "production-copy"] {
-		count(phi_only_in_production.deny) == 1 with input as {"environment": environment(name, "phi"), "objects": []}
+	denials({"environment": environment("staging", "phi"), "pipeline": [other("production", "phi", "after")]}) == 1
+	denials({"environment": environment("staging", "phi"), "pipeline": [other("training", "synthetic", "after")]}) == 1
+}
+
+test_what_patient_data_uses_is_used_by_nobody_else if {
+	bucket := {"what": "bucket", "identity": "records", "key": "", "object": {"name": "a"}, "path": "spec"}
+	denials({"environment": environment("staging", "anonymized"), "pipeline": [other("production", "phi", "after")], "references": [bucket]}) == 1
+	denials({"environment": environment("staging", "anonymized"), "pipeline": [other("testing", "synthetic", "before")], "references": [bucket]}) == 0
+	denials({"environment": environment("production", "phi"), "pipeline": [other("production-2", "phi", "after")], "references": [bucket]}) == 1
+}
+
+test_name_in_a_path if {
+	secret := {
+		"apiVersion": "external-secrets.io/v1", "kind": "ExternalSecret", "metadata": {"name": "a"},
+		"spec": {"data": [{"remoteRef": {"key": "shop/live/database"}}]},
 	}
+	denials({"environment": environment("staging", "anonymized"), "objects": [secret], "pipeline": [other("live", "phi", "after")]}) == 1
+	denials({"environment": environment("staging", "anonymized"), "objects": [secret], "pipeline": [other("production", "phi", "after")]}) == 0
 }
 
 test_label_of_the_pod_counts if {
@@ -23,6 +48,7 @@ test_label_of_the_pod_counts if {
 		}}}},
 	}
 	paths := {f.path | some f in phi_only_in_production.deny} with input as {
+		"pipeline": [], "references": [],
 		"environment": environment("staging", "anonymized"),
 		"objects": [object],
 	}

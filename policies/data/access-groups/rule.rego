@@ -1,0 +1,57 @@
+# METADATA
+# title: Only the groups that an environment names have access
+# description: >-
+#   Bindings of roles name groups of the environment's access list, and nobody by
+#   name where real patient data is: who joins and leaves is the identity
+#   provider's to say.
+# scope: package
+# custom:
+#   id: data/access-groups
+#   code: DAT-004
+#   severity: high
+#   data: [synthetic, anonymized, phi]
+#   kinds: [RoleBinding.rbac.authorization.k8s.io, ClusterRoleBinding.rbac.authorization.k8s.io]
+#   controls:
+#     hipaa:
+#       - cite: 164.308(a)(3)(ii)(A)
+#         why: Who works with patient data is decided where it is written down, not in a binding.
+#       - cite: 164.308(a)(4)(ii)(B)
+#         why: Access is granted to those that the environment names.
+#     nist_800_53r5: [AC-3, AC-6]
+#   remediation: >-
+#     Bind roles to groups of spec.access of the environment, or add the group
+#     there and have that reviewed.
+package data.access_groups
+
+import data.lib.objects
+
+deny contains result if {
+	some i, subject in subjects
+	subject.kind == "Group"
+	name := object.get(subject, "name", "")
+	not name in allowed
+	result := {
+		"msg": sprintf("group %s is not in the environment's access list (%s)", [name, concat(", ", input.environment.access)]),
+		"path": sprintf("subjects[%d].name", [i]),
+	}
+}
+
+deny contains result if {
+	input.environment.data == "phi"
+	some i, subject in subjects
+	subject.kind == "User"
+	result := {
+		"msg": sprintf("user %s is bound by name; want a group of the environment's access list", [object.get(subject, "name", "")]),
+		"path": sprintf("subjects[%d]", [i]),
+	}
+}
+
+subjects := list if {
+	list := object.get(input.object, "subjects", [])
+	is_array(list)
+} else := []
+
+# The accounts of a namespace are no people.
+allowed contains name if some name in input.environment.access
+
+allowed contains concat(":", ["system:serviceaccounts", objects.namespace_of(input.object)])

@@ -1,0 +1,68 @@
+# METADATA
+# title: Environments share no secret and no store of data
+# description: >-
+#   What another environment of the pipeline uses is not used here: a secret that
+#   developers know opens nothing in production, and no test writes to where
+#   patients' data is. Compared are values of Secrets (as salted marks), entries
+#   of secret stores, databases, buckets and volumes.
+# scope: package
+# custom:
+#   id: data/nothing-shared
+#   code: SEC-005
+#   severity: high
+#   data: [synthetic, anonymized, phi]
+#   controls:
+#     hipaa:
+#       - cite: 164.308(a)(4)(ii)(B)
+#         why: Access that was granted to one environment opens no other.
+#     nist_800_53r5: [AC-3]
+#   remediation: >-
+#     Give each environment secrets, databases and buckets of its own. Names of
+#     keys that are no secrets are in params.shared_secret_keys.
+package data.nothing_shared
+
+rank := {"none": 0, "synthetic": 1, "anonymized": 2, "phi": 3}
+
+deny contains result if {
+	some other in input.pipeline
+	some own in input.references
+	some theirs in index[[own.what, own.identity]]
+	theirs.environment == other.environment
+	counts(own, other)
+	result := {
+		"msg": sprintf("%s is also that of %s, which holds %s data", [words[own.what], other.environment, other.data]),
+		"object": own.object,
+		"path": own.path,
+	}
+}
+
+deny contains result if {
+	some other in input.pipeline
+	other.state == "unknown"
+	result := {"msg": sprintf("what %s runs cannot be read, so nobody can tell what is shared with it", [other.environment])}
+}
+
+index[[theirs.what, theirs.identity]] contains {"environment": other.environment} if {
+	some other in input.pipeline
+	some theirs in other.references
+}
+
+# A secret is nobody else's. Data may lie beside data of the same class.
+counts(own, _) if {
+	own.what in {"secret", "external"}
+	key := lower(own.key)
+	not key in data.params.shared_secret_keys
+}
+
+counts(own, other) if {
+	own.what in {"database", "bucket", "volume"}
+	rank[other.data] != rank[input.environment.data]
+}
+
+words := {
+	"secret": "the value",
+	"external": "the entry of the secret store",
+	"database": "the database server",
+	"bucket": "the bucket",
+	"volume": "the volume",
+}

@@ -1,0 +1,247 @@
+# METADATA
+# title: Backups of a release
+# description: >-
+#   What is backed up, how often, and for how long it is kept: by Velero's
+#   Schedules, by schedules of snapshots, by CronJobs that say so with the
+#   annotation chaperone.dev/backup, and by what governance.backup of the
+#   environment's file declares.
+package lib.backups
+
+import data.lib.objects
+import data.lib.release
+
+# plans are what runs again and again. A full one takes everything, an
+# incremental one what has changed. kept is in hours, seconds the longest time
+# between two; 0 is unknown.
+plans := (velero | snapshots) | (jobs | declared)
+
+velero := {plan |
+	some o in release.of_kind("Schedule.velero.io")
+	object.get(o, ["spec", "paused"], false) != true
+	template := object.get(o, ["spec", "template"], {})
+	plan := {
+		"what": "velero",
+		"object": objects.ref(o),
+		"path": "spec.template.ttl",
+		"namespace": objects.namespace_of(o),
+		"kind": kind_of(o),
+		"seconds": seconds_of(o),
+		"kept": hours(object.get(template, "ttl", "720h")),
+		"location": object.get(template, "storageLocation", ""),
+		"template": template,
+	}
+}
+
+snapshots := {plan |
+	some o in release.of_kind("SnapshotSchedule.snapscheduler.backube")
+	object.get(o, ["spec", "disabled"], false) != true
+	plan := {
+		"what": "snapshots",
+		"object": objects.ref(o),
+		"path": "spec.retention.expires",
+		"namespace": objects.namespace_of(o),
+		"kind": kind_of(o),
+		"seconds": seconds_of(o),
+		"kept": hours(object.get(o, ["spec", "retention", "expires"], "")),
+		"location": "",
+		"template": object.get(o, ["spec", "claimSelector"], {}),
+	}
+}
+
+jobs := {plan |
+	some o in release.of_kind("CronJob.batch")
+	release.annotation(o, "chaperone.dev/backup") != ""
+	object.get(o, ["spec", "suspend"], false) != true
+	plan := {
+		"what": "job",
+		"object": objects.ref(o),
+		"path": "metadata.annotations[\"chaperone.dev/backup-retention\"]",
+		"namespace": objects.namespace_of(o),
+		"kind": kind_of(o),
+		"seconds": seconds_of(o),
+		"kept": hours(release.annotation(o, "chaperone.dev/backup-retention")),
+		"location": "",
+		"template": {name | some part in split(release.annotation(o, "chaperone.dev/backup-claims"), ","); name := trim_space(part)},
+	}
+}
+
+declared := {plan |
+	backup := input.environment.governance.backup
+	some kind in ["full", "incremental"]
+	backup[kind] != ""
+	plan := {
+		"what": "declared",
+		"object": null,
+		"path": "governance.backup.retention",
+		"namespace": "",
+		"kind": kind,
+		"seconds": backup[concat("", [kind, "Seconds"])],
+		"kept": hours(backup.retention),
+		"location": "",
+		"template": {},
+	}
+}
+
+kind_of(o) := "incremental" if {
+	release.annotation(o, "chaperone.dev/backup") == "incremental"
+} else := "full"
+
+seconds_of(o) := s.seconds if {
+	some s in input.schedules
+	s.object == objects.ref(o)
+	s.path == "spec.schedule"
+} else := 0
+
+# hours of a duration as Go and Velero write it; 0 for anything else.
+hours(text) := time.parse_duration_ns(text) / 3600000000000 if {
+	is_string(text)
+	regex.match(`^([0-9]{1,7}(\.[0-9]{1,9})?(ms|s|m|h))+$`, text)
+} else := 0
+
+# volumes that real patient data may be on: all claims but those that say they
+# hold something else.
+volumes := claims | templates
+
+claims := {volume |
+	some o in release.of_kind("PersistentVolumeClaim")
+	labels := labels_of(o)
+	sensitive(labels)
+	volume := {
+		"object": objects.ref(o),
+		"path": "",
+		"name": o.metadata.name,
+		"namespace": objects.namespace_of(o),
+		"labels": labels,
+	}
+}
+
+templates := {volume |
+	some o in release.of_kind("StatefulSet.apps")
+	some i, template in object.get(o, ["spec", "volumeClaimTemplates"], [])
+
+	# The claims have the labels that the StatefulSet selects by, too.
+	labels := object.union(labels_of(template), object.get(o, ["spec", "selector", "matchLabels"], {}))
+	sensitive(labels)
+	volume := {
+		"object": objects.ref(o),
+		"path": sprintf("spec.volumeClaimTemplates[%d]", [i]),
+		"name": sprintf("%s-%s", [object.get(template, ["metadata", "name"], ""), o.metadata.name]),
+		"namespace": objects.namespace_of(o),
+		"labels": labels,
+	}
+}
+
+labels_of(o) := labels if {
+	labels := object.get(o, ["metadata", "labels"], {})
+	is_object(labels)
+} else := {}
+
+sensitive(labels) if {
+	class := object.get(labels, "chaperone.dev/data-class", "phi")
+	not class in {"none", "synthetic", "anonymized"}
+}
+
+# covering are the plans that take a volume.
+covering(volume) := {plan |
+	some plan in plans
+	covers(plan, volume)
+}
+
+covers(plan, _) if plan.what == "declared"
+
+covers(plan, volume) if {
+	plan.what == "job"
+	plan.namespace == volume.namespace
+	some name in {"*", volume.name}
+	name in plan.template
+}
+
+covers(plan, volume) if {
+	plan.what == "snapshots"
+	plan.namespace == volume.namespace
+	selects(plan.template, volume.labels)
+}
+
+covers(plan, volume) if {
+	plan.what == "velero"
+	t := plan.template
+	namespace := volume.namespace
+	named(list(t, "includedNamespaces"), {"*", namespace})
+	count(list(t, "excludedNamespaces") & {"*", namespace}) == 0
+	kinds := {"*", "persistentvolumeclaims", "persistentvolumeclaim", "pvc"}
+	named(list(t, "includedResources"), kinds)
+	named(list(t, "includedNamespaceScopedResources"), kinds)
+	left := list(t, "excludedResources") | list(t, "excludedNamespaceScopedResources")
+	count(left & kinds) == 0
+	takes_content(t)
+	selects(object.get(t, "labelSelector", {}), volume.labels)
+	any_selects(object.get(t, "orLabelSelectors", []), volume.labels)
+}
+
+# named: a list that is empty names everything.
+named(names, _) if count(names) == 0
+
+named(names, any) if count(names & any) > 0
+
+list(t, field) := {lower(name) | some name in object.get(t, field, []); is_string(name)}
+
+takes_content(t) if object.get(t, "snapshotVolumes", true) != false
+
+takes_content(t) if object.get(t, "defaultVolumesToFsBackup", false) == true
+
+any_selects(selectors, _) if selectors in {null, []}
+
+any_selects(selectors, labels) if {
+	some selector in selectors
+	selects(selector, labels)
+}
+
+selects(null, _)
+
+selects(selector, labels) if {
+	is_object(selector)
+	wanted := object.get(selector, "matchLabels", {})
+	every key, value in wanted {
+		object.get(labels, key, null) == value
+	}
+	every expression in object.get(selector, "matchExpressions", []) {
+		holds(expression, labels)
+	}
+}
+
+holds(e, labels) if {
+	e.operator == "In"
+	object.get(labels, e.key, null) in e.values
+}
+
+holds(e, labels) if {
+	e.operator == "NotIn"
+	value := object.get(labels, e.key, null)
+	not value in object.get(e, "values", [])
+}
+
+holds(e, labels) if {
+	e.operator == "Exists"
+	object.get(labels, e.key, null) != null
+}
+
+holds(e, labels) if {
+	e.operator == "DoesNotExist"
+	object.get(labels, e.key, null) == null
+}
+
+# location is the BackupStorageLocation of a plan of Velero's, if it is among
+# the objects.
+location(plan) := o if {
+	plan.what == "velero"
+	some o in release.of_kind("BackupStorageLocation.velero.io")
+	objects.namespace_of(o) == plan.namespace
+	is_location(o, plan.location)
+}
+
+is_location(o, name) if {
+	name != ""
+	o.metadata.name == name
+}
+
+is_location(o, "") if object.get(o, ["spec", "default"], false) == true

@@ -1,0 +1,57 @@
+# METADATA
+# title: Somebody who may has approved this very release, lately
+# description: >-
+#   A release enters where patients' data is when people of named groups have
+#   agreed to exactly it: by the commit that pins the environment to it. That
+#   there are enough of them is the approval gate's to see; that the gate is
+#   there, and that the word is not an old one, is this rule's.
+# scope: package
+# custom:
+#   id: promotion/named-approval
+#   code: PRM-002
+#   severity: critical
+#   data: [anonymized, phi]
+#   controls:
+#     hipaa:
+#       - cite: 164.308(a)(4)(ii)(B)
+#         why: Who lets a change in to patient data is authorized to, by name.
+#       - cite: 164.312(a)(2)(i)
+#         why: It is a person who agreed, and it is known which one.
+#     nist_800_53r5: [CM-3(1)]
+#   remediation: >-
+#     Set promotion.approval {required, from, notAuthor} of the environment. Where
+#     the approval is old, have the pin moved anew.
+package promotion.named_approval
+
+asked := input.environment.promotion.approval
+
+deny contains result if {
+	asked.required < 1
+	result := {"msg": "promotion.approval.required asks nobody; want at least 1"}
+}
+
+deny contains result if {
+	count(asked.from) == 0
+	result := {"msg": "promotion.approval.from names nobody; want the group whose word counts"}
+}
+
+deny contains result if {
+	input.approval.state == "unknown"
+	result := {"msg": "who approved cannot be told"}
+}
+
+deny contains result if {
+	input.approval.state == "pinned"
+	some approver in input.approval.by
+	days := (time.parse_rfc3339_ns(input.now) - given(approver)) / 86400000000000
+	days > data.params.promotion.approval_days
+	result := {"msg": sprintf("%s approved it %d days ago; want it approved anew after %d days", [
+		approver.name,
+		floor(days),
+		data.params.promotion.approval_days,
+	])}
+}
+
+given(approver) := time.parse_rfc3339_ns(approver.when) if {
+	approver.when != ""
+} else := 0

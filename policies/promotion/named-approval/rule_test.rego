@@ -1,0 +1,33 @@
+package promotion.named_approval_test
+
+import data.promotion.named_approval
+
+approved(when) := {"state": "pinned", "by": [{"name": "Kim", "when": when}], "override": ""}
+
+denials(asked, approval) := found if {
+	found := count(named_approval.deny) with input.environment.promotion.approval as asked
+		with input.approval as approval
+		with input.now as "2026-05-20T12:00:00Z"
+}
+
+one := {"required": 1, "from": ["release-managers"], "notAuthor": true}
+
+proposed := {"state": "proposed", "by": [], "override": ""}
+
+test_asked if denials(one, proposed) == 0
+
+test_nobody_asked if {
+	denials({"required": 0, "from": ["release-managers"]}, proposed) == 1
+	denials({"required": 1, "from": []}, proposed) == 1
+}
+
+test_fresh if denials(one, approved("2026-05-19T12:00:00Z")) == 0
+
+test_old if {
+	denials(one, approved("2026-03-19T12:00:00Z")) == 1
+	denials(one, approved("")) == 1
+}
+
+test_old_one_of_what_runs if denials(one, object.union(approved("2026-03-19T12:00:00Z"), {"state": "verified"})) == 0
+
+test_unknown if denials(one, {"state": "unknown", "by": [], "override": ""}) == 1
