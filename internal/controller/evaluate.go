@@ -53,6 +53,7 @@ type upstream struct {
 	id       promotion.ID
 	path     string // "" while its file is not valid
 	verified reconcile.Release
+	before   []reconcile.Digest // all that it verified, as far as is remembered
 }
 
 // startEvaluation looks at a release beside everything else.
@@ -65,6 +66,9 @@ func (c *Controller) startEvaluation(ctx context.Context, a reconcile.Action) {
 		u := upstream{id: id}
 		if before, found := c.world.Find(id); found && before.Fault == "" {
 			u.path, u.verified = c.environment(id).file.Path, before.Journal.LastGood
+			for _, verified := range before.Journal.Verified {
+				u.before = append(u.before, verified.Digest)
+			}
 		}
 		v.upstream = append(v.upstream, u)
 	}
@@ -162,7 +166,7 @@ func (v *evaluation) candidate(ctx context.Context) (reconcile.Candidate, source
 	if err != nil {
 		return c, commit, err
 	}
-	around, err := v.lookAround(ctx)
+	around, err := v.lookAround(ctx, snapshot)
 	if err != nil {
 		return c, commit, err
 	}

@@ -5,12 +5,14 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 
 	"chaperone.dev/chaperone/internal/manifest"
 	"chaperone.dev/chaperone/internal/policy"
 	"chaperone.dev/chaperone/internal/promotion"
 	"chaperone.dev/chaperone/internal/reconcile"
+	"chaperone.dev/chaperone/internal/source"
 	"chaperone.dev/chaperone/internal/state"
 )
 
@@ -47,50 +49,53 @@ type surroundings struct {
 // lookAround finds out what other environments run. Where no rule looks at
 // that, it reads nothing. What cannot be had for good is said to be unknown;
 // what may be had later is an error.
-func (v *evaluation) lookAround(ctx context.Context) (surroundings, error) {
-	templates, looks := v.c.Policies.Around()
+func (v *evaluation) lookAround(ctx context.Context, snapshot source.Snapshot) (surroundings, error) {
 	var s surroundings
-	files := make([]promotion.Environment, 0, len(v.around))
-	prints := map[promotion.ID]policy.Footprint{}
-	states := map[promotion.ID]policy.Knowledge{}
-	read := func(file promotion.Environment, good reconcile.Release) (err error) {
-		prints[file.ID], states[file.ID], err = v.footprint(ctx, file, good, templates, looks)
-		return err
-	}
+	templates, looks := v.c.Policies.Around()
+	look := looker{v, templates, looks}
+	var files []promotion.Environment
+	known := map[promotion.ID]neighbour{}
 	for _, n := range v.around {
-		files = append(files, n.file)
-		if err := read(n.file, n.lastGood); err != nil {
+		files, known[n.file.ID] = append(files, n.file), n
+	}
+	s.pipeline = policy.Neighbours(v.file, files)
+	for i := range s.pipeline {
+		n := known[s.pipeline[i].Environment]
+		print, state, err := look.at(ctx, n.file, n.lastGood)
+		if err != nil {
 			return s, err
 		}
+		s.pipeline[i].State, s.pipeline[i].References = state, print.References
 		if looks {
 			s.looked = append(s.looked, reconcile.Upstream{ID: n.file.ID, Digest: n.lastGood.Digest})
 		}
 	}
-	if err := read(v.file, v.lastGood); err != nil {
+	for _, u := range v.upstream {
+		facts, err := look.upstream(ctx, snapshot, u, known[u.id].file)
+		if err != nil {
+			return s, err
+		}
+		s.upstream = append(s.upstream, facts)
+	}
+	print, state, err := look.at(ctx, v.file, v.lastGood)
+	if err != nil {
 		return s, err
 	}
-	s.lastGood = policy.LastGood{State: states[v.file.ID], Revision: v.lastGood.Revision,
-		Digest: manifest.Digest(v.lastGood.Digest), Images: prints[v.file.ID].Images}
-	for _, u := range v.upstream {
-		s.upstream = append(s.upstream, policy.Upstream{
-			Environment: u.id, State: states[u.id], Revision: u.verified.Revision, Digest: manifest.Digest(u.verified.Digest),
-			Images: prints[u.id].Images, Workloads: prints[u.id].Workloads,
-		})
-	}
-	s.pipeline = policy.Neighbours(v.file, files)
-	for i := range s.pipeline {
-		id := s.pipeline[i].Environment
-		s.pipeline[i].State, s.pipeline[i].References = states[id], prints[id].References
-	}
+	s.lastGood = policy.LastGood{State: state, Revision: v.lastGood.Revision, Digest: manifest.Digest(v.lastGood.Digest), Images: print.Images}
 	return s, s.sum(looks)
 }
 
-// sum is only worth its while where somebody looks.
+// sum is only worth its while where somebody looks. It leaves out revisions,
+// which every commit advances where it changes nothing.
 func (s *surroundings) sum(looks bool) error {
 	if !looks {
 		return nil
 	}
-	encoded, err := json.Marshal([]any{s.upstream, s.pipeline})
+	upstream := slices.Clone(s.upstream)
+	for i := range upstream {
+		upstream[i].Revision = ""
+	}
+	encoded, err := json.Marshal([]any{upstream, s.pipeline})
 	if err != nil {
 		return fmt.Errorf("encode what other environments run: %w", err)
 	}
@@ -98,61 +103,89 @@ func (s *surroundings) sum(looks bool) error {
 	return nil
 }
 
-// footprint reads what an environment runs, once for each last good.
-func (v *evaluation) footprint(ctx context.Context, file promotion.Environment, good reconcile.Release,
-	templates policy.PodTemplates, looks bool) (policy.Footprint, policy.Knowledge, error) {
+// looker reads what environments run, where a rule looks at it.
+type looker struct {
+	*evaluation
+	templates policy.PodTemplates
+	looks     bool
+}
+
+// upstream is what an environment before verified: of the very revision that
+// is judged, if it has been that far, for it may have gone on since; or last.
+func (l looker) upstream(ctx context.Context, snapshot source.Snapshot, u upstream, file promotion.Environment) (policy.Upstream, error) {
+	good := u.verified
+	if l.looks && u.path != "" {
+		at, err := l.upstreamAt(ctx, snapshot, u)
+		if err != nil {
+			return policy.Upstream{}, err
+		}
+		if at.Digest != "" && slices.Contains(u.before, at.Digest) {
+			good = reconcile.Release{Revision: l.action.Release.Revision, Digest: at.Digest}
+		}
+	}
+	facts := policy.Upstream{Environment: u.id, State: policy.StateUnknown, Revision: good.Revision, Digest: manifest.Digest(good.Digest)}
+	if file.ID != u.id {
+		return facts, nil // its file was never valid
+	}
+	print, state, err := l.at(ctx, file, good)
+	facts.State, facts.Images, facts.Workloads = state, print.Images, print.Workloads
+	return facts, err
+}
+
+// at reads a release that an environment verified, once.
+func (l looker) at(ctx context.Context, file promotion.Environment, good reconcile.Release) (policy.Footprint, policy.Knowledge, error) {
 	switch {
 	case good.Digest == "":
 		return policy.Footprint{}, policy.StateNone, nil
-	case !looks:
+	case !l.looks:
 		return policy.Footprint{}, policy.StateUnknown, nil
 	}
-	key := footprintKey{good.Digest, v.policy, file.Target.Kubeconfig, file.Target.Namespace}
-	if found, known := v.c.footprints.get(file.ID, key); known {
+	key := footprintKey{file.ID, good.Digest, l.policy, file.Target.Kubeconfig, file.Target.Namespace}
+	if found, known := l.c.footprints.get(key); known {
 		return found, policy.StateVerified, nil
 	}
-	set, err := v.verifiedSet(ctx, file, good)
+	set, err := l.verifiedSet(ctx, file, good)
 	if errors.Is(err, state.ErrNoBundle) {
 		return policy.Footprint{}, policy.StateUnknown, nil
 	}
 	if err != nil {
 		return policy.Footprint{}, policy.StateUnknown, fmt.Errorf("read what %s runs: %w", file.ID, err)
 	}
-	made := policy.FootprintOf(file, set, templates, v.c.Redactor)
-	v.c.footprints.put(file.ID, key, made)
+	made := policy.FootprintOf(file, set, l.templates, l.c.Redactor)
+	l.c.footprints.put(key, made)
 	return made, policy.StateVerified, nil
 }
 
-// footprints keeps the one of each environment's last good.
+// maxFootprints bounds how many are remembered.
+const maxFootprints = 2000
+
+// footprints are remembered, as every environment of a pipeline is asked for
+// those of the others. Their lists are shared, and never changed.
 type footprints struct {
 	mu   sync.Mutex
-	made map[promotion.ID]madeFootprint
+	made map[footprintKey]policy.Footprint
 }
 
 // footprintKey is all that a footprint depends on: where pod specs are found is
 // the policies' to say.
 type footprintKey struct {
+	id                    promotion.ID
 	digest, policy        reconcile.Digest
 	kubeconfig, namespace string
 }
 
-type madeFootprint struct {
-	footprintKey
-	policy.Footprint
-}
-
-func (f *footprints) get(id promotion.ID, key footprintKey) (policy.Footprint, bool) {
+func (f *footprints) get(key footprintKey) (policy.Footprint, bool) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	made, found := f.made[id]
-	return made.Footprint, found && made.footprintKey == key
+	made, found := f.made[key]
+	return made, found
 }
 
-func (f *footprints) put(id promotion.ID, key footprintKey, made policy.Footprint) {
+func (f *footprints) put(key footprintKey, made policy.Footprint) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	if f.made == nil {
-		f.made = map[promotion.ID]madeFootprint{}
+	if f.made == nil || len(f.made) >= maxFootprints {
+		f.made = map[footprintKey]policy.Footprint{}
 	}
-	f.made[id] = madeFootprint{key, made}
+	f.made[key] = made
 }

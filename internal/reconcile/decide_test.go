@@ -228,6 +228,38 @@ func verdictsAreAskedForAgain(t reporter) {
 	}
 }
 
+// A verdict that looked at what another environment runs does not outlast that:
+// an allow opens nothing any more, and a denial may be one no longer.
+func TestVerdictsEndWithWhatTheyLookedAt(t *testing.T) {
+	t.Parallel()
+	dev := running("dev", "c3", "dev3")
+	for _, verdict := range []Verdict{VerdictAllow, VerdictDeny} {
+		candidate := allow("c3", "prod3")
+		candidate.Verdict, candidate.Upstream = verdict, []Upstream{{ID: id("dev"), Digest: "dev3"}}
+		candidate.Since = "prod1"
+		for name, test := range map[string]struct {
+			looked []Upstream
+			again  bool
+		}{
+			"at nobody":               {nil, false},
+			"at what runs there":      {[]Upstream{{ID: id("dev"), Digest: "dev3"}}, false},
+			"at what ran there":       {[]Upstream{{ID: id("dev"), Digest: "dev2"}}, true},
+			"when nothing ran there":  {[]Upstream{{ID: id("dev")}}, true},
+			"at one that is gone now": {[]Upstream{{ID: id("gone"), Digest: "d"}}, true},
+		} {
+			candidate.Looked = test.looked
+			prod := running("prod", "c1", "prod1").with(candidate)
+			prod.Spec.After = []promotion.ID{id("dev")}
+			d := Decide(world("c3", dev, prod))
+			again := slices.ContainsFunc(d.Actions, func(a Action) bool { return a.Kind == ActionEvaluate && a.Environment == id("prod") })
+			applies := slices.ContainsFunc(d.Actions, func(a Action) bool { return a.Kind == ActionApply })
+			if again != test.again || applies != (verdict == VerdictAllow && !test.again) {
+				t.Errorf("%v, looked %s: %v; want another look: %v", verdict, name, d.Actions, test.again)
+			}
+		}
+	}
+}
+
 func downstreamGetsOnlyWhatUpstreamVerified(t reporter) {
 	dev := running("dev", "c3", "dev3")
 	candidate := allow("c3", "prod3")
