@@ -230,8 +230,7 @@ func verdictsAreAskedForAgain(t reporter) {
 
 // A verdict that looked at what another environment runs does not outlast that:
 // an allow opens nothing any more, and a denial may be one no longer.
-func TestVerdictsEndWithWhatTheyLookedAt(t *testing.T) {
-	t.Parallel()
+func verdictsEndWithWhatTheyLookedAt(t reporter) {
 	dev := running("dev", "c3", "dev3")
 	for _, verdict := range []Verdict{VerdictAllow, VerdictDeny} {
 		candidate := allow("c3", "prod3")

@@ -17,6 +17,7 @@ var tables = []struct {
 }{
 	{"decisions", decisions},
 	{"verdicts are asked for again", verdictsAreAskedForAgain},
+	{"verdicts end with what they looked at", verdictsEndWithWhatTheyLookedAt},
 	{"downstream gets only what upstream verified", downstreamGetsOnlyWhatUpstreamVerified},
 	{"what fails upstream now is not verified there", whatFailsUpstreamNowIsNotVerifiedThere},
 	{"policies", policyRows},
