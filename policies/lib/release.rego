@@ -8,7 +8,10 @@ package lib.release
 import data.lib.objects
 
 # of_kind is every object of a kind, as lib.objects.kind_key writes it.
-of_kind(key) := [input.objects[i] | some i in places[key]]
+of_kind(key) := [input.objects[i] | some i in index[key]]
+
+# Asked for one kind, places would go through all objects for that kind alone.
+index := places
 
 places[objects.kind_key(o)] contains i if some i, o in input.objects
 

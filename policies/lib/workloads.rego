@@ -67,17 +67,25 @@ declared(workload, name) := text if {
 # services that send connections to the workload's pods.
 services(workload) := {objects.ref(s.object) |
 	some key in workload.keys
-	some s in service_places[key]
+	some s in service_index[key]
 	selects({"matchLabels": s.selector}, workload.labels)
 }
 
 # service_ports of these Services, by name.
 service_ports(workload) := {port.name |
 	some key in workload.keys
-	some s in service_places[key]
+	some s in service_index[key]
 	selects({"matchLabels": s.selector}, workload.labels)
 	some port in s.object.spec.ports
 }
+
+# Each index is made once; asked for one key, the sets below would be made for
+# that key alone, again and again.
+service_index := service_places
+
+budget_index := budget_places
+
+scaler_index := scalers
 
 service_places[key] contains {"object": s, "selector": selector} if {
 	some s in release.of_kind("Service")
@@ -89,7 +97,7 @@ service_places[key] contains {"object": s, "selector": selector} if {
 # budgets that limit how many of the workload's pods go at once.
 budgets(workload) := {b |
 	some key in workload.keys
-	some b in budget_places[key]
+	some b in budget_index[key]
 	selects(b.spec.selector, workload.labels)
 }
 
@@ -143,7 +151,7 @@ fulfilled(expression, labels) if {
 # says, or as it says itself.
 scale(workload) := found[0] if {
 	key := scale_key(workload.namespace, workload.object.kind, workload.object.metadata.name)
-	found := [scaler | some scaler in scalers[key]]
+	found := [scaler | some scaler in scaler_index[key]]
 } else := {"object": null, "min": written, "max": written} if {
 	written := object.get(workload.object, ["spec", "replicas"], 1)
 	is_number(written)

@@ -27,11 +27,14 @@ import data.lib.workloads
 
 deny contains result if {
 	some workload in workloads.all
+	pod := workload.pod.spec
+	namespace := workload.namespace
 	some field in ["initContainers", "containers"]
-	some i, container in workload.pod.spec[field]
+	some i, container in pod[field]
 	missing := [what |
-		some what, places in wanted
-		not said(workload, container, places)
+		some what, place in wanted
+		not said(pod, container, place)
+		not by_default(namespace, place)
 	]
 	count(missing) > 0
 	result := {
@@ -41,29 +44,26 @@ deny contains result if {
 	}
 }
 
-# Where each may be said: a request that is not is as high as the limit.
 wanted := {
-	"cpu request": [["requests", "cpu"], ["limits", "cpu"]],
-	"memory request": [["requests", "memory"], ["limits", "memory"]],
-	"memory limit": [["limits", "memory"]],
+	"cpu request": ["requests", "cpu"],
+	"memory request": ["requests", "memory"],
+	"memory limit": ["limits", "memory"],
 }
 
-said(_, container, places) if {
-	some place in places
-	something(object.get(container, array.concat(["resources"], place), null))
-}
+said(_, container, [field, resource]) if something(container.resources[field][resource])
+
+# A request that is not there is as high as the limit.
+said(_, container, ["requests", resource]) if something(container.resources.limits[resource])
 
 # For all containers of the pod together.
-said(workload, _, places) if {
-	some place in places
-	something(object.get(workload.pod.spec, array.concat(["resources"], place), null))
-}
+said(pod, _, [field, resource]) if something(pod.resources[field][resource])
 
-said(workload, _, places) if {
-	some place in places
-	some limit in limits[workload.namespace]
-	fields := {"requests": ["defaultRequest", "default"], "limits": ["default"]}[place[0]]
-	something(limit[fields[_]][place[1]])
+said(pod, _, ["requests", resource]) if something(pod.resources.limits[resource])
+
+by_default(namespace, [field, resource]) if {
+	some limit in limits[namespace]
+	some source in {"requests": ["defaultRequest", "default"], "limits": ["default"]}[field]
+	something(limit[source][resource])
 }
 
 limits[objects.namespace_of(o)] contains limit if {

@@ -48,29 +48,27 @@ today := substring(input.now, 0, 10)
 
 soon := time.format([time.add_date(time.parse_rfc3339_ns(input.now), 0, 3, 0), "UTC", "2006-01-02"])
 
-# The image itself, by its name and the version at the start of its tag.
+# The image itself, by its name and the version at the start of its tag, and the
+# distribution that it stands on, by a part of it: 3.11-slim-bullseye, 18-alpine3.16.
 ended(image) := found | stood_on if {
 	name := last(image.name)
-	version := regex.find_n(`^v?[0-9]+(\.[0-9]+)*`, image.tag, 1)
 	found := {{"name": sprintf("%s %s", [name, release]), "until": until} |
-		some release, until in data.params.end_of_life.images[name]
-		some written in version
-		starts(trim_prefix(written, "v"), release)
+		releases := data.params.end_of_life.images[name]
+		[version] := regex.find_n(`^v?[0-9]+(\.[0-9]+)*`, image.tag, 1)
+		some release in beginnings(trim_prefix(version, "v"))
+		until := releases[release]
 	}
 	stood_on := {{"name": base, "until": until} |
+		contains(image.tag, "-")
 		some part in split(lower(image.tag), "-")
-		some base, until in data.params.end_of_life.bases
-		part_of(part, base)
+		some base in beginnings(part)
+		until := data.params.end_of_life.bases[base]
 	}
 }
 
-# The distribution that it stands on, by name: 3.11-slim-bullseye, 18-alpine3.16.
-part_of(part, base) if part == base
-
-part_of(part, base) if startswith(part, concat("", [base, "."]))
-
-starts(version, release) if version == release
-
-starts(version, release) if startswith(version, concat("", [release, "."]))
+# 3.16.2 begins with 3, 3.16 and 3.16.2.
+beginnings(version) := {concat(".", array.slice(parts, 0, i)) | some i in numbers.range(1, count(parts))} if {
+	parts := split(version, ".")
+}
 
 last(name) := steps[count(steps) - 1] if steps := split(name, "/")
