@@ -48,16 +48,18 @@ func compile(ctx context.Context, files fileSet, limits Limits) (*Bundle, map[st
 	}
 	others, foreignErr := foreignRules(foreigners, data)
 	rules, ruleErr := findRules(compiler, others)
+	var frameworks []policy.Framework
 	var exceptions []policy.Exception
-	var exceptionErr error
+	var frameworkErr, exceptionErr error
 	if ruleErr == nil && foreignErr == nil { // otherwise every exception would be for an unknown rule
+		frameworks, frameworkErr = applyFrameworks(files.of(frameworkFile), rules)
 		exceptions, exceptionErr = parseExceptions(files.of(exceptionFile), rules)
 	}
-	if err := errors.Join(foreignErr, ruleErr, exceptionErr, checkReferences(compiler, data), checkNegations(compiler, data)); err != nil {
+	if err := errors.Join(foreignErr, ruleErr, frameworkErr, exceptionErr, checkReferences(compiler, data), checkNegations(compiler, data)); err != nil {
 		return nil, nil, err
 	}
 	b := &Bundle{
-		limits: limits, digest: all.digest(), rules: rules, exceptions: exceptions, templates: templates,
+		limits: limits, digest: all.digest(), rules: rules, frameworks: frameworks, exceptions: exceptions, templates: templates,
 		compiler: compiler, data: data,
 		store: storeOf(data), queries: map[string]*oparego.PreparedEvalQuery{},
 		byContent: byContent(compiler.Modules),

@@ -33,6 +33,7 @@ const (
 	testFile
 	dataFile
 	exceptionFile
+	frameworkFile
 	passFile
 	failFile
 	sidecarFile
@@ -77,6 +78,8 @@ func kindOf(name string) (fileKind, error) {
 		return notPolicy, nil
 	case directories[0] == "exceptions":
 		return exceptionFile, nil
+	case directories[0] == "frameworks":
+		return frameworkFile, nil
 	case within(directories, "testdata", "pass"):
 		return passFile, nil
 	case within(directories, "testdata", "fail"):

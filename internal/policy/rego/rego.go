@@ -70,6 +70,7 @@ type Bundle struct {
 	limits     Limits
 	digest     manifest.Digest
 	rules      []*rule
+	frameworks []policy.Framework
 	exceptions []policy.Exception
 	templates  policy.PodTemplates
 	compiler   *ast.Compiler

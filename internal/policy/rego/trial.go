@@ -44,6 +44,9 @@ func Inspect(ctx context.Context, dir string, limits Limits) (*Inspection, error
 // Rules are ordered by ID.
 func (i *Inspection) Rules() []policy.Rule { return i.bundle.Rules() }
 
+// Frameworks are ordered by name.
+func (i *Inspection) Frameworks() []policy.Framework { return i.bundle.Frameworks() }
+
 // Digest is that of the bundle.
 func (i *Inspection) Digest() manifest.Digest { return i.bundle.digest }
 
