@@ -216,6 +216,9 @@ func TestApproval(t *testing.T) {
 			if approved != test.approved || err != nil || !strings.Contains(missing, test.why) {
 				t.Errorf("approved: %t, %q, %v; want %t, %q", approved, missing, err, test.approved, test.why)
 			}
+			if by := len(v.approval.By); approved != (by >= max(1, test.asked.Required)) {
+				t.Errorf("rules see %d approvers: %+v; want them where it is approved", by, v.approval.By)
+			}
 			if agreed.reviewed != test.reviewed {
 				t.Errorf("reviewed: %t (%q), want %t", agreed.reviewed, agreed.override, test.reviewed)
 			}

@@ -258,6 +258,9 @@ func (v *evaluation) weigh(ctx context.Context, c *reconcile.Candidate, commit s
 	}
 	agreed, err := v.agreed(ctx)
 	if errors.Is(err, errTooOld) {
+		if v.approval.State == policy.ApprovalProposed {
+			v.approval.State = policy.ApprovalUnknown
+		}
 		return err.Error(), nil
 	}
 	if err != nil {
