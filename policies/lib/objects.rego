@@ -4,10 +4,9 @@
 package lib.objects
 
 # kind_key is Kind.group, or Kind alone in the core group.
-kind_key(o) := concat(".", [o.kind, group]) if {
-	group := group_of(o)
-	group != ""
-} else := o.kind
+kind_key(o) := concat(".", array.concat([o.kind], array.slice(parts, 0, count(parts) - 1))) if {
+	parts := split(o.apiVersion, "/")
+}
 
 group_of(o) := group if {
 	[group, _] := split(o.apiVersion, "/")

@@ -8,90 +8,66 @@ package lib.pods
 
 import data.lib.objects
 
-# specs of the object under test, each with the path where it stands and:
-#   os         its operating system
-#   linux      false where it runs on Windows, which has none of Linux' privileges to restrict
-#   host_users false where root in it is nobody on the node
-#   own_users  the same, as far as the standards go by it
-#   security   its securityContext, null where there is none
+# specs of the object under test, each with the path where it stands and its
+# securityContext, null where there is none.
 specs := specs_of(input.object)
 
-# specs_of is the same for any object.
-specs_of(o) := {found |
-	some path in paths_of(o)
-	spec := spec_at(o, path)
-	counts(o, spec)
-	found := {
-		"path": path,
-		"spec": spec,
-		"security": object.get(spec, "securityContext", null),
-		"os": object.get(spec, ["os", "name"], ""),
-		"linux": on_linux(spec),
-		"host_users": object.get(spec, "hostUsers", true),
-		"own_users": has_own_users(spec),
-	}
-}
-
-paths_of(o) := data.params.pod_templates[objects.kind_key(o)] if {
-	named(o)
-} else := data.params.pod_templates["*"]
-
-named(o) if data.params.pod_templates[objects.kind_key(o)]
-
-spec_at(o, path) := spec if {
+# specs_of is the same for any object. One of a kind that is not named has them
+# where containers stand.
+specs_of(o) := [found |
+	kind := objects.kind_key(o)
+	named := is_array(object.get(data.params.pod_templates, kind, null))
+	some path in object.get(data.params.pod_templates, kind, data.params.pod_templates["*"])
 	spec := object.get(o, split(path, "."), null)
 	is_object(spec)
-}
+	object.get(spec, "containers", named) != false
+	found := {"path": path, "spec": spec, "security": object.get(spec, "securityContext", null)}
+]
 
-counts(o, _) if named(o)
-
-counts(_, spec) if spec.containers
-
-default on_linux(_) := true
-
-on_linux(spec) := false if {
-	spec.os.name == "windows"
-	minor >= 25
-}
-
-default has_own_users(_) := false
-
-has_own_users(spec) if {
-	spec.hostUsers == false
-	minor >= 35
-}
-
-# containers of the object under test, each with its pod.
+# containers of the object under test, each with its pod. An entry of the list
+# that is null has all defaults.
 containers := [found |
 	some pod in specs
 	some field in ["initContainers", "containers", "ephemeralContainers"]
 	some i, entry in pod.spec[field]
-	container := object_or_empty(entry)
+	container := object.get({null: {}}, entry, entry)
 	found := {
 		"path": sprintf("%s.%s[%d]", [pod.path, field, i]),
 		"name": object.get(container, "name", ""),
 		"container": container,
 		"security": object.get(container, "securityContext", null),
+		"spec": pod.spec,
 		"pod": pod,
 	}
 ]
 
 # holders are pods and containers alike: all that has a securityContext.
-holders := array.concat(
-	[{"path": pod.path, "security": pod.security, "pod": pod} | some pod in specs],
-	containers,
-)
+holders := array.concat(specs, containers)
+
+# on_windows is so for what has none of Linux' privileges to restrict. Before
+# 1.25 the standards took no notice.
+on_windows(holder) if {
+	holder.spec.os.name == "windows"
+	minor >= 25
+}
+
+# has_own_users is so for what may be root, which is nobody outside. Before 1.35
+# the standards took no notice.
+has_own_users(holder) if {
+	holder.spec.hostUsers == false
+	minor >= 35
+}
 
 # label says which holder it is.
 label(holder) := sprintf("container %q", [holder.name]) if {
 	holder.container
 } else := "the pod"
 
-# volumes of the object under test, each with its pod.
+# volumes of the object under test.
 volumes := [found |
 	some pod in specs
 	some i, entry in pod.spec.volumes
-	volume := object_or_empty(entry)
+	volume := object.get({null: {}}, entry, entry)
 	found := {
 		"path": sprintf("%s.volumes[%d]", [pod.path, i]),
 		"name": object.get(volume, "name", ""),
@@ -100,34 +76,29 @@ volumes := [found |
 ]
 
 # annotations of a pod, which stand beside its spec.
-annotations(pod) := {key: text(value) |
-	steps := split(pod.path, ".")
-	path := array.concat(array.slice(steps, 0, count(steps) - 1), ["metadata", "annotations"])
-	some key, value in object.get(input.object, path, null)
+annotations(pod) := object.get(input.object, split(path, "."), null) if {
+	path := concat("", [trim_suffix(pod.path, "spec"), "metadata.annotations"])
 }
 
+annotation_path(pod, key) := sprintf("%smetadata.annotations[%q]", [trim_suffix(pod.path, "spec"), key])
+
+# text is what a field that holds one says: nothing, where it is null.
 text(value) := value if {
 	is_string(value)
 } else := "" if {
 	is_null(value)
 } else := sprintf("%v", [value])
 
-annotation_path(pod, key) := sprintf("%smetadata.annotations[%q]", [trim_suffix(pod.path, "spec"), key])
-
-# An entry of a list that is null has all defaults.
-object_or_empty(value) := value if {
-	is_object(value)
-} else := {}
-
 # minor is the version of the Pod Security Standards, 37 for "1.37". What comes
-# after the newest that is known is judged like the newest.
+# after the newest that is known is judged like the newest. One that cannot be
+# read is an error, not a pass.
 minor := newest if {
 	data.params.pod_security_version == "latest"
 } else := to_number(found) if {
 	found := regex.find_all_string_submatch_n(`^v?1\.([0-9]{1,3})$`, data.params.pod_security_version, 1)[0][1]
-} # an error, not a pass
-
-else := to_number(sprintf("pod_security_version %v; want latest or such as \"1.37\"", [data.params.pod_security_version]))
+} else := to_number(problem) if {
+	problem := sprintf("pod_security_version %v; want latest or such as \"1.37\"", [data.params.pod_security_version])
+}
 
 newest := 1000
 

@@ -45,12 +45,12 @@ test_a_container_that_is_null_has_all_defaults if {
 	found == [{}]
 }
 
-test_annotations_are_texts if {
+test_annotations_stand_beside_the_spec if {
 	object := {
 		"apiVersion": "v1", "kind": "Pod", "metadata": {"annotations": {"a": "text", "b": null, "c": 1}},
 		"spec": {"containers": []},
 	}
-	{pods.annotations(pod) | some pod in pods.specs} == {{"a": "text", "b": "", "c": "1"}} with input.object as object
+	[pods.annotations(pod) | some pod in pods.specs] == [{"a": "text", "b": null, "c": 1}] with input.object as object
 }
 
 test_version_of_the_standards if {

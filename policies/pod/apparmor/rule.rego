@@ -42,9 +42,10 @@ deny contains result if {
 	some pod in pods.specs
 	some key, value in pods.annotations(pod)
 	startswith(key, prefix)
-	not is_confining_annotation(value)
+	profile := pods.text(value)
+	not is_confining_annotation(profile)
 	result := {
-		"msg": sprintf("annotation %s is %v; want runtime/default or localhost/…", [key, value]),
+		"msg": sprintf("annotation %s is %v; want runtime/default or localhost/…", [key, profile]),
 		"path": pods.annotation_path(pod, key),
 	}
 }

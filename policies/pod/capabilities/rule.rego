@@ -24,10 +24,10 @@ package pod.capabilities
 import data.lib.pods
 
 deny contains result if {
-	pods.minor >= 22
 	some c in pods.containers
-	c.pod.linux
 	not drops_all(c)
+	not pods.on_windows(c)
+	pods.minor >= 22
 	result := {
 		"msg": sprintf("container %q does not drop ALL capabilities", [c.name]),
 		"path": concat("", [c.path, ".securityContext.capabilities.drop"]),
@@ -35,11 +35,11 @@ deny contains result if {
 }
 
 deny contains result if {
-	pods.minor >= 22
 	some c in pods.containers
-	c.pod.linux
 	some i, capability in c.security.capabilities.add
 	capability != "NET_BIND_SERVICE"
+	not pods.on_windows(c)
+	pods.minor >= 22
 	result := {
 		"msg": sprintf("container %q adds capability %v", [c.name, capability]),
 		"path": sprintf("%s.securityContext.capabilities.add[%d]", [c.path, i]),

@@ -24,10 +24,10 @@ package pod.privilege_escalation
 import data.lib.pods
 
 deny contains result if {
-	pods.minor >= 8
 	some c in pods.containers
-	c.pod.linux
-	not c.container.securityContext.allowPrivilegeEscalation == false
+	not c.security.allowPrivilegeEscalation == false
+	not pods.on_windows(c)
+	pods.minor >= 8
 	result := {
 		"msg": sprintf("container %q does not set allowPrivilegeEscalation to false", [c.name]),
 		"path": concat("", [c.path, ".securityContext.allowPrivilegeEscalation"]),

@@ -26,22 +26,23 @@ package pod.probe_hosts
 import data.lib.pods
 
 deny contains result if {
-	pods.minor >= 34
 	some c in pods.containers
 	some probe in ["livenessProbe", "readinessProbe", "startupProbe"]
 	some action in ["httpGet", "tcpSocket"]
 	host := c.container[probe][action].host
 	not host in {"", null}
+	pods.minor >= 34
 	result := finding(c, [probe, action], host)
 }
 
 deny contains result if {
-	pods.minor >= 34
 	some c in pods.containers
+	lifecycle := c.container.lifecycle
 	some hook in ["postStart", "preStop"]
 	some action in ["httpGet", "tcpSocket"]
-	host := c.container.lifecycle[hook][action].host
+	host := lifecycle[hook][action].host
 	not host in {"", null}
+	pods.minor >= 34
 	result := finding(c, ["lifecycle", hook, action], host)
 }
 

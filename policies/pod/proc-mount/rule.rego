@@ -29,15 +29,14 @@ deny contains result if {
 	some c in pods.containers
 	mount := c.security.procMount
 	not mount in {"Default", null}
-	pod := c.pod
-	not relaxed(pod)
+	not relaxed(c)
 	result := {
 		"msg": sprintf("container %q has procMount %v; want Default", [c.name, mount]),
 		"path": concat("", [c.path, ".securityContext.procMount"]),
 	}
 }
 
-relaxed(pod) if {
+relaxed(c) if {
+	pods.has_own_users(c)
 	not pods.restricted
-	pod.own_users
 }

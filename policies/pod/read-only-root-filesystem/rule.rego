@@ -27,8 +27,8 @@ import data.lib.pods
 
 deny contains result if {
 	some c in pods.containers
-	c.pod.os != "windows"
-	not c.container.securityContext.readOnlyRootFilesystem == true
+	not c.security.readOnlyRootFilesystem == true
+	not c.spec.os.name == "windows"
 	result := {
 		"msg": sprintf("container %q can write to its root filesystem; want readOnlyRootFilesystem true", [c.name]),
 		"path": concat("", [c.path, ".securityContext.readOnlyRootFilesystem"]),

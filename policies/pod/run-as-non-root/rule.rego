@@ -28,7 +28,7 @@ import data.lib.pods
 deny contains result if {
 	some holder in pods.holders
 	holder.security.runAsNonRoot == false
-	holder.pod.own_users == false
+	not pods.has_own_users(holder)
 	result := {
 		"msg": sprintf("%s sets runAsNonRoot to false", [pods.label(holder)]),
 		"path": concat("", [holder.path, ".securityContext.runAsNonRoot"]),
@@ -37,9 +37,9 @@ deny contains result if {
 
 deny contains result if {
 	some c in pods.containers
-	c.pod.own_users == false
-	not c.pod.spec.securityContext.runAsNonRoot == true
+	not c.pod.security.runAsNonRoot == true
 	object.get(c.container, ["securityContext", "runAsNonRoot"], null) == null
+	not pods.has_own_users(c)
 	result := {
 		"msg": sprintf("neither container %q nor its pod sets runAsNonRoot to true", [c.name]),
 		"path": concat("", [c.path, ".securityContext.runAsNonRoot"]),

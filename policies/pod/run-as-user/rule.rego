@@ -26,10 +26,10 @@ package pod.run_as_user
 import data.lib.pods
 
 deny contains result if {
-	pods.minor >= 23
 	some holder in pods.holders
 	holder.security.runAsUser == 0
-	holder.pod.own_users == false
+	not pods.has_own_users(holder)
+	pods.minor >= 23
 	result := {
 		"msg": sprintf("%s sets runAsUser to 0, which is root", [pods.label(holder)]),
 		"path": concat("", [holder.path, ".securityContext.runAsUser"]),

@@ -23,14 +23,15 @@ package pod.seccomp
 
 import data.lib.pods
 
+accepted := {"RuntimeDefault", "Localhost"}
+
 deny contains result if {
-	pods.minor >= 19
 	some holder in pods.holders
 	profile := holder.security.seccompProfile
 	profile != null
 	not filters(profile)
-	pod := holder.pod
-	asked(pod)
+	pods.minor >= 19
+	asked(holder)
 	result := {
 		"msg": sprintf("%s has a seccomp profile that is neither RuntimeDefault nor Localhost", [pods.label(holder)]),
 		"path": concat("", [holder.path, ".securityContext.seccompProfile.type"]),
@@ -38,13 +39,13 @@ deny contains result if {
 }
 
 deny contains result if {
+	some c in pods.containers
+	security := c.pod.security
+	not is_filtered(security)
+	object.get(c.container, ["securityContext", "seccompProfile"], null) == null
+	not pods.on_windows(c)
 	pods.minor >= 19
 	pods.restricted
-	some c in pods.containers
-	c.pod.linux
-	object.get(c.container, ["securityContext", "seccompProfile"], null) == null
-	profile := object.get(c.pod.spec, ["securityContext", "seccompProfile"], null)
-	not filters(profile)
 	result := {
 		"msg": sprintf("neither container %q nor its pod has a seccomp profile", [c.name]),
 		"path": concat("", [c.path, ".securityContext.seccompProfile.type"]),
@@ -57,18 +58,21 @@ deny contains result if {
 	some pod in pods.specs
 	some key, value in pods.annotations(pod)
 	key in annotation_keys(pod)
-	not filters_annotation(value)
+	profile := pods.text(value)
+	not filters_annotation(profile)
 	result := {
-		"msg": sprintf("annotation %s is %v; want runtime/default or localhost/…", [key, value]),
+		"msg": sprintf("annotation %s is %v; want runtime/default or localhost/…", [key, profile]),
 		"path": pods.annotation_path(pod, key),
 	}
 }
 
-asked(pod) if pod.linux
+asked(holder) if not pods.on_windows(holder)
 
 asked(_) if not pods.restricted
 
-filters(profile) if profile.type in {"RuntimeDefault", "Localhost"}
+filters(profile) if profile.type in accepted
+
+is_filtered(security) if security.seccompProfile.type in accepted
 
 filters_annotation(value) if value in {"runtime/default", "docker/default"}
 
