@@ -56,7 +56,7 @@ func TestScripts(t *testing.T) {
 		Setup:               func(env *testscript.Env) error { return setUp(t, env) },
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"exits": exits, "sample": sample, "fits": fits, "masked": masked, "kubeconfig": kubeconfig, "gitserver": serveGit(t),
-			"revision": revision,
+			"revision": revision, "snippet": snippet,
 		},
 	})
 }
@@ -183,4 +183,20 @@ func serveGit(t *testing.T) func(*testscript.TestScript, bool, []string) {
 		ts.Setenv("TOKEN", token)
 		ts.Check(os.WriteFile(filepath.Join(ts.Getenv("WORK"), "token"), []byte(token+"\n"), 0o600))
 	}
+}
+
+// snippet writes the script of the README that holds a text, as it stands.
+func snippet(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 2 {
+		ts.Fatalf("usage: snippet TEXT FILE")
+	}
+	content, err := os.ReadFile(filepath.Join(ts.Getenv("SOURCES"), "..", "..", "..", "..", "README.md"))
+	ts.Check(err)
+	for _, match := range fence.FindAllStringSubmatch(string(content), -1) {
+		if strings.HasPrefix(match[2], "#!/bin/sh\n") && strings.Contains(match[2], args[0]) {
+			ts.Check(os.WriteFile(ts.MkAbs(args[1]), []byte(match[2]), 0o700))
+			return
+		}
+	}
+	ts.Fatalf("no script in the README with %q", args[0])
 }
