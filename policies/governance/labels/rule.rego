@@ -29,9 +29,9 @@ value(name) := text if {
 } else := ""
 
 deny contains result if {
-	some name in data.params.required_labels
-	value(name) == ""
-	result := {"msg": sprintf("no label %s", [name]), "path": sprintf("metadata.labels[%q]", [name])}
+	missing := [name | some name in data.params.required_labels; value(name) == ""]
+	count(missing) > 0
+	result := {"msg": sprintf("without the labels %s", [concat(", ", missing)]), "path": "metadata.labels"}
 }
 
 deny contains result if {

@@ -23,6 +23,7 @@ import data.lib.objects
 import data.lib.pods
 
 deny contains result if {
+	count(input.environment.after) > 0
 	input.release.digest != input.lastGood.digest
 	input.approval.override == ""
 	some o in input.objects

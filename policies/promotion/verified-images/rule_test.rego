@@ -37,7 +37,7 @@ test_an_override_is_told if {
 		with input.upstream as []
 		with input.lastGood.images as []
 		with input.approval.override as "the database is on fire"
-		with input.environment.after as []
+		with input.environment.after as ["example/staging"]
 	count(found) == 1
 }
 
@@ -46,6 +46,15 @@ test_an_override_lets_it_in if {
 		with input.upstream as []
 		with input.lastGood.images as []
 		with input.approval.override as "the database is on fire"
+		with input.environment.after as ["example/staging"]
+	count(found) == 0
+}
+
+test_first_environment if {
+	found := verified_images.deny with input.images as [image]
+		with input.upstream as []
+		with input.lastGood.images as []
+		with input.approval.override as ""
 		with input.environment.after as []
 	count(found) == 0
 }
