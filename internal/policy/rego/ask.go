@@ -7,9 +7,11 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/open-policy-agent/opa/v1/ast"
-	oparego "github.com/open-policy-agent/opa/v1/rego"
+	"github.com/open-policy-agent/opa/v1/metrics"
+	"github.com/open-policy-agent/opa/v1/topdown"
 
 	"chaperone.dev/chaperone/internal/policy"
 )
@@ -157,59 +159,87 @@ func (a *asking) broke(r *rule, err error) outcome {
 }
 
 // query evaluates, and reports an unclear answer as an error.
-func (a *asking) query(rules []*rule, input ast.Value) (map[string]any, error) {
-	prepared, err := a.bundle.prepare(a.watch.ctx, rules)
+func (a *asking) query(rules []*rule, input ast.Value) (answer, error) {
+	query, end, err := a.bundle.ask(a.watch.ctx, rules, input, a.in.Now)
 	if err != nil {
-		return nil, fmt.Errorf("prepare query: %w", err)
+		return answer{}, err
+	}
+	defer end()
+	set, err := query.WithCancel(a.worker.begin()).Run(a.watch.ctx)
+	if why := a.worker.finish(); why != nil {
+		return answer{}, why
+	}
+	if err != nil {
+		return answer{}, err
+	}
+	if len(set) != 1 || set[0][bound] == nil {
+		return answer{}, errors.New("the query has no answer")
+	}
+	fields, ok := set[0][bound].Value.(ast.Object)
+	if !ok {
+		return answer{}, fmt.Errorf("the query answered %s", ast.ValueName(set[0][bound].Value))
+	}
+	return answer{fields}, nil
+}
+
+// ask is a query that is ready to run, until end is called.
+func (b *Bundle) ask(ctx context.Context, rules []*rule, input ast.Value, now time.Time) (query *topdown.Query, end func(), err error) {
+	prepared, err := b.prepare(rules)
+	if err != nil {
+		return nil, nil, fmt.Errorf("prepare query: %w", err)
 	}
 	if r := rules[0]; r.foreign != nil {
 		if input, err = r.foreign.input(input); err != nil {
-			return nil, err
+			return nil, nil, err
 		}
 	}
-	cancel := a.worker.begin()
-	set, err := prepared.Eval(a.watch.ctx, oparego.EvalParsedInput(input), oparego.EvalTime(a.in.Now),
-		oparego.EvalSeed(strings.NewReader("")), oparego.EvalExternalCancel(cancel))
-	if why := a.worker.finish(); why != nil {
-		return nil, why
-	}
+	txn, err := b.store.NewTransaction(ctx)
 	if err != nil {
-		return nil, err
+		return nil, nil, fmt.Errorf("open policy data: %w", err)
 	}
-	if len(set) != 1 || len(set[0].Expressions) != 1 {
-		return nil, errors.New("the query has no answer")
-	}
-	answers, ok := set[0].Expressions[0].Value.(map[string]any)
-	if !ok {
-		return nil, fmt.Errorf("the query answered %T", set[0].Expressions[0].Value)
-	}
-	return answers, nil
+	query = topdown.NewQuery(prepared.body).WithQueryCompiler(prepared.query).WithCompiler(prepared.compiler).
+		WithStore(b.store).WithTransaction(txn).WithInput(ast.NewTerm(input)).WithMetrics(metrics.NoOp()).
+		WithStrictBuiltinErrors(true).WithTime(now).WithSeed(strings.NewReader(""))
+	return query, func() { b.store.Abort(ctx, txn) }, nil
 }
+
+// prepared is a query that only wants its input.
+type prepared struct {
+	compiler *ast.Compiler
+	query    ast.QueryCompiler
+	body     ast.Body
+}
+
+// bound is the variable that a query binds its answers to.
+const bound = ast.Var("answers")
 
 // prepare compiles the query for a set of rules, once. An entry point that is
 // undefined must not make the whole query undefined, nor look like an empty
 // set: the comprehension around it gives [] for undefined and [set] otherwise.
-func (b *Bundle) prepare(ctx context.Context, rules []*rule) (*oparego.PreparedEvalQuery, error) {
+func (b *Bundle) prepare(rules []*rule) (*prepared, error) {
 	key := keyOf(rules)
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if prepared := b.queries[key]; prepared != nil {
-		return prepared, nil
+	if known := b.queries[key]; known != nil {
+		return known, nil
 	}
-	compiler := b.compiler
+	p := &prepared{compiler: b.compiler}
 	if r := rules[0]; r.foreign != nil {
-		compiler = r.foreign.compiler
+		p.compiler = r.foreign.compiler
 	}
-	prepared, err := oparego.New(oparego.Query(queryOf(rules)), oparego.Compiler(compiler), oparego.Store(b.store),
-		oparego.StrictBuiltinErrors(true)).PrepareForEval(ctx)
+	body, err := ast.ParseBodyWithOpts(string(bound)+" = "+queryOf(rules), ast.ParserOptions{RegoVersion: ast.RegoV1})
 	if err != nil {
+		return nil, err
+	}
+	p.query = p.compiler.QueryCompiler()
+	if p.body, err = p.query.Compile(body); err != nil {
 		return nil, err
 	}
 	if len(b.queries) >= maxQueries {
 		clear(b.queries)
 	}
-	b.queries[key] = &prepared
-	return &prepared, nil
+	b.queries[key] = p
+	return p, nil
 }
 
 // keyOf names a set of rules of one bundle.
@@ -251,9 +281,27 @@ func queryOf(rules []*rule) string {
 	return "{" + strings.Join(entries, ", ") + "}"
 }
 
+// answer is what the rules of one query gave.
+type answer struct{ fields ast.Object }
+
+// of is the list that one comprehension gave. Most hold an empty set, which is
+// not worth converting.
+func (a answer) of(name string) (any, error) {
+	term := a.fields.Get(ast.StringTerm(name))
+	if term == nil {
+		return nil, nil
+	}
+	if list, ok := term.Value.(*ast.Array); ok && list.Len() == 1 {
+		if set, ok := list.Elem(0).Value.(ast.Set); ok && set.Len() == 0 {
+			return []any{[]any{}}, nil
+		}
+	}
+	return ast.JSON(term.Value)
+}
+
 // take turns answers into results. An answer of another shape than a set of
 // results is the rule's error.
-func (a *asking) take(rules []*rule, answers map[string]any) []outcome {
+func (a *asking) take(rules []*rule, answers answer) []outcome {
 	outcomes := make([]outcome, 0, len(rules))
 	for _, r := range rules {
 		results, err := a.read(r, answers)
@@ -269,12 +317,20 @@ func (a *asking) take(rules []*rule, answers map[string]any) []outcome {
 	return outcomes
 }
 
-func (a *asking) read(r *rule, answers map[string]any) ([]policy.Result, error) {
+func (a *asking) read(r *rule, answers answer) ([]policy.Result, error) {
 	object := a.input.ref(a.place)
 	var all []policy.Result
-	excepted, _ := answers[r.ID+" exception"].([]any)
+	exceptions, err := answers.of(r.ID + " exception")
+	if err != nil {
+		return nil, fmt.Errorf("exception: %w", err)
+	}
+	excepted, _ := exceptions.([]any)
 	for _, entry := range r.entrypoints {
-		results, err := readAnswer(answers[r.ID+" "+entry.name])
+		given, err := answers.of(r.ID + " " + entry.name)
+		if err != nil {
+			return nil, fmt.Errorf("%s: %w", entry.name, err)
+		}
+		results, err := readAnswer(given)
 		if err == nil && len(all)+len(results) > a.bundle.limits.Results {
 			err = fmt.Errorf("more than %d results in all", a.bundle.limits.Results)
 		}

@@ -12,7 +12,6 @@ import (
 	"strings"
 
 	"github.com/open-policy-agent/opa/v1/ast"
-	oparego "github.com/open-policy-agent/opa/v1/rego"
 
 	"chaperone.dev/chaperone/internal/policy"
 	"chaperone.dev/chaperone/internal/strictyaml"
@@ -61,7 +60,7 @@ func compile(ctx context.Context, files fileSet, limits Limits) (*Bundle, map[st
 	b := &Bundle{
 		limits: limits, digest: all.digest(), rules: rules, frameworks: frameworks, exceptions: exceptions, templates: templates,
 		compiler: compiler, data: data,
-		store: storeOf(data), queries: map[string]*oparego.PreparedEvalQuery{},
+		store: storeOf(data), queries: map[string]*prepared{},
 		byContent: byContent(compiler.Modules),
 	}
 	for i, r := range rules {

@@ -8,7 +8,6 @@ import (
 	"slices"
 	"strings"
 
-	oparego "github.com/open-policy-agent/opa/v1/rego"
 	"github.com/open-policy-agent/opa/v1/storage"
 	"github.com/open-policy-agent/opa/v1/storage/inmem"
 	sigsyaml "sigs.k8s.io/yaml"
@@ -131,7 +130,7 @@ func (b *Bundle) withParams(params map[string]any) (*Bundle, error) {
 	}
 	return &Bundle{
 		limits: b.limits, digest: b.digest, rules: b.rules, exceptions: b.exceptions, templates: templates,
-		compiler: b.compiler, data: data, store: storeOf(data), queries: map[string]*oparego.PreparedEvalQuery{},
+		compiler: b.compiler, data: data, store: storeOf(data), queries: map[string]*prepared{},
 		byContent: b.byContent, sees: b.sees,
 	}, nil
 }

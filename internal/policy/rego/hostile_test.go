@@ -1,10 +1,12 @@
 package rego
 
 import (
+	"fmt"
 	"strings"
 	"testing"
 	"time"
 
+	"chaperone.dev/chaperone/internal/manifest"
 	"chaperone.dev/chaperone/internal/policy"
 	"chaperone.dev/chaperone/internal/promotion"
 )
@@ -87,4 +89,52 @@ func guard(body string) string {
 		out = append(out, line)
 	}
 	return strings.Join(out, "\n")
+}
+
+// Manifests of any size and shape are judged or refused, within the bounds, and
+// never let through unjudged.
+func TestHostileManifests(t *testing.T) {
+	t.Parallel()
+	bundle := compileSample(t)
+	bundle.limits.Query = 300 * time.Millisecond
+	const pod = "apiVersion: v1\nkind: Pod\nmetadata: {name: a, namespace: b}\nspec:\n  containers:\n"
+	deep := strings.Repeat("{a: ", 900) + "1" + strings.Repeat("}", 900)
+	bomb := "a: &a [x,x,x,x,x,x,x,x,x]\n"
+	for i := range 9 {
+		bomb += fmt.Sprintf("%c: &%c [*%c,*%c,*%c,*%c,*%c,*%c,*%c,*%c,*%c]\n", 'b'+i, 'b'+i, 'a'+i, 'a'+i, 'a'+i, 'a'+i, 'a'+i, 'a'+i, 'a'+i, 'a'+i, 'a'+i)
+	}
+	for _, test := range []struct{ name, text, refused string }{
+		{"10 MB", configMap("a") + "  large: " + strings.Repeat("x", 10<<20) + "\n", "hostile.yaml:"},
+		{"10 MB in one text", "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: a, namespace: b}\ndata:\n  large: " + strings.Repeat("x", 10<<20) + "\n", ""},
+		{"10,000 containers", pod + strings.Repeat("  - {name: c, image: i, securityContext: {privileged: true}}\n", 10_000), ""},
+		{"a deep object", "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: a, namespace: b}\ndata: " + deep + "\n", ""},
+		{"a deeper object", strings.Repeat("{a: ", 100_000), "hostile.yaml"},
+		{"not UTF-8", "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: \xff}\n", "hostile.yaml"},
+		{"a bomb", "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: a}\n" + bomb, "hostile.yaml"},
+		{"a key twice", configMap("a") + "kind: Pod\n", `key "kind" is given twice`},
+		{"an anchor", "apiVersion: v1\nkind: Pod\nmetadata: {name: a, namespace: b}\nspec:\n  hostNetwork: &x true\n  hostPID: *x\n  containers: []\n", ""},
+	} {
+		began := time.Now()
+		objects, err := manifest.Decode("hostile.yaml", []byte(test.text))
+		if test.refused != "" {
+			if err == nil || !strings.Contains(err.Error(), test.refused) || len(err.Error()) > 500 {
+				t.Errorf("%s: %.500v; want it refused with %q", test.name, err, test.refused)
+			}
+			continue
+		}
+		if err != nil {
+			t.Errorf("%s: %.500v", test.name, err)
+			continue
+		}
+		set, err := manifest.NewSet(objects)
+		if err != nil {
+			t.Fatal(err)
+		}
+		in := policy.NewInput(promotion.Environment{Data: promotion.DataPHI}, set, policy.Release{}, nil, testNow, manifest.NewRedactor([]byte("0123456789abcdef")))
+		if report := evaluate(t, bundle, in); report.Verdict == policy.VerdictAllow {
+			t.Errorf("%s: allowed", test.name)
+		} else {
+			t.Logf("%s: %s after %s, %.200v", test.name, report.Verdict, time.Since(began), report.Errors)
+		}
+	}
 }

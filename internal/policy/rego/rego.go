@@ -22,7 +22,6 @@ import (
 	"time"
 
 	"github.com/open-policy-agent/opa/v1/ast"
-	oparego "github.com/open-policy-agent/opa/v1/rego"
 	"github.com/open-policy-agent/opa/v1/storage"
 
 	"chaperone.dev/chaperone/internal/fault"
@@ -81,7 +80,7 @@ type Bundle struct {
 	answers    answers
 
 	mu      sync.Mutex
-	queries map[string]*oparego.PreparedEvalQuery
+	queries map[string]*prepared // by the rules in them
 }
 
 // rule is one package of the bundle.

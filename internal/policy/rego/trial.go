@@ -12,7 +12,6 @@ import (
 
 	"github.com/open-policy-agent/opa/v1/ast"
 	"github.com/open-policy-agent/opa/v1/cover"
-	oparego "github.com/open-policy-agent/opa/v1/rego"
 	"github.com/open-policy-agent/opa/v1/tester"
 
 	"chaperone.dev/chaperone/internal/manifest"
@@ -229,18 +228,16 @@ func (i *Inspection) trace(ctx context.Context, r *rule, example file, covered *
 }
 
 func (b *Bundle) follow(ctx context.Context, r *rule, document any, now time.Time, covered *cover.Cover) error {
-	prepared, err := b.prepare(ctx, []*rule{r})
-	if err != nil {
-		return err
-	}
 	input, err := ast.InterfaceToValue(document)
-	if err == nil && r.foreign != nil {
-		input, err = r.foreign.input(input)
-	}
 	if err != nil {
 		return err
 	}
-	_, err = prepared.Eval(ctx, oparego.EvalParsedInput(input), oparego.EvalTime(now), oparego.EvalQueryTracer(covered))
+	query, end, err := b.ask(ctx, []*rule{r}, input, now)
+	if err != nil {
+		return err
+	}
+	defer end()
+	_, err = query.WithQueryTracer(covered).Run(ctx)
 	return err
 }
 
