@@ -27,11 +27,13 @@ const (
 // podCount is how many pods are made by chance, for the newest version and for
 // each older one.
 func podCount() (newest, older int) {
-	if testing.Short() || raceDetector {
+	if few() {
 		return 1_000, 50
 	}
 	return 100_000, 500
 }
+
+func few() bool { return testing.Short() || raceDetector }
 
 // Every rule says of every pod what upstream says of it.
 func TestPodSecurityAgreesWithUpstream(t *testing.T) {
@@ -51,6 +53,9 @@ func TestPodSecurityAgreesOnOlderVersions(t *testing.T) {
 	t.Parallel()
 	_, count := podCount()
 	for minor := range newestPSS.Minor() {
+		if few() && minor%9 != 0 {
+			continue
+		}
 		t.Run(fmt.Sprintf("1.%d", minor), func(t *testing.T) {
 			t.Parallel()
 			agree(t, pssapi.MajorMinorVersion(1, minor), podSeed+uint64(minor)+1, count)
@@ -112,6 +117,9 @@ func TestPodSecurityFixtures(t *testing.T) {
 	versions, _ := filepath.Glob(filepath.Join(fixtures, "baseline", "v1.*"))
 	if len(versions) != newestPSS.Minor()+1 {
 		t.Errorf("fixtures of %d versions, want one each up to 1.%d", len(versions), newestPSS.Minor())
+	}
+	if few() {
+		versions = []string{newestPSS.String()}
 	}
 	for _, dir := range versions {
 		name := filepath.Base(dir)
