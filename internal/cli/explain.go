@@ -7,6 +7,7 @@ import (
 	"strings"
 	"time"
 
+	"chaperone.dev/chaperone/internal/policy"
 	"chaperone.dev/chaperone/internal/promotion"
 	"chaperone.dev/chaperone/internal/reconcile"
 	"chaperone.dev/chaperone/internal/source"
@@ -28,6 +29,7 @@ type explanation struct {
 	Search       *searching         `json:"search,omitempty"`
 	Reverts      *breaker           `json:"reverts,omitempty"`
 	Quarantine   []reconcile.Digest `json:"quarantine,omitempty"`
+	Exception    *policy.Countdown  `json:"exception,omitempty"` // of the policies: the one in force that ends first
 	Problem      string             `json:"problem,omitempty"` // of a request that cannot be read
 }
 
@@ -63,6 +65,7 @@ func explain(r state.Record, all []state.Record, now time.Time) explanation {
 	e := explanation{
 		statusLine: statusOf(r), Until: untilOf(r, all, now), Proposal: proposalOf(r), Search: searchOf(r.Journal),
 		Reverts: breakerOf(r, now), Quarantine: r.Journal.Quarantine, Problem: r.Requests.Problem,
+		Exception: r.Excepted,
 	}
 	reason := promotion.Reason(e.Reason)
 	e.Explanation, e.Unblock = reason.Explain(), reason.Unblock()
@@ -246,6 +249,9 @@ func (c *command) whyTable(w io.Writer, e explanation) {
 	}
 	if e.Reason != string(promotion.UpToDate) {
 		say("unblock", e.Unblock)
+	}
+	if x := e.Exception; x != nil {
+		say("exception", fmt.Sprintf("%s ends at %s; from then on %s is not waived", x.Exception, stamp(x.Expires), x.Rule))
 	}
 	t.write(w)
 }

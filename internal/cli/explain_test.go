@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"chaperone.dev/chaperone/internal/policy"
 	"chaperone.dev/chaperone/internal/promotion"
 	"chaperone.dev/chaperone/internal/reconcile"
 	"chaperone.dev/chaperone/internal/source"
@@ -135,6 +136,25 @@ func TestUntil(t *testing.T) {
 		}
 		if got := untilOf(r, []state.Record{r, up}, now); !got.Equal(test.want) {
 			t.Errorf("%s: until %s, want %s", test.reason, got, test.want)
+		}
+	}
+}
+
+// An exception's end is told before it comes.
+func TestExceptionCountsDown(t *testing.T) {
+	t.Parallel()
+	r := everything(time.Now())
+	var b bytes.Buffer
+	c := &command{}
+	c.whyTable(&b, explain(r, nil, time.Now()))
+	if strings.Contains(b.String(), "exception") {
+		t.Errorf("an exception that is not there:\n%s", &b)
+	}
+	r.Excepted = &policy.Countdown{Exception: "scratch-volume", Rule: "encryption/encrypted-volumes", Expires: time.Date(2026, 7, 1, 0, 0, 0, 0, time.UTC)}
+	c.whyTable(&b, explain(r, nil, time.Now()))
+	for _, want := range []string{"scratch-volume ends at 2026-07-01", "encryption/encrypted-volumes is not waived"} {
+		if text := strings.Join(strings.Fields(b.String()), " "); !strings.Contains(text, want) {
+			t.Errorf("no %q in\n%s", want, &b)
 		}
 	}
 }

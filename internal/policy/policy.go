@@ -146,9 +146,9 @@ type ExceptionRef struct {
 
 // Countdown is an exception in force, and when it ends.
 type Countdown struct {
-	Exception string
-	Rule      string
-	Expires   time.Time
+	Exception string    `json:"name"`
+	Rule      string    `json:"rule"`
+	Expires   time.Time `json:"expires"`
 }
 
 // RuleError says that a rule could not be asked.
