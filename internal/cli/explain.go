@@ -30,7 +30,7 @@ type explanation struct {
 	Reverts      *breaker           `json:"reverts,omitempty"`
 	Quarantine   []reconcile.Digest `json:"quarantine,omitempty"`
 	Exception    *policy.Countdown  `json:"exception,omitempty"` // of the policies: the one in force that ends first
-	Problem      string             `json:"problem,omitempty"` // of a request that cannot be read
+	Problem      string             `json:"problem,omitempty"`   // of a request that cannot be read
 }
 
 // retryRequest is the newest that a person made.
