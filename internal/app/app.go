@@ -73,6 +73,8 @@ func (a *App) Run(ctx context.Context) (err error) {
 	if err != nil {
 		return err
 	}
+	shown.reports = newPolicyReports(store.WritePolicyReport, reportPause, a.log)
+	a.follow(ctx, shown.reports)
 	repository, err := a.openSource(ctx)
 	if err != nil {
 		return err

@@ -14,8 +14,17 @@ import (
 // telemetry shows what the controller does: metrics, and the page.
 type telemetry struct {
 	*metrics.Metrics
-	page   *web.Server
-	branch string
+	page    *web.Server
+	branch  string
+	reports *policyReports
+}
+
+// Judged implements controller.Telemetry.
+func (t telemetry) Judged(id promotion.ID, report policy.Report) {
+	t.Metrics.Judged(id, report)
+	if t.reports != nil {
+		t.reports.offer(id, report)
+	}
 }
 
 // Published implements controller.Telemetry.
