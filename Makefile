@@ -52,7 +52,7 @@ test: cluster race-notice ## every test, on a real API server and real Git serve
 	$(GO) test $(RACE_FLAG) -timeout $(TIMEOUT) $$($(GO) list ./... | grep -v /internal/e2e)
 	$(GO) test $(RACE_FLAG) -timeout $(TIMEOUT) ./internal/e2e
 	$(GO) test -timeout $(TIMEOUT) -run Reachable ./internal/reconcile
-	$(GO) test -timeout $(TIMEOUT) -run PodSecurity ./internal/policy/rego
+	GOGC=400 $(GO) test -timeout $(TIMEOUT) -run PodSecurity ./internal/policy/rego
 	$(GO) test -tags mutation -timeout $(TIMEOUT) -run Mutation ./internal/reconcile
 	cd $(NESTED) && $(NESTED_GO) test -timeout $(TIMEOUT) ./...
 

@@ -30,7 +30,7 @@ func podCount() (newest, older int) {
 	if few() {
 		return 1_000, 50
 	}
-	return 100_000, 500
+	return 100_000, 250
 }
 
 func few() bool { return testing.Short() || raceDetector }
