@@ -31,12 +31,12 @@ func (p policies) Digest() reconcile.Digest {
 }
 
 // Around implements controller.Policies.
-func (p policies) Around() (policy.PodTemplates, bool) {
+func (p policies) Around(data promotion.Data) (policy.PodTemplates, policy.Looks) {
 	bundle := p.current()
 	if bundle == nil {
-		return nil, false
+		return nil, policy.Looks{}
 	}
-	return bundle.PodTemplates(), bundle.Around()
+	return bundle.PodTemplates(), bundle.Around(data)
 }
 
 // Judge implements controller.Policies.

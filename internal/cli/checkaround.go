@@ -38,15 +38,15 @@ func (a *around) tell(ctx context.Context, in *policy.Input, env promotion.Envir
 		}
 	}
 	in.Pipeline = policy.Neighbours(env, files)
+	looks := a.bundle.Around(env.Data)
 	for i := range in.Pipeline {
 		n := &in.Pipeline[i]
-		print, known := a.footprint(ctx, n.Environment)
-		n.State = known
-		n.References = print.References
+		print, known := a.footprint(ctx, n.Environment, looks.Pipeline && n.Compared(env))
+		n.State, n.References = known, print.References
 	}
 	in.Upstream = nil
 	for _, id := range env.After {
-		print, known := a.footprint(ctx, id)
+		print, known := a.footprint(ctx, id, looks.Upstream)
 		in.Upstream = append(in.Upstream, policy.Upstream{Environment: id, State: known, Revision: a.t.snapshot.Revision(),
 			Images: slices.Clone(print.Images), Workloads: slices.Clone(print.Workloads)})
 	}
@@ -54,9 +54,9 @@ func (a *around) tell(ctx context.Context, in *policy.Input, env promotion.Envir
 
 // footprint renders an environment where a rule looks at others. One that does
 // not render is told of by itself, and not known here.
-func (a *around) footprint(ctx context.Context, id promotion.ID) (policy.Footprint, policy.Knowledge) {
+func (a *around) footprint(ctx context.Context, id promotion.ID, looks bool) (policy.Footprint, policy.Knowledge) {
 	env, valid := a.t.set.Environments[id]
-	if !valid || !a.bundle.Around() {
+	if !valid || !looks {
 		return policy.Footprint{}, policy.StateUnknown
 	}
 	if print, made := a.prints[id]; made {

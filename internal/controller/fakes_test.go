@@ -238,7 +238,7 @@ func (silent) Ended(reconcile.ActionKind, promotion.ID, reconcile.Outcome) {}
 func (silent) Judged(promotion.ID, policy.Report)                          {}
 func (silent) Published(View)                                              {}
 func (silent) Digest() reconcile.Digest                                    { return "p1" }
-func (silent) Around() (policy.PodTemplates, bool)                         { return nil, false }
+func (silent) Around(promotion.Data) (policy.PodTemplates, policy.Looks)   { return nil, policy.Looks{} }
 func (silent) Judge(context.Context, policy.Input) (policy.Report, error) {
 	return policy.Report{}, nil
 }

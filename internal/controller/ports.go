@@ -71,9 +71,9 @@ type Renderer interface {
 type Policies interface {
 	Digest() reconcile.Digest
 	Judge(ctx context.Context, in policy.Input) (policy.Report, error)
-	// Around reports whether a rule looks at what other environments run, and where
-	// pods are found in that.
-	Around() (policy.PodTemplates, bool)
+	// Around reports what a rule for this data looks at beside the release, and
+	// where pods are found in that.
+	Around(data promotion.Data) (policy.PodTemplates, policy.Looks)
 }
 
 // Cluster is the cluster that an environment runs on. Every method is

@@ -51,8 +51,8 @@ type surroundings struct {
 // what may be had later is an error.
 func (v *evaluation) lookAround(ctx context.Context, snapshot source.Snapshot) (surroundings, error) {
 	var s surroundings
-	templates, looks := v.c.Policies.Around()
-	look := looker{v, templates, looks}
+	templates, looks := v.c.Policies.Around(v.file.Data)
+	look := looker{v, templates}
 	var files []promotion.Environment
 	known := map[promotion.ID]neighbour{}
 	for _, n := range v.around {
@@ -61,28 +61,36 @@ func (v *evaluation) lookAround(ctx context.Context, snapshot source.Snapshot) (
 	s.pipeline = policy.Neighbours(v.file, files)
 	for i := range s.pipeline {
 		n := known[s.pipeline[i].Environment]
+		if !looks.Pipeline || !s.pipeline[i].Compared(v.file) {
+			continue
+		}
 		print, state, err := look.at(ctx, n.file, n.lastGood)
 		if err != nil {
 			return s, err
 		}
 		s.pipeline[i].State, s.pipeline[i].References = state, print.References
-		if looks {
-			s.looked = append(s.looked, reconcile.Upstream{ID: n.file.ID, Digest: n.lastGood.Digest})
-		}
+		s.looked = append(s.looked, reconcile.Upstream{ID: n.file.ID, Digest: n.lastGood.Digest})
 	}
 	for _, u := range v.upstream {
-		facts, err := look.upstream(ctx, snapshot, u, known[u.id].file)
-		if err != nil {
-			return s, err
+		facts := policy.Upstream{Environment: u.id, Revision: u.verified.Revision, Digest: manifest.Digest(u.verified.Digest)}
+		if looks.Upstream {
+			var err error
+			if facts, err = look.upstream(ctx, snapshot, u, known[u.id].file); err != nil {
+				return s, err
+			}
+			s.looked = append(s.looked, reconcile.Upstream{ID: u.id, Digest: u.verified.Digest})
 		}
 		s.upstream = append(s.upstream, facts)
 	}
-	print, state, err := look.at(ctx, v.file, v.lastGood)
-	if err != nil {
-		return s, err
+	s.lastGood = policy.LastGood{Revision: v.lastGood.Revision, Digest: manifest.Digest(v.lastGood.Digest)}
+	if looks.LastGood {
+		print, state, err := look.at(ctx, v.file, v.lastGood)
+		if err != nil {
+			return s, err
+		}
+		s.lastGood.State, s.lastGood.Images = state, print.Images
 	}
-	s.lastGood = policy.LastGood{State: state, Revision: v.lastGood.Revision, Digest: manifest.Digest(v.lastGood.Digest), Images: print.Images}
-	return s, s.sum(looks)
+	return s, s.sum(looks.Upstream || looks.Pipeline)
 }
 
 // sum is only worth its while where somebody looks. It leaves out revisions,
@@ -103,18 +111,17 @@ func (s *surroundings) sum(looks bool) error {
 	return nil
 }
 
-// looker reads what environments run, where a rule looks at it.
+// looker reads what environments run.
 type looker struct {
 	*evaluation
 	templates policy.PodTemplates
-	looks     bool
 }
 
 // upstream is what an environment before verified: of the very revision that
 // is judged, if it has been that far, for it may have gone on since; or last.
 func (l looker) upstream(ctx context.Context, snapshot source.Snapshot, u upstream, file promotion.Environment) (policy.Upstream, error) {
 	good := u.verified
-	if l.looks && u.path != "" {
+	if u.path != "" {
 		at, err := l.upstreamAt(ctx, snapshot, u)
 		if err != nil {
 			return policy.Upstream{}, err
@@ -134,11 +141,8 @@ func (l looker) upstream(ctx context.Context, snapshot source.Snapshot, u upstre
 
 // at reads a release that an environment verified, once.
 func (l looker) at(ctx context.Context, file promotion.Environment, good reconcile.Release) (policy.Footprint, policy.Knowledge, error) {
-	switch {
-	case good.Digest == "":
+	if good.Digest == "" {
 		return policy.Footprint{}, policy.StateNone, nil
-	case !l.looks:
-		return policy.Footprint{}, policy.StateUnknown, nil
 	}
 	key := footprintKey{file.ID, good.Digest, l.policy, file.Target.Kubeconfig, file.Target.Namespace}
 	if found, known := l.c.footprints.get(key); known {

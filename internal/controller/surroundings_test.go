@@ -43,7 +43,9 @@ spec: {template: {spec: {containers: [{name: app, image: %s, env: [{name: DATABA
 // looking are policies that look at other environments.
 type looking struct{ silent }
 
-func (looking) Around() (policy.PodTemplates, bool) { return policy.StandardPodTemplates(), true }
+func (looking) Around(promotion.Data) (policy.PodTemplates, policy.Looks) {
+	return policy.StandardPodTemplates(), policy.Looks{Upstream: true, Pipeline: true, LastGood: true}
+}
 
 // bundleless is a store that has lost its bundles, or cannot be asked.
 type bundleless struct {
@@ -102,7 +104,7 @@ func TestUpstreamIsWhatWasVerifiedOfThisRevision(t *testing.T) {
 		if n.Order != policy.OrderBefore || n.State != policy.StateVerified || len(n.References) != 1 || !strings.Contains(n.References[0].Identity, "db.") {
 			t.Errorf("revision %d: neighbour %+v, want the database of last good", at, n)
 		}
-		if len(s.looked) != 1 || s.looked[0] != (reconcile.Upstream{ID: staging, Digest: "c"}) {
+		if len(s.looked) != 2 || s.looked[0] != (reconcile.Upstream{ID: staging, Digest: "c"}) || s.looked[1] != s.looked[0] {
 			t.Errorf("revision %d: looked at %+v, want staging's last good", at, s.looked)
 		}
 	}
@@ -134,7 +136,7 @@ func TestWhatIsNotKnownAround(t *testing.T) {
 	t.Parallel()
 	renderer := &imaging{}
 	v := surrounded(silent{}, &bundleless{err: errors.New("not to be asked")}, renderer)
-	if s := lookedAt(t, v, revision(0)); renderer.renders != 0 || s.looked != nil || s.digest != "" || s.upstream[0].State != policy.StateUnknown {
+	if s := lookedAt(t, v, revision(0)); renderer.renders != 0 || s.looked != nil || s.digest != "" || s.upstream[0].State != "" {
 		t.Errorf("nobody looks: %d renders, %+v", renderer.renders, s)
 	}
 	gone := func(err error) *evaluation {

@@ -56,17 +56,24 @@ type Neighbour struct {
 	Mode        promotion.Mode `json:"mode"`
 	Access      []string       `json:"access"`
 	Checks      int            `json:"checks"` // of its verification, beside that objects are ready
-	State       Knowledge      `json:"state"`  // of References
+	State       Knowledge      `json:"state"`  // of References; unknown where data is of the same class, as they are not compared
 	References  []Reference    `json:"references"`
 }
+
+// Looks says which facts about releases a rule looks at.
+type Looks struct{ Upstream, Pipeline, LastGood bool }
 
 // Neighbours are the other environments of a pipeline, ordered by name, without
 // what they take from outside.
 func Neighbours(env promotion.Environment, all []promotion.Environment) []Neighbour {
-	after := map[promotion.ID][]promotion.ID{env.ID: env.After}
+	before, after := map[promotion.ID][]promotion.ID{env.ID: env.After}, map[promotion.ID][]promotion.ID{}
 	for _, e := range all {
-		after[e.ID] = e.After
+		before[e.ID] = e.After
+		for _, id := range e.After {
+			after[id] = append(after[id], e.ID)
+		}
 	}
+	earlier, later := reached(before, env.ID), reached(after, env.ID)
 	neighbours := []Neighbour{}
 	for _, e := range all {
 		if e.ID.Pipeline != env.ID.Pipeline || e.ID == env.ID {
@@ -74,9 +81,9 @@ func Neighbours(env promotion.Environment, all []promotion.Environment) []Neighb
 		}
 		order := OrderBeside
 		switch {
-		case passesThrough(after, env.ID, e.ID):
+		case earlier[e.ID]:
 			order = OrderBefore
-		case passesThrough(after, e.ID, env.ID):
+		case later[e.ID]:
 			order = OrderAfter
 		}
 		neighbours = append(neighbours, Neighbour{
@@ -88,23 +95,31 @@ func Neighbours(env promotion.Environment, all []promotion.Environment) []Neighb
 	return neighbours
 }
 
-// passesThrough reports whether a change comes through one environment on its
-// way to another.
-func passesThrough(after map[promotion.ID][]promotion.ID, to, through promotion.ID) bool {
+// reached are the environments that edges lead to, over any others.
+func reached(edges map[promotion.ID][]promotion.ID, from promotion.ID) map[promotion.ID]bool {
 	seen := map[promotion.ID]bool{}
-	next := slices.Clone(after[to])
+	next := slices.Clone(edges[from])
 	for len(next) > 0 {
-		id := next[0]
-		next = next[1:]
-		if id == through {
-			return true
-		}
+		id := next[len(next)-1]
+		next = next[:len(next)-1]
 		if !seen[id] {
 			seen[id] = true
-			next = append(next, after[id]...)
+			next = append(next, edges[id]...)
 		}
 	}
-	return false
+	return seen
+}
+
+// Compared reports whether what another environment takes from outside is
+// compared with what env takes: where both hold data of one class, they may
+// share it.
+func (n Neighbour) Compared(env promotion.Environment) bool { return classOf(n.Data) != classOf(env.Data) }
+
+func classOf(data promotion.Data) promotion.Data {
+	if data == promotion.DataNone || data == "" {
+		return promotion.DataSynthetic
+	}
+	return data
 }
 
 // How far an approval has come.

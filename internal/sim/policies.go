@@ -76,7 +76,9 @@ func (p policiesPort) Digest() reconcile.Digest {
 }
 
 // Around implements controller.Policies.
-func (p policiesPort) Around() (policy.PodTemplates, bool) { return nil, false }
+func (p policiesPort) Around(promotion.Data) (policy.PodTemplates, policy.Looks) {
+	return nil, policy.Looks{}
+}
 
 // Judge implements controller.Policies.
 func (p policiesPort) Judge(ctx context.Context, in policy.Input) (policy.Report, error) {

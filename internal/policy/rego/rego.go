@@ -27,6 +27,7 @@ import (
 	"chaperone.dev/chaperone/internal/fault"
 	"chaperone.dev/chaperone/internal/manifest"
 	"chaperone.dev/chaperone/internal/policy"
+	"chaperone.dev/chaperone/internal/promotion"
 )
 
 // Limits bound what a bundle may hold and what judging by it may take. Zero
@@ -158,10 +159,18 @@ func (b *Bundle) Rules() []policy.Rule {
 // Exceptions are ordered by file and line.
 func (b *Bundle) Exceptions() []policy.Exception { return slices.Clone(b.exceptions) }
 
-// Around reports whether a rule looks at what is verified, here or in other
-// environments: then a verdict does not outlast that.
-func (b *Bundle) Around() bool {
-	return b.sees.has("upstream") || b.sees.has("pipeline") || b.sees.has("lastGood")
+// Around reports which facts about releases, here or in other environments, a
+// rule looks at where data is of a class: a verdict does not outlast them.
+func (b *Bundle) Around(data promotion.Data) policy.Looks {
+	var looks policy.Looks
+	for _, r := range b.rules {
+		if r.AppliesTo(data) {
+			looks.Upstream = looks.Upstream || r.sees.has("upstream")
+			looks.Pipeline = looks.Pipeline || r.sees.has("pipeline")
+			looks.LastGood = looks.LastGood || r.sees.has("lastGood")
+		}
+	}
+	return looks
 }
 
 // PodTemplates is the bundle's table of where kinds keep their pod specs.

@@ -1,10 +1,10 @@
 # METADATA
 # title: Environments share no secret and no store of data
 # description: >-
-#   What another environment of the pipeline uses is not used here: a secret that
-#   developers know opens nothing in production, and no test writes to where
-#   patients' data is. Compared are values of Secrets (as salted marks), entries
-#   of secret stores, databases, buckets and volumes.
+#   What another environment of the pipeline uses is not used where data is of
+#   another class: a secret that developers know opens nothing in production, and
+#   no test writes to where patients' data is. Compared are values of Secrets (as
+#   salted marks), entries of secret stores, databases, buckets and volumes.
 # scope: package
 # custom:
 #   id: data/nothing-shared
@@ -21,14 +21,16 @@
 #     keys that are no secrets are in params.shared_secret_keys.
 package data.nothing_shared
 
-rank := {"none": 0, "synthetic": 1, "anonymized": 2, "phi": 3}
+# Environments with data of one class may share it, and its secrets.
+rank := {"none": 0, "synthetic": 0, "anonymized": 1, "phi": 2}
 
 deny contains result if {
 	some other in input.pipeline
+	rank[other.data] != rank[input.environment.data]
 	some own in input.references
 	some theirs in index[[own.what, own.identity]]
 	theirs.environment == other.environment
-	counts(own, other)
+	counts(own)
 	result := {
 		"msg": sprintf("%s is also that of %s, which holds %s data", [words[own.what], other.environment, other.data]),
 		"object": own.object,
@@ -38,6 +40,7 @@ deny contains result if {
 
 deny contains result if {
 	some other in input.pipeline
+	rank[other.data] != rank[input.environment.data]
 	other.state == "unknown"
 	result := {"msg": sprintf("what %s runs cannot be read, so nobody can tell what is shared with it", [other.environment])}
 }
@@ -47,17 +50,14 @@ index[[theirs.what, theirs.identity]] contains {"environment": other.environment
 	some theirs in other.references
 }
 
-# A secret is nobody else's. Data may lie beside data of the same class.
-counts(own, _) if {
+# A user's name is no secret.
+counts(own) if {
 	own.what in {"secret", "external"}
 	key := lower(own.key)
 	not key in data.params.shared_secret_keys
 }
 
-counts(own, other) if {
-	own.what in {"database", "bucket", "volume"}
-	rank[other.data] != rank[input.environment.data]
-}
+counts(own) if own.what in {"database", "bucket", "volume"}
 
 words := {
 	"secret": "the value",

@@ -15,7 +15,7 @@ denials(mine, them) := found if {
 
 test_secret if {
 	denials(own("secret", "password"), other("synthetic", "secret", "i")) == 1
-	denials(own("secret", "password"), other("phi", "secret", "i")) == 1
+	denials(own("secret", "password"), other("phi", "secret", "i")) == 0
 	denials(own("secret", "password"), other("synthetic", "secret", "j")) == 0
 	denials(own("secret", "username"), other("synthetic", "secret", "i")) == 0
 	denials(own("external", ""), other("synthetic", "external", "i")) == 1
