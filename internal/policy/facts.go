@@ -113,7 +113,9 @@ func reached(edges map[promotion.ID][]promotion.ID, from promotion.ID) map[promo
 // Compared reports whether what another environment takes from outside is
 // compared with what env takes: where both hold data of one class, they may
 // share it.
-func (n Neighbour) Compared(env promotion.Environment) bool { return classOf(n.Data) != classOf(env.Data) }
+func (n Neighbour) Compared(env promotion.Environment) bool {
+	return classOf(n.Data) != classOf(env.Data)
+}
 
 func classOf(data promotion.Data) promotion.Data {
 	if data == promotion.DataNone || data == "" {
