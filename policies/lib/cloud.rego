@@ -28,6 +28,7 @@ accounts contains account if {
 	some kind in ["SecretStore.external-secrets.io", "ClusterSecretStore.external-secrets.io"]
 	some o in release.of_kind(kind)
 	role := o.spec.provider.aws.role
+	is_string(role)
 	account := {
 		"object": objects.ref(o),
 		"place": concat("/", [store_namespace(o), object.get(o, ["spec", "provider", "aws", "auth", "jwt", "serviceAccountRef", "name"], "")]),

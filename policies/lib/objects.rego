@@ -15,6 +15,7 @@ group_of(o) := group if {
 # namespace_of is where an object lands.
 namespace_of(o) := namespace if {
 	namespace := o.metadata.namespace
+	is_string(namespace)
 	namespace != ""
 } else := input.environment.target.namespace
 

@@ -46,6 +46,7 @@ address_pattern := `^\s*(?:[a-zA-Z][a-zA-Z0-9+.-]*://)?(?:[^/@\s]*@)?([a-zA-Z0-9
 
 # plain_host is the host that a value asks over plain HTTP; undefined for none.
 plain_host(value) := lower(parts[1]) if {
+	is_string(value)
 	[parts] := regex.find_all_string_submatch_n(`^\s*(?i:http)://(?:[^/@\s]*@)?([a-zA-Z0-9][a-zA-Z0-9.-]*)`, value, 1)
 }
 

@@ -72,11 +72,13 @@ services(workload) := {objects.ref(s.object) |
 }
 
 # service_ports of these Services, by name.
-service_ports(workload) := {port.name |
+service_ports(workload) := {name |
 	some key in workload.keys
 	some s in service_index[key]
 	selects({"matchLabels": s.selector}, workload.labels)
 	some port in s.object.spec.ports
+	name := port.name
+	is_string(name)
 }
 
 # Each index is made once; asked for one key, the sets below would be made for
@@ -90,7 +92,7 @@ scaler_index := scalers
 service_places[key] contains {"object": s, "selector": selector} if {
 	some s in release.of_kind("Service")
 	selector := s.spec.selector
-	count(selector) > 0
+	objects.size_of(s, ["spec", "selector"]) > 0
 	key := place(objects.namespace_of(s), {"matchLabels": selector})
 }
 
@@ -117,13 +119,24 @@ place(namespace, selector) := sprintf("%s/%s=%s", [namespace, name, selector.mat
 
 # selects is how Kubernetes matches labels.
 selects(selector, labels) if {
-	every name, value in object.get(selector, "matchLabels", {}) {
+	every name, value in entries(selector, "matchLabels") {
 		labels[name] == value
 	}
-	every expression in object.get(selector, "matchExpressions", []) {
+	every expression in entries(selector, "matchExpressions") {
 		fulfilled(expression, labels)
 	}
 }
+
+# What is null is not there, in selectors and in numbers.
+entries(selector, field) := value if {
+	value := selector[field]
+	value != null
+} else := {}
+
+number(o, field, otherwise) := value if {
+	value := o.spec[field]
+	is_number(value)
+} else := otherwise
 
 fulfilled(expression, labels) if {
 	expression.operator == "In"
@@ -157,13 +170,13 @@ scale(workload) := found[0] if {
 	is_number(written)
 } else := {"object": null, "min": 1, "max": 1}
 
-scalers[key] contains {"object": o, "min": object.get(o.spec, "minReplicas", 1), "max": object.get(o.spec, "maxReplicas", 1)} if {
+scalers[key] contains {"object": o, "min": number(o, "minReplicas", 1), "max": number(o, "maxReplicas", 1)} if {
 	some o in release.of_kind("HorizontalPodAutoscaler.autoscaling")
 	target := o.spec.scaleTargetRef
 	key := scale_key(objects.namespace_of(o), target.kind, target.name)
 }
 
-scalers[key] contains {"object": o, "min": object.get(o.spec, "minReplicaCount", 0), "max": object.get(o.spec, "maxReplicaCount", 100)} if {
+scalers[key] contains {"object": o, "min": number(o, "minReplicaCount", 0), "max": number(o, "maxReplicaCount", 100)} if {
 	some o in release.of_kind("ScaledObject.keda.sh")
 	target := o.spec.scaleTargetRef
 	key := scale_key(objects.namespace_of(o), object.get(target, "kind", "Deployment"), target.name)

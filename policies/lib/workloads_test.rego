@@ -94,3 +94,18 @@ test_declared if {
 	workloads.declared(workload, "own") == "says"
 	workloads.declared(workload, "none") == ""
 }
+
+test_null_is_not_there if {
+	without := object.union(deployment, {"spec": object.union(deployment.spec, {"replicas": null})})
+	found := [workloads.scale(w) | some w in workloads.replicated] with input.objects as [without]
+	[s.max | some s in found] == [1]
+	of_api([service("a", null)]).services == set()
+	count(of_api([budget({"matchLabels": null, "matchExpressions": null})]).budgets) == 1
+	numbers([scaler("HorizontalPodAutoscaler", "autoscaling/v2", {"minReplicas": null, "maxReplicas": 4})]) == [1, 4]
+	workloads.selects({}, workloads.entries({"labels": null}, "labels"))
+}
+
+test_namespace_that_is_null_is_the_target if {
+	moved := object.union(deployment, {"metadata": {"namespace": null}})
+	[w.namespace | some w in workloads.all] == ["b"] with input.objects as [moved] with input.environment.target.namespace as "b"
+}

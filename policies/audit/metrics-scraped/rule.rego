@@ -46,7 +46,7 @@ scraped(workload) if {
 scraped(workload) if {
 	some o in release.of_kind("PodMonitor.monitoring.coreos.com")
 	reaches(o, workload.namespace)
-	workloads.selects(object.get(o, ["spec", "selector"], {}), workload.labels)
+	workloads.selects(workloads.entries(o.spec, "selector"), workload.labels)
 }
 
 scraped(workload) if {
@@ -60,7 +60,7 @@ measured(service) if lower(release.annotation(service, "prometheus.io/scrape")) 
 measured(service) if {
 	some o in release.of_kind("ServiceMonitor.monitoring.coreos.com")
 	reaches(o, objects.namespace_of(service))
-	workloads.selects(object.get(o, ["spec", "selector"], {}), object.get(service.metadata, "labels", {}))
+	workloads.selects(workloads.entries(o.spec, "selector"), workloads.entries(service.metadata, "labels"))
 }
 
 reaches(monitor, namespace) if {

@@ -78,5 +78,10 @@ deny contains result if {
 listens(container) if {
 	some port in container.ports
 	name := object.get(port, "name", "")
-	not contains(name, "metrics")
+	not of_metrics(name)
+}
+
+of_metrics(name) if {
+	is_string(name)
+	contains(name, "metrics")
 }

@@ -71,6 +71,7 @@ shown(workload, scale) := workload.object if scale.object == null
 limits_something(budget) := budget.metadata.name if {
 	some field, nothing in {"minAvailable": {0, "0", "0%"}, "maxUnavailable": {"100%"}}
 	value := budget.spec[field]
+	value != null
 	not value in nothing
 }
 

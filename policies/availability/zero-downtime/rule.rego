@@ -35,9 +35,9 @@ deny contains result if {
 
 deny contains result if {
 	some workload in deployments
-	strategy := object.get(workload.object, ["spec", "strategy"], {})
-	object.get(strategy, "type", "RollingUpdate") == "RollingUpdate"
-	unavailable := object.get(strategy, ["rollingUpdate", "maxUnavailable"], "25%")
+	strategy := object.get(workload.object, ["spec", "strategy", "type"], null)
+	strategy in {null, "", "RollingUpdate"}
+	unavailable := unavailable_of(workload.object)
 	not unavailable in {0, "0", "0%"}
 	result := {
 		"msg": sprintf("up to %v of its pods are taken away before others serve; want maxUnavailable 0", [unavailable]),
@@ -46,12 +46,17 @@ deny contains result if {
 	}
 }
 
+unavailable_of(o) := value if {
+	value := o.spec.strategy.rollingUpdate.maxUnavailable
+	value != null
+} else := "25%"
+
 # A StatefulSet replaces one after the other, unless it is told otherwise.
 deny contains result if {
 	some workload in workloads.replicated
 	workload.kind == "StatefulSet.apps"
 	unavailable := workload.object.spec.updateStrategy.rollingUpdate.maxUnavailable
-	not unavailable in {0, 1, "1"}
+	not unavailable in {null, 0, 1, "1"}
 	result := {
 		"msg": sprintf("up to %v of its pods are replaced at once; want one after the other", [unavailable]),
 		"object": objects.ref(workload.object),

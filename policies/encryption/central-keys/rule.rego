@@ -27,7 +27,7 @@ deny contains result if {
 	some o in release.of_kind("StorageClass.storage.k8s.io")
 	o.metadata.name in data.params.encrypted_storage_classes
 	parameter := data.params.key_parameters[o.provisioner]
-	object.get(o, ["parameters", parameter], "") == ""
+	object.get(o, ["parameters", parameter], null) in {null, ""}
 	result := {
 		"msg": sprintf("parameter %s names no key, so the provider's default encrypts", [parameter]),
 		"object": objects.ref(o),

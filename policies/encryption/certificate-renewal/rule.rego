@@ -51,6 +51,7 @@ deny contains result if {
 deny contains result if {
 	some o in release.of_kind("Certificate.cert-manager.io")
 	share := o.spec.renewBeforePercentage
+	is_number(share)
 	share * duration(o) < wanted(o) * 100
 	result := {
 		"msg": sprintf("it is renewed when %v%% of its time are left; want at least %s", [share, data.params.certificate_renewal]),

@@ -90,10 +90,8 @@ by_policy(gateway) if {
 	some o in release.of_kind("ClientTrafficPolicy.gateway.envoyproxy.io")
 	new(o.spec.tls.minVersion)
 	objects.namespace_of(o) == objects.namespace_of(gateway)
-	some target in array.concat(object.get(o, ["spec", "targetRefs"], []), [target | target := o.spec.targetRef])
+	some target in array.concat([target | some target in o.spec.targetRefs], [target | target := o.spec.targetRef])
 	target.name == gateway.metadata.name
 }
 
-mapping(value) := value if is_object(value)
-
-mapping(null) := {}
+mapping(value) := {name: text | some name, text in value; is_string(text)}

@@ -106,7 +106,7 @@ istio(workload) if {
 	some o in release.of_kind("PeerAuthentication.security.istio.io")
 	objects.namespace_of(o) == workload.namespace
 	o.spec.mtls.mode == "STRICT"
-	workloads.selects(object.get(o, ["spec", "selector"], {}), workload.labels)
+	workloads.selects(workloads.entries(o.spec, "selector"), workload.labels)
 	not left_out(workload)
 }
 

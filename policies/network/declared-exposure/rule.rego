@@ -50,7 +50,7 @@ deny contains result if {
 deny contains result if {
 	some o in undeclared("Ingress.networking.k8s.io")
 	some i, rule in o.spec.rules
-	host := object.get(rule, "host", "")
+	host := host_of(rule, "host")
 	open(host)
 	result := {
 		"msg": sprintf("the rule is for %s", [shown(host)]),
@@ -74,7 +74,7 @@ deny contains result if {
 deny contains result if {
 	some o in undeclared("Gateway.gateway.networking.k8s.io")
 	some i, listener in o.spec.listeners
-	host := object.get(listener, "hostname", "")
+	host := host_of(listener, "hostname")
 	open(host)
 	some r in routes(o, listener)
 	some path in open_at(r)
@@ -101,6 +101,11 @@ undeclared(kind) := [o |
 	some o in release.of_kind(kind)
 	release.annotation(o, "chaperone.dev/exposed") == ""
 ]
+
+host_of(o, field) := host if {
+	host := o[field]
+	is_string(host)
+} else := ""
 
 open("")
 

@@ -72,6 +72,6 @@ policed(o, guard) if {
 }
 
 targets(policy) := array.concat(
-	object.get(policy, ["spec", "targetRefs"], []),
+	[target | some target in policy.spec.targetRefs],
 	[target | target := policy.spec.targetRef],
 )

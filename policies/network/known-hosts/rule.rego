@@ -79,6 +79,7 @@ own(host) if host in own_hosts
 own_hosts := {host |
 	some o in release.of_kind("Ingress.networking.k8s.io")
 	some rule in o.spec.rules
+	is_string(rule.host)
 	host := lower(rule.host)
 } | {host |
 	some o in release.of_kind("HTTPRoute.gateway.networking.k8s.io")

@@ -42,6 +42,7 @@ deny contains result if {
 	some c in pods.containers
 	some i, variable in c.container.env
 	variable.name == "GOOGLE_APPLICATION_CREDENTIALS"
+	is_string(variable.value)
 	some mount in c.container.volumeMounts
 	startswith(variable.value, concat("", [trim_suffix(mount.mountPath, "/"), "/"]))
 	some volume in c.pod.spec.volumes

@@ -38,6 +38,7 @@ paths contains {"key": key, "object": objects.ref(o), "path": path} if {
 	some o in release.of_kind("ExternalSecret.external-secrets.io")
 	some i, entry in o.spec.data
 	key := entry.remoteRef.key
+	is_string(key)
 	path := sprintf("spec.data[%d].remoteRef.key", [i])
 }
 
@@ -46,6 +47,7 @@ paths contains {"key": key, "object": objects.ref(o), "path": path} if {
 	some i, entry in o.spec.dataFrom
 	some way in [["extract", "key"], ["find", "path"]]
 	key := entry[way[0]][way[1]]
+	is_string(key)
 	path := sprintf("spec.dataFrom[%d].%s.%s", [i, way[0], way[1]])
 }
 
@@ -53,6 +55,7 @@ paths contains {"key": key, "object": objects.ref(o), "path": path} if {
 paths contains {"key": key, "object": objects.ref(o), "path": "spec.parameters.objects"} if {
 	some o in release.of_kind("SecretProviderClass.secrets-store.csi.x-k8s.io")
 	text := o.spec.parameters.objects
+	is_string(text)
 	some parts in regex.find_all_string_submatch_n(`(?m)(?:objectName|secretPath|resourceName):\s*["']?([^"'\s]+)`, text, -1)
 	key := parts[1]
 }
