@@ -45,6 +45,7 @@ func newWatchdog(ctx context.Context, limits Limits, size int) *watchdog {
 	w := &watchdog{caller: ctx, limits: limits, done: make(chan struct{}), most: heap() + uint64(limits.Memory) + inputGrowth*uint64(size)}
 	w.ctx, w.cancel = context.WithCancel(ctx)
 	w.ended.Go(w.run)
+	w.ended.Go(w.weigh)
 	return w
 }
 
@@ -65,9 +66,6 @@ func (w *watchdog) run() {
 			w.halt(w.over())
 			return
 		case now := <-ticker.C:
-			if w.grown() {
-				w.halt(fmt.Errorf("%w: more than %d bytes", errMemory, w.limits.Memory))
-			}
 			w.each(func(on *worker) { on.overdue(now) })
 		}
 	}
@@ -75,13 +73,34 @@ func (w *watchdog) run() {
 
 var errMemory = errors.New("took too much memory")
 
-// grown asks for a collection before it blames anybody for garbage.
-func (w *watchdog) grown() bool {
-	if heap() <= w.most {
-		return false
+// weigh looks at the memory, beside the clock: a collection of garbage takes as
+// long as it takes.
+func (w *watchdog) weigh() {
+	ticker := time.NewTicker(look)
+	defer ticker.Stop()
+	for {
+		select {
+		case <-w.done:
+			return
+		case <-w.ctx.Done():
+			return
+		case <-ticker.C:
+			if w.grown() {
+				w.halt(fmt.Errorf("%w: more than %d bytes", errMemory, w.limits.Memory))
+			}
+		}
 	}
-	runtime.GC()
-	return heap() > w.most
+}
+
+// grown asks for a collection before it blames anybody for garbage, unless there
+// is more than garbage can explain, which is never more than what is in use.
+func (w *watchdog) grown() bool {
+	used := heap()
+	if used > w.most && used <= 2*w.most {
+		runtime.GC()
+		used = heap()
+	}
+	return used > w.most
 }
 
 // over says why the caller's time is over.
