@@ -4,6 +4,9 @@ import (
 	"testing"
 
 	"github.com/open-policy-agent/opa/v1/ast"
+
+	"chaperone.dev/chaperone/internal/policy"
+	"chaperone.dev/chaperone/internal/promotion"
 )
 
 func TestByContent(t *testing.T) {
@@ -46,5 +49,25 @@ func TestByContent(t *testing.T) {
 				t.Errorf("got %v, want %v", got, test.want)
 			}
 		})
+	}
+}
+
+// What is synthetic does not depend on what other environments verified: many
+// environments of one pipeline need not be judged again for each other.
+func TestSampleLooksAroundByData(t *testing.T) {
+	t.Parallel()
+	bundle := compileSample(t)
+	for data, want := range map[promotion.Data]policy.Looks{
+		promotion.DataNone:       {Pipeline: true},
+		promotion.DataSynthetic:  {Pipeline: true},
+		promotion.DataAnonymized: {Upstream: true, Pipeline: true, LastGood: true},
+		promotion.DataPHI:        {Upstream: true, Pipeline: true, LastGood: true},
+	} {
+		if got := bundle.Around(data); got != want {
+			t.Errorf("%s: %+v, want %+v", data, got, want)
+		}
+	}
+	if !bundle.byContent {
+		t.Error("a rule of the sample looks at commits: each one has every environment judged anew")
 	}
 }
