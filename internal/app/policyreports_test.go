@@ -57,7 +57,9 @@ func TestPolicyReportsAreWrittenWhenTheyChange(t *testing.T) {
 					if book.tries != 1 {
 						t.Errorf("%d tries while nothing can be written, want a pause after the first", book.tries)
 					}
+					book.mu.Lock()
 					book.err = nil
+					book.mu.Unlock()
 					time.Sleep(reportPause + time.Second)
 					synctest.Wait()
 				}
