@@ -24,9 +24,13 @@ func TestCheckWaiver(t *testing.T) {
 		{"addressable, with reason and measure", []string{"164.312(a)(2)(iv)"}, true, true, ""},
 		{"addressable, without", []string{"164.312(a)(2)(iv)"}, true, false, "want spec.rationale"},
 		{"addressable, and not waivable", []string{"164.312(a)(2)(iv)"}, false, true, "is not waivable; fix"},
-		{"a standard", []string{"164.312(a)(1)"}, true, true, "cites 45 CFR 164.312(a)(1), which is required"},
+		{"a standard, with reason and measure", []string{"164.312(a)(1)"}, true, true, ""},
+		{"a standard, without", []string{"164.312(a)(1)"}, true, false, "want spec.rationale"},
+		{"a standard, and not waivable", []string{"164.308(a)(4)(i)"}, false, true, "is not waivable; fix"},
+		{"a standard without specifications", []string{"164.312(d)"}, true, true, "164.312(d), which is required"},
 		{"a required specification", []string{"164.308(a)(7)(ii)(A)"}, true, true, "164.308(a)(7)(ii)(A), which is required"},
-		{"one of each", []string{"164.312(e)(2)(ii)", "164.312(e)(1)"}, true, true, "164.312(e)(1), which is required"},
+		{"addressable, and its standard", []string{"164.312(e)(2)(ii)", "164.312(e)(1)"}, true, true, ""},
+		{"one of each", []string{"164.312(e)(2)(ii)", "164.312(a)(2)(i)"}, true, true, "164.312(a)(2)(i), which is required"},
 		{"the Privacy Rule", []string{"164.502(b)"}, true, true, "164.502(b), which is required"},
 		{"a paragraph above an addressable one", []string{"164.308(a)(7)(ii)"}, true, true, "which is required"},
 	} {
@@ -45,16 +49,23 @@ func TestCheckWaiver(t *testing.T) {
 	}
 }
 
-// Metadata cannot make waivable what the law requires.
+// Metadata cannot make waivable what the law requires, nor say that it does.
 func TestRequiredRulesAreNotWaivable(t *testing.T) {
 	t.Parallel()
-	for cite, want := range map[string]bool{"164.312(a)(2)(iv)": true, "164.312(a)(1)": false, "164.308(a)(7)(ii)(B)": false} {
-		custom := validCustom()
-		custom["waivable"] = true
-		custom["controls"] = map[string]any{"hipaa": []any{map[string]any{"cite": cite, "why": "w"}}}
-		r, err := ParseRule("T", "D", custom)
-		if err != nil || r.Waivable != want {
-			t.Errorf("%s: waivable %v, %v; want %v", cite, r.Waivable, err, want)
+	for cite, want := range map[string]bool{
+		"164.312(a)(2)(iv)": true, "164.312(a)(1)": true, "164.308(a)(7)(ii)(B)": false, "164.502(b)": false,
+	} {
+		for _, said := range []bool{true, false} {
+			custom := validCustom()
+			delete(custom, "waivable")
+			if said {
+				custom["waivable"] = true
+			}
+			custom["controls"] = map[string]any{"hipaa": []any{map[string]any{"cite": cite, "why": "w"}}}
+			r, err := ParseRule("T", "D", custom)
+			if r.Waivable != want || (err == nil) != (want || !said) {
+				t.Errorf("%s, said %v: waivable %v, %v; want %v, and an error where metadata say otherwise", cite, said, r.Waivable, err, want)
+			}
 		}
 	}
 }

@@ -32,7 +32,7 @@ type Rule struct {
 	HIPAA       []HIPAA          `json:"hipaa,omitempty"`
 	Controls    []string         `json:"controls,omitempty"` // of other frameworks, as printed
 	Cited       []Citation       `json:"-"`                  // all of them, HIPAA's too
-	Waivable    bool             `json:"waivable"`           // never where a required paragraph is cited
+	Waivable    bool             `json:"waivable"`           // never where a required specification is cited
 	Remediation string           `json:"remediation"`
 	File        string           `json:"file"`
 }
@@ -114,7 +114,10 @@ func ParseRule(title, description string, custom map[string]any) (Rule, error) {
 	m.readData(&rule)
 	m.readControls(&rule)
 	m.want(len(rule.Citations()) > 0, "custom.controls", "at least one citation")
-	rule.Waivable = rule.Waivable && rule.required() == ""
+	cite := rule.required()
+	m.want(cite == "" || custom["waivable"] != true, "custom.waivable",
+		"false: it cites 45 CFR "+cite+", which HIPAA requires")
+	rule.Waivable = rule.Waivable && cite == ""
 	for _, unknown := range slices.Sorted(maps.Keys(m.rest)) {
 		m.want(false, fmt.Sprintf("custom.%.60s", unknown), "none: there is no such field")
 	}

@@ -33,7 +33,7 @@ func TestParseRule(t *testing.T) {
 	if got := r.Citations(); !slices.Equal(got, want) {
 		t.Errorf("citations %q, want %q", got, want)
 	}
-	if r.ID != "pod/run-as-non-root" || r.Severity != SeverityHigh || r.Waivable || !r.PerObject() {
+	if r.ID != "pod/run-as-non-root" || r.Severity != SeverityHigh || !r.Waivable || !r.PerObject() {
 		t.Errorf("parsed %+v", r)
 	}
 	for data, applies := range map[promotion.Data]bool{

@@ -9,6 +9,7 @@
 #   code: AUD-001
 #   severity: high
 #   data: [anonymized, phi]
+#   waivable: false
 #   controls:
 #     hipaa:
 #       - cite: 164.312(b)

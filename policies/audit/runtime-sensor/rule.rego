@@ -10,6 +10,7 @@
 #   code: AUD-005
 #   severity: medium
 #   data: [phi]
+#   waivable: false
 #   controls:
 #     hipaa:
 #       - cite: 164.308(a)(6)(ii)

@@ -9,6 +9,7 @@
 #   code: BAK-004
 #   severity: low
 #   data: [phi]
+#   waivable: false
 #   controls:
 #     hipaa:
 #       - cite: 164.308(a)(7)(ii)(B)

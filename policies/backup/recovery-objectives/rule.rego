@@ -10,6 +10,7 @@
 #   code: BAK-006
 #   severity: high
 #   data: [phi]
+#   waivable: false
 #   controls:
 #     hipaa:
 #       - cite: 164.308(a)(7)(ii)(B)

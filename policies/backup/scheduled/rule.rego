@@ -10,6 +10,7 @@
 #   code: BAK-001
 #   severity: critical
 #   data: [phi]
+#   waivable: false
 #   controls:
 #     hipaa:
 #       - cite: 164.308(a)(7)(ii)(A)

@@ -9,6 +9,7 @@
 #   code: BAK-005
 #   severity: medium
 #   data: [phi]
+#   waivable: false
 #   controls:
 #     hipaa:
 #       - cite: 164.308(a)(7)(ii)(B)

@@ -11,6 +11,7 @@
 #   severity: high
 #   data: [synthetic, anonymized, phi]
 #   kinds: [RoleBinding.rbac.authorization.k8s.io, ClusterRoleBinding.rbac.authorization.k8s.io]
+#   waivable: false
 #   controls:
 #     hipaa:
 #       - cite: 164.308(a)(3)(ii)(A)

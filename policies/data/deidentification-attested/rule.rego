@@ -9,6 +9,7 @@
 #   code: DAT-002
 #   severity: high
 #   data: [anonymized]
+#   waivable: false
 #   controls:
 #     hipaa:
 #       - cite: 164.514(a)

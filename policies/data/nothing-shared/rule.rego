@@ -11,6 +11,7 @@
 #   code: SEC-005
 #   severity: high
 #   data: [synthetic, anonymized, phi]
+#   waivable: false
 #   controls:
 #     hipaa:
 #       - cite: 164.308(a)(4)(ii)(B)

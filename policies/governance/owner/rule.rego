@@ -9,6 +9,7 @@
 #   code: GOV-002
 #   severity: medium
 #   data: [anonymized, phi]
+#   waivable: false
 #   controls:
 #     hipaa:
 #       - cite: 164.308(a)(6)(ii)

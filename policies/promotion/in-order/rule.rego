@@ -10,6 +10,7 @@
 #   code: PRM-001
 #   severity: critical
 #   data: [anonymized, phi]
+#   waivable: false
 #   controls:
 #     hipaa:
 #       - cite: 164.308(a)(8)

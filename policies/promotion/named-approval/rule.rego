@@ -11,6 +11,7 @@
 #   code: PRM-002
 #   severity: critical
 #   data: [anonymized, phi]
+#   waivable: false
 #   controls:
 #     hipaa:
 #       - cite: 164.308(a)(4)(ii)(B)

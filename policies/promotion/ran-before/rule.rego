@@ -9,6 +9,7 @@
 #   code: PRM-007
 #   severity: medium
 #   data: [phi]
+#   waivable: true
 #   controls:
 #     hipaa:
 #       - cite: 164.308(a)(8)

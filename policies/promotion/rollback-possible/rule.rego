@@ -10,6 +10,7 @@
 #   severity: high
 #   data: [anonymized, phi]
 #   kinds: [Deployment.apps, StatefulSet.apps, DaemonSet.apps, Rollout.argoproj.io]
+#   waivable: false
 #   controls:
 #     hipaa:
 #       - cite: 164.308(a)(7)(ii)(B)

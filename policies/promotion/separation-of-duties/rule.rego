@@ -10,6 +10,7 @@
 #   code: PRM-004
 #   severity: high
 #   data: [anonymized, phi]
+#   waivable: false
 #   controls:
 #     hipaa:
 #       - cite: 164.308(a)(3)(ii)(A)

@@ -9,6 +9,7 @@
 #   code: PRM-008
 #   severity: high
 #   data: [anonymized, phi]
+#   waivable: false
 #   controls:
 #     hipaa:
 #       - cite: 164.308(a)(8)

@@ -10,6 +10,7 @@
 #   code: PRM-003
 #   severity: critical
 #   data: [anonymized, phi]
+#   waivable: false
 #   controls:
 #     hipaa:
 #       - cite: 164.312(c)(1)
