@@ -7,7 +7,6 @@
 #   code: MET-900
 #   severity: high
 #   data: [synthetic, anonymized, phi]
-#   waivable: true
 #   kinds: [Deployment.apps]
 #   controls:
 #     hipaa:
