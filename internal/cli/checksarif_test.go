@@ -29,7 +29,8 @@ func judgedShop(t *testing.T) string {
 	for name, content := range map[string]string{
 		"base/app/deployment.yaml": "apiVersion: apps/v1\nkind: Deployment\nmetadata: {name: app}\nspec:\n  template:\n    spec:\n      containers:\n" +
 			"        - name: app\n          image: registry.example.org/shop/app:latest\n",
-		"policies/exceptions/latest.yaml": strings.NewReplacer("DAY", time.Now().UTC().AddDate(0, 0, 30).Format(time.DateOnly)).Replace(`apiVersion: chaperone.dev/v1alpha1
+		"policies/exceptions/latest.yaml": strings.NewReplacer("TODAY", time.Now().UTC().Format(time.DateOnly),
+			"LATER", time.Now().UTC().AddDate(0, 0, 30).Format(time.DateOnly)).Replace(`apiVersion: chaperone.dev/v1alpha1
 kind: Exception
 metadata: {name: until-spring}
 spec:
@@ -43,7 +44,8 @@ spec:
   approvedBy: [lee@example.org, max@example.org]
   rationale: There is no release yet.
   alternativeMeasure: The digest is written down at each deployment.
-  expires: DAY
+  requested: TODAY
+  expires: LATER
 `),
 	} {
 		write(t, filepath.Join(dir, name), content)

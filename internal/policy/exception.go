@@ -3,6 +3,8 @@ package policy
 import (
 	"errors"
 	"fmt"
+	"net/mail"
+	"regexp"
 	"slices"
 	"strings"
 	"time"
@@ -14,8 +16,8 @@ import (
 // Bounds on exceptions.
 const (
 	maxExceptionObjects = 100
-	// maxExceptionAhead is how far ahead an exception may reach. One that says
-	// later does not hold until then: it must be looked at again.
+	// maxExceptionAhead is how far ahead an exception may reach, from the day that
+	// it was requested and from now: it must be looked at again.
 	maxExceptionAhead = 90 * 24 * time.Hour
 	// expiresSoon is when an exception begins to announce its end.
 	expiresSoon = 7 * 24 * time.Hour
@@ -37,6 +39,7 @@ type Exception struct {
 	Owner        string
 	Requester    string
 	ApprovedBy   []string
+	Requested    time.Time // it holds from this day on
 	Expires      time.Time // the exception holds before this moment
 	expiresText  string
 	// Rationale and AlternativeMeasure are asked for where the rule cites an
@@ -54,7 +57,7 @@ func (e Exception) Ref() *ExceptionRef {
 
 // Holds reports whether the exception is in force at now.
 func (e Exception) Holds(now time.Time) bool {
-	return now.Before(e.Expires) && !e.tooLong(now)
+	return now.Before(e.Expires) && !now.Before(e.Requested) && !e.tooLong(now)
 }
 
 func (e Exception) tooLong(now time.Time) bool {
@@ -82,7 +85,7 @@ func ParseException(file string, content []byte) (Exception, error) {
 }
 
 func (e *Exception) decodeSpec(spec *strictyaml.Object) {
-	require(spec, "rule", "environments", "objects", "reason", "ticket", "owner", "requester", "approvedBy", "expires")
+	require(spec, "rule", "environments", "objects", "reason", "ticket", "owner", "requester", "approvedBy", "requested", "expires")
 	e.Line = spec.Value("rule").Line()
 	e.Rule = spec.String("rule", "", func(id string) error {
 		if !idPattern.MatchString(id) {
@@ -98,20 +101,23 @@ func (e *Exception) decodeSpec(spec *strictyaml.Object) {
 		e.Objects = append(e.Objects, decodeObject(object))
 	}
 	e.Reason, e.Ticket = spec.String("reason", "", notEmpty), spec.String("ticket", "", notEmpty)
-	e.Owner, e.Requester = spec.String("owner", "", notEmpty), spec.String("requester", "", notEmpty)
+	e.Owner, e.Requester = spec.String("owner", "", notEmpty), spec.String("requester", "", person)
 	e.Rationale, e.AlternativeMeasure = spec.String("rationale", "", notEmpty), spec.String("alternativeMeasure", "", notEmpty)
 	e.decodeApprovers(spec)
+	e.Requested, _ = decodeMoment(spec.Value("requested"))
 	e.decodeExpires(spec.Value("expires"))
 }
 
 // decodeApprovers wants several people, none of them the requester: one person
-// is one name, however it is written.
+// is one address, however it is written.
 func (e *Exception) decodeApprovers(spec *strictyaml.Object) {
 	few(spec, "approvedBy", maxExceptionObjects)
 	people := map[string]bool{personKey(e.Requester): true}
-	e.ApprovedBy = spec.Strings("approvedBy", notEmpty, func(person string) error {
+	e.ApprovedBy = spec.Strings("approvedBy", person, func(person string) error {
 		key := personKey(person)
 		switch {
+		case key == "": // said already
+			return nil
 		case key == personKey(e.Requester):
 			return fmt.Errorf("%s is the requester; want somebody else", person)
 		case people[key]:
@@ -125,25 +131,61 @@ func (e *Exception) decodeApprovers(spec *strictyaml.Object) {
 	}
 }
 
-func personKey(name string) string { return strings.ToLower(strings.TrimSpace(name)) }
+var plainAddress = regexp.MustCompile(`^[A-Za-z0-9._%'+-]+@[A-Za-z0-9-]+(\.[A-Za-z0-9-]+)+$`)
+
+// personKey is the same for all the ways to write one person's address: with a
+// name, with a tag, in capitals. "" is no address; letters beyond ASCII are none,
+// as some look like others.
+func personKey(text string) string {
+	address, err := mail.ParseAddress(strings.TrimSpace(text))
+	if err != nil || !plainAddress.MatchString(address.Address) {
+		return ""
+	}
+	account, domain, _ := strings.Cut(strings.ToLower(address.Address), "@")
+	account, _, _ = strings.Cut(account, "+")
+	return account + "@" + domain
+}
+
+func person(text string) error {
+	if personKey(text) == "" {
+		return fmt.Errorf("%.60q is no e-mail address; want one in ASCII, such as kim@example.org", text)
+	}
+	return nil
+}
 
 // decodeExpires reads a date, through the end of which (UTC) the exception
-// holds, or a moment.
+// holds, or a moment. One that is far from the request would begin to hold long
+// after anybody looked at it.
 func (e *Exception) decodeExpires(v strictyaml.Value) {
+	var day bool
+	e.Expires, day = decodeMoment(v)
+	e.expiresText, _ = v.Scalar()
+	if day {
+		e.Expires = e.Expires.AddDate(0, 0, 1)
+	}
+	switch {
+	case e.Requested.IsZero() || e.Expires.IsZero():
+	case !e.Requested.Before(e.Expires):
+		v.Problem("%s is before spec.requested", e.expiresText)
+	case e.tooLong(e.Requested):
+		v.Problem("%s is more than %d days after spec.requested; want less, and a new review then", e.expiresText, maxExceptionAhead/(24*time.Hour))
+	}
+}
+
+// decodeMoment reads a moment, or a date (UTC); zero is neither.
+func decodeMoment(v strictyaml.Value) (moment time.Time, day bool) {
 	text, ok := v.Scalar()
 	if !ok {
-		return
+		return time.Time{}, false
 	}
-	e.expiresText = text
-	if day, err := time.Parse(time.DateOnly, text); err == nil {
-		e.Expires = day.AddDate(0, 0, 1)
-		return
+	if moment, err := time.Parse(time.DateOnly, text); err == nil {
+		return moment, true
 	}
 	moment, err := time.Parse(time.RFC3339, text)
 	if err != nil {
 		v.Problem("%.60q is no date; want one such as 2026-10-31", text)
 	}
-	e.Expires = moment
+	return moment, false
 }
 
 func decodeEnvironment(v strictyaml.Value) promotion.ID {

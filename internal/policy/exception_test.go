@@ -20,6 +20,7 @@ spec:
   owner: platform@example.org
   requester: kim@example.org
   approvedBy: [lee@example.org, max@example.org]
+  requested: 2026-04-05
   expires: 2026-06-30
 `
 
@@ -62,8 +63,22 @@ func TestExceptionFaults(t *testing.T) {
 		{"approved by one twice", "max@example.org", "LEE@example.org", "LEE@example.org is listed twice"},
 		{"approved by the requester beside one", "max@example.org", "'kim@example.org '", "is the requester; want somebody else"},
 		{"an empty rationale", "  ticket: SEC-17\n", "  ticket: SEC-17\n  rationale: ' '\n", "spec.rationale: empty"},
-		{"no date", "2026-06-30", "soon", `e.yaml:15:12: spec.expires: "soon" is no date`},
+		{"no date", "2026-06-30", "soon", `e.yaml:16:12: spec.expires: "soon" is no date`},
 		{"an impossible date", "2026-06-30", "2026-06-31", "is no date"},
+		{"no request", "  requested: 2026-04-05\n", "", "spec.requested: missing"},
+		{"years ahead", "2026-06-30", "2036-06-30", "more than 90 days after spec.requested"},
+		{"a day too long", "2026-06-30", "2026-07-05", "more than 90 days after spec.requested"},
+		{"over before", "2026-06-30", "2026-04-04", "is before spec.requested"},
+		{"requested by a name", "kim@example.org", "Kim", "\"Kim\" is no e-mail address"},
+		{"the requester with a name", "lee@example.org", "Kim Lee <kim@example.org>", "is the requester"},
+		{"the requester with a tag", "lee@example.org", "kim+security@EXAMPLE.org", "is the requester"},
+		{"the requester with a space", "lee@example.org", "kim @example.org", "kim @example.org"},
+		{"the requester in quotes", "lee@example.org", `'"kim"@example.org'`, "is the requester"},
+		{"the requester with a dot", "lee@example.org", "kim@example.org.", "is no e-mail address"},
+		{"a letter that looks like another", "lee@example.org", `"k\u0456m@example.org"`, "is no e-mail address"},
+		{"an invisible letter", "lee@example.org", `"kim@\u200bexample.org"`, "is no e-mail address"},
+		{"one approver with and without a name", "max@example.org", "Lee  <lee@example.org>", "is listed twice"},
+		{"nobody's names", "[lee@example.org, max@example.org]", "[x, y]", "is no e-mail address"},
 		{"every rule", "pod/host-path", `"*"`, "want the id of one rule"},
 		{"a group of rules", "pod/host-path", "pod", "want the id of one rule"},
 		{"every environment", "[novamind/staging]", `["*"]`, "over-broad or not one environment"},
@@ -94,6 +109,7 @@ func TestExceptionFaults(t *testing.T) {
 
 func FuzzParseException(f *testing.F) {
 	f.Add([]byte(validException))
+	f.Add([]byte(strings.Replace(validException, "lee@", "Lee <lee@example.org>,+@", 1)))
 	f.Add([]byte("spec: {objects: [{}], environments: [a/b, 1, {}], expires: 0001-01-01}"))
 	f.Add([]byte("&a [*a]"))
 	f.Fuzz(func(t *testing.T, content []byte) {
@@ -101,7 +117,8 @@ func FuzzParseException(f *testing.F) {
 		if err != nil {
 			return
 		}
-		if e.Rule == "" || len(e.Objects) == 0 || len(e.Environments) == 0 || len(e.ApprovedBy) < 2 || e.Expires.IsZero() {
+		if e.Rule == "" || len(e.Objects) == 0 || len(e.Environments) == 0 || len(e.ApprovedBy) < 2 || e.Expires.IsZero() ||
+			e.Expires.Sub(e.Requested) > 91*24*time.Hour {
 			t.Errorf("accepted without what it must say: %+v", e)
 		}
 		for _, o := range e.Objects {

@@ -64,7 +64,9 @@ func (j judgement) countdown() (until time.Time, first *Countdown) {
 			continue
 		}
 		changes := e.Expires
-		if e.tooLong(j.in.Now) {
+		if j.in.Now.Before(e.Requested) {
+			changes = e.Requested
+		} else if e.tooLong(j.in.Now) {
 			changes = e.Expires.Add(-maxExceptionAhead - 24*time.Hour)
 		} else if first == nil || e.Expires.Before(first.Expires) {
 			first = &Countdown{Exception: e.Name, Rule: e.Rule, Expires: e.Expires}
@@ -160,6 +162,8 @@ func (j judgement) exceptionFault(e Exception, used bool) (kind, message string)
 	switch {
 	case !now.Before(e.Expires):
 		return "expired", fmt.Sprintf("expired on %s and waives nothing: fix what it was for, or have it reviewed again", e.expiresText)
+	case now.Before(e.Requested):
+		return "not-yet", "is dated after today, and does not hold: want the day of its request in spec.requested"
 	case e.tooLong(now):
 		return "too-long", fmt.Sprintf("reaches to %s and does not hold: want at most %d days ahead",
 			e.expiresText, maxExceptionAhead/(24*time.Hour))

@@ -121,6 +121,7 @@ func TestExceptions(t *testing.T) {
 		{"another rule", func(e *Exception) { e.Rule = "pod/b" }, &apiRef, VerdictDeny, "exception/unused"},
 		{"another environment", func(e *Exception) { e.Environments[0].Name = "production" }, &apiRef, VerdictDeny, ""},
 		{"another pipeline", func(e *Exception) { e.Environments[0].Pipeline = "crohns" }, &apiRef, VerdictDeny, ""},
+		{"of tomorrow", func(e *Exception) { e.Requested = now.Add(time.Hour) }, &apiRef, VerdictDeny, "exception/not-yet"},
 		{"last moment", func(e *Exception) { e.Expires = now.Add(time.Nanosecond) }, &apiRef, VerdictAllow, "exception/expires-soon"},
 		{"expired this moment", func(e *Exception) { e.Expires = now }, &apiRef, VerdictDeny, "exception/expired"},
 		{"expired long ago", func(e *Exception) { e.Expires = now.AddDate(-1, 0, 0) }, &apiRef, VerdictDeny, "exception/expired"},

@@ -28,8 +28,9 @@ spec:
   reason: r
   ticket: T-1
   owner: o
-  requester: q
-  approvedBy: [p1, p2]
+  requester: q@example.org
+  approvedBy: [p1@example.org, p2@example.org]
+  requested: 2026-04-01
   expires: 2026-06-01
 `
 
