@@ -78,22 +78,58 @@ var containerFields = []string{"initContainers", "containers", "ephemeralContain
 func Images(objects []*manifest.Object, templates PodTemplates) []Image {
 	images := []Image{}
 	for _, o := range objects {
+		found := map[string]bool{}
 		for _, pod := range templates.PodSpecs(o) {
-			images = append(images, podImages(RefOf(o), pod)...)
+			for _, image := range podImages(RefOf(o), pod) {
+				found[image.Path] = true
+				images = append(images, image)
+			}
+		}
+		if _, named := templates[kindKey(o)]; !named {
+			images = append(images, otherImages(o, found)...)
 		}
 	}
 	return images
 }
 
+// otherImages are those that an operator runs for a custom resource. A text
+// under `image` that can be no reference is something else.
+func otherImages(o *manifest.Object, found map[string]bool) []Image {
+	var images []Image
+	eachMapping(o.Object, "", func(path string, mapping map[string]any) {
+		for _, field := range []string{"image", "imageName"} {
+			at := join(path, field)
+			if text, ok := mapping[field].(string); ok && text != "" && !found[at] {
+				if _, err := ParseImage(text); err == nil || field == "imageName" || looksLikePod(mapping) {
+					images = append(images, imageAt(text, "", RefOf(o), at))
+				}
+			}
+		}
+	})
+	return images
+}
+
 func podImages(object ObjectRef, pod PodSpec) []Image {
 	var images []Image
-	for _, field := range containerFields {
+	add := func(c any, path string) {
+		container, _ := c.(map[string]any)
+		name, _ := container["name"].(string)
+		// What only changes a container that an operator makes need not say it.
+		if value, has := container["image"]; has || !pod.alike {
+			images = append(images, imageAt(value, name, object, path+".image"))
+		}
+	}
+	fields := containerFields
+	if pod.alike {
+		fields = containerLists
+		for _, field := range loneContainers {
+			add(pod.Spec[field], join(pod.Path, field))
+		}
+	}
+	for _, field := range fields {
 		containers, _ := pod.Spec[field].([]any)
 		for i, c := range containers {
-			container, _ := c.(map[string]any)
-			name, _ := container["name"].(string)
-			path := fmt.Sprintf("%s.%s[%d].image", pod.Path, field, i)
-			images = append(images, imageAt(container["image"], name, object, path))
+			add(c, fmt.Sprintf("%s[%d]", join(pod.Path, field), i))
 		}
 	}
 	volumes, _ := pod.Spec["volumes"].([]any)

@@ -114,7 +114,8 @@ func TestParsePodTemplates(t *testing.T) {
 		t.Errorf("parsed %v, %v", got, err)
 	}
 	for _, value := range []any{
-		nil, "text", map[string]any{"Pod": "spec"}, map[string]any{"Pod": []any{}}, map[string]any{"Pod": []any{3}},
+		nil, "text", map[string]any{"Pod": "spec"}, map[string]any{"Pod": []any{3}},
+		map[string]any{"Pod": []any{"spec.a[]"}}, map[string]any{"Pod": []any{"spec[0].a"}},
 		map[string]any{"Pod": []any{""}}, map[string]any{"Pod": []any{"spec..a"}},
 	} {
 		if _, err := ParsePodTemplates(value); err == nil {

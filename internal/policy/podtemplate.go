@@ -2,6 +2,8 @@ package policy
 
 import (
 	"fmt"
+	"maps"
+	"regexp"
 	"slices"
 	"strings"
 
@@ -10,8 +12,10 @@ import (
 
 // PodTemplates says where kinds keep their pod specs: "Kind" or "Kind.group"
 // to the paths of fields from the object's root, such as "spec.template.spec".
-// OtherKinds stands for every kind that is not named, so that a workload of a
-// custom resource is judged before anybody has thought of it.
+// A step that ends in [] goes through a list: "spec.jobs[].template.spec". No
+// paths at all say that the kind has no pods. OtherKinds stands for every kind
+// that is not named; those are searched for what looks like a pod, too, so that
+// a workload of a custom resource is judged before anybody has thought of it.
 type PodTemplates map[string][]string
 
 // OtherKinds is the key of PodTemplates for all kinds without an entry.
@@ -34,6 +38,9 @@ func StandardPodTemplates() PodTemplates {
 		"Service.serving.knative.dev": template,
 		OtherKinds: {"spec.template.spec", "spec.jobTemplate.spec.template.spec",
 			"spec.jobTargetRef.template.spec", "template.spec"},
+		// These hold texts, and schemas or patterns of other objects.
+		"ConfigMap": {}, "Secret": {}, "CustomResourceDefinition.apiextensions.k8s.io": {},
+		"ClusterPolicy.kyverno.io": {}, "Policy.kyverno.io": {},
 	}
 }
 
@@ -46,13 +53,14 @@ func ParsePodTemplates(value any) (PodTemplates, error) {
 	templates := PodTemplates{}
 	for kind, value := range table {
 		list, ok := value.([]any)
-		if !ok || len(list) == 0 {
+		if !ok {
 			return nil, fmt.Errorf("pod templates: %s: want a list of paths such as spec.template.spec", kind)
 		}
+		templates[kind] = []string{}
 		for _, entry := range list {
 			path, ok := entry.(string)
-			if !ok || path == "" || slices.Contains(strings.Split(path, "."), "") {
-				return nil, fmt.Errorf("pod templates: %s: want a path such as spec.template.spec, not %v", kind, entry)
+			if !ok || !podPath.MatchString(path) {
+				return nil, fmt.Errorf("pod templates: %s: want a path such as spec.template.spec or spec.jobs[].template.spec, not %v", kind, entry)
 			}
 			templates[kind] = append(templates[kind], path)
 		}
@@ -60,10 +68,15 @@ func ParsePodTemplates(value any) (PodTemplates, error) {
 	return templates, nil
 }
 
+// Rules find the same in Rego (policies/lib/pods.rego), which reads no other
+// paths than these, and ends at a field and not in a list.
+var podPath = regexp.MustCompile(`^([^.\[\]]+(\[\])?\.)*[^.\[\]]+$`)
+
 // PodSpec is one pod spec inside an object, and where it stands.
 type PodSpec struct {
-	Path string
-	Spec map[string]any
+	Path  string
+	Spec  map[string]any
+	alike bool // found by how it looks, and maybe only a part of one
 }
 
 // PodSpecs finds the pod specs of an object. A path of OtherKinds counts only
@@ -75,12 +88,82 @@ func (t PodTemplates) PodSpecs(o *manifest.Object) []PodSpec {
 	}
 	var specs []PodSpec
 	for _, path := range paths {
-		spec, found := fieldAt(o.Object, path)
-		if _, containers := spec["containers"]; found && (named || containers) {
-			specs = append(specs, PodSpec{Path: path, Spec: spec})
+		for _, at := range placesAt(o.Object, strings.Split(path, "."), "") {
+			if _, containers := at.Spec["containers"]; named || containers {
+				specs = append(specs, at)
+			}
 		}
 	}
+	if named {
+		return specs
+	}
+	eachMapping(o.Object, "", func(path string, mapping map[string]any) {
+		known := slices.ContainsFunc(specs, func(s PodSpec) bool { return s.Path == path })
+		if !known && looksLikePod(mapping) {
+			specs = append(specs, PodSpec{Path: path, Spec: mapping, alike: true})
+		}
+	})
 	return specs
+}
+
+// placesAt are the mappings at the end of a path.
+func placesAt(value any, steps []string, path string) []PodSpec {
+	object, ok := value.(map[string]any)
+	if !ok {
+		return nil
+	}
+	if len(steps) == 0 {
+		return []PodSpec{{Path: path, Spec: object}}
+	}
+	name, through := strings.CutSuffix(steps[0], "[]")
+	below := join(path, name)
+	if !through {
+		return placesAt(object[name], steps[1:], below)
+	}
+	var found []PodSpec
+	list, _ := object[name].([]any)
+	for i, entry := range list {
+		found = append(found, placesAt(entry, steps[1:], fmt.Sprintf("%s[%d]", below, i))...)
+	}
+	return found
+}
+
+// Argo's templates call containers by more names than pods do.
+var (
+	containerLists = append(slices.Clone(containerFields), "sidecars")
+	loneContainers = []string{"container", "script"}
+)
+
+func looksLikePod(mapping map[string]any) bool {
+	for _, field := range containerLists {
+		list, _ := mapping[field].([]any)
+		if slices.ContainsFunc(list, func(c any) bool { _, ok := c.(map[string]any); return ok }) {
+			return true
+		}
+	}
+	return slices.ContainsFunc(loneContainers, func(field string) bool { return textAt(mapping, field, "image") != "" })
+}
+
+// eachMapping visits all mappings of a value, in the order of their fields.
+func eachMapping(value any, path string, visit func(path string, mapping map[string]any)) {
+	switch value := value.(type) {
+	case map[string]any:
+		visit(path, value)
+		for _, name := range slices.Sorted(maps.Keys(value)) {
+			eachMapping(value[name], join(path, name), visit)
+		}
+	case []any:
+		for i, entry := range value {
+			eachMapping(entry, fmt.Sprintf("%s[%d]", path, i), visit)
+		}
+	}
+}
+
+func join(path, name string) string {
+	if path == "" {
+		return name
+	}
+	return path + "." + name
 }
 
 func kindKey(o *manifest.Object) string {

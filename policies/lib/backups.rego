@@ -18,7 +18,7 @@ plans := (velero | snapshots) | (jobs | declared)
 velero := {plan |
 	some o in release.of_kind("Schedule.velero.io")
 	object.get(o, ["spec", "paused"], false) != true
-	template := object.get(o, ["spec", "template"], {})
+	template := mapping(object.get(o, ["spec", "template"], {}))
 	plan := {
 		"what": "velero",
 		"object": objects.ref(o),
@@ -81,6 +81,10 @@ declared := {plan |
 		"template": {},
 	}
 }
+
+mapping(value) := value if {
+	is_object(value)
+} else := {}
 
 kind_of(o) := "incremental" if {
 	release.annotation(o, "chaperone.dev/backup") == "incremental"
@@ -183,7 +187,7 @@ named(names, _) if count(names) == 0
 
 named(names, any) if count(names & any) > 0
 
-list(t, field) := {lower(name) | some name in object.get(t, field, []); is_string(name)}
+list(t, field) := {lower(name) | some name in t[field]; is_string(name)}
 
 takes_content(t) if object.get(t, "snapshotVolumes", true) != false
 

@@ -14,25 +14,80 @@ specs := specs_of(input.object)
 
 # specs_of is the same for any object. One of a kind that is not named has them
 # where containers stand.
-specs_of(o) := [found |
-	kind := objects.kind_key(o)
-	named := is_array(object.get(data.params.pod_templates, kind, null))
-	some path in object.get(data.params.pod_templates, kind, data.params.pod_templates["*"])
-	spec := object.get(o, split(path, "."), null)
-	is_object(spec)
-	object.get(spec, "containers", named) != false
-	found := {"path": path, "spec": spec, "security": object.get(spec, "securityContext", null)}
+specs_of(o) := named_specs(o, data.params.pod_templates[objects.kind_key(o)], true) if {
+	is_array(data.params.pod_templates[objects.kind_key(o)])
+} else := array.concat(usual, found) if {
+	usual := named_specs(o, object.get(data.params.pod_templates, "*", []), false)
+	known := {spec.path | some spec in usual}
+	found := [spec |
+		walk(o, [at, value])
+		looks_like_pod(value)
+		path := path_text(at)
+		not path in known
+		spec := described(value, at, true)
+	]
+}
+
+named_specs(o, paths, named) := [described(place.value, place.at, false) |
+	some path in paths
+	some place in places_at(o, path)
+	is_object(place.value)
+	object.get(place.value, "containers", named) != false
 ]
+
+places_at(o, path) := [{"at": at, "value": object.get(o, at, null)}] if {
+	not contains(path, "[]")
+	at := split(path, ".")
+} else := [{"at": at, "value": value} |
+	parts := split(replace(path, "[]", ".[]"), ".")
+	walk(o, [at, value])
+	count(at) == count(parts)
+	every i, step in at {
+		fits(step, parts[i])
+	}
+]
+
+fits(step, "[]") if is_number(step)
+
+fits(step, step)
+
+described(spec, at, alike) := {
+	"path": path_text(at),
+	"at": at,
+	"metadata_path": path_text(metadata_at(at)),
+	"alike": alike,
+	"spec": spec,
+	"security": object.get(spec, "securityContext", null),
+}
+
+path_text(at) := trim_prefix(concat("", [text | some step in at; text := step_text(step)]), ".")
+
+step_text(step) := sprintf("[%d]", [step]) if {
+	is_number(step)
+} else := concat("", [".", step])
+
+# Argo's templates call containers by more names than pods do.
+looks_like_pod(value) if {
+	some field in ["containers", "initContainers", "ephemeralContainers", "sidecars"]
+	is_array(value[field])
+	some entry in value[field]
+	is_object(entry)
+}
+
+looks_like_pod(value) if {
+	some field in ["container", "script"]
+	value[field].image != ""
+	is_string(value[field].image)
+}
 
 # containers of the object under test, each with its pod. An entry of the list
 # that is null has all defaults.
 containers := [found |
 	some pod in specs
-	some field in ["initContainers", "containers", "ephemeralContainers"]
-	some i, entry in pod.spec[field]
-	container := object.get({null: {}}, entry, entry)
+	some place in container_places(pod)
+	container := object.get({null: {}}, place.entry, place.entry)
 	found := {
-		"path": sprintf("%s.%s[%d]", [pod.path, field, i]),
+		"path": trim_prefix(concat(".", [pod.path, place.field]), "."),
 		"name": object.get(container, "name", ""),
 		"container": container,
 		"security": object.get(container, "securityContext", null),
@@ -40,6 +95,31 @@ containers := [found |
 		"pod": pod,
 	}
 ]
+
+container_places(pod) := array.concat(
+	[{"field": sprintf("%s[%d]", [field, i]), "entry": entry} |
+		some field in lists[pod.alike]
+		some i, entry in pod.spec[field]
+	],
+	[{"field": field, "entry": entry} |
+		pod.alike
+		some field in ["container", "script"]
+		entry := pod.spec[field]
+		is_object(entry)
+	],
+)
+
+lists := {
+	false: ["initContainers", "containers", "ephemeralContainers"],
+	true: ["initContainers", "containers", "ephemeralContainers", "sidecars"],
+}
+
+# metadata of a pod stands beside its spec; Argo's templates hold both.
+metadata_of(o, pod) := object.get(o, metadata_at(pod.at), null)
+
+metadata_at(at) := array.concat(array.slice(at, 0, count(at) - 1), ["metadata"]) if {
+	at[count(at) - 1] == "spec"
+} else := array.concat(at, ["metadata"])
 
 # holders are pods and containers alike: all that has a securityContext.
 holders := array.concat(specs, containers)
@@ -76,11 +156,11 @@ volumes := [found |
 ]
 
 # annotations of a pod, which stand beside its spec.
-annotations(pod) := object.get(input.object, split(path, "."), null) if {
-	path := concat("", [trim_suffix(pod.path, "spec"), "metadata.annotations"])
+annotations(pod) := object.get(metadata_of(input.object, pod), "annotations", null) if {
+	is_object(metadata_of(input.object, pod))
 }
 
-annotation_path(pod, key) := sprintf("%smetadata.annotations[%q]", [trim_suffix(pod.path, "spec"), key])
+annotation_path(pod, key) := sprintf("%s.annotations[%q]", [pod.metadata_path, key])
 
 # text is what a field that holds one says: nothing, where it is null.
 text(value) := value if {

@@ -67,3 +67,24 @@ test_restricted_unless_it_is_known_not_to_matter if {
 	not pods.restricted with input.environment.data as "synthetic"
 	not pods.restricted with input.environment.data as "none"
 }
+
+test_paths_through_lists if {
+	object := {"apiVersion": "example.org/v1", "kind": "Fleet", "spec": {"groups": [{"pods": [{"metadata": {"annotations": {"a": "b"}}, "spec": {}}]}]}}
+	found := pods.specs with input.object as object
+		with data.params.pod_templates as {"Fleet.example.org": ["spec.groups[].pods[].spec"]}
+	[pod.path | some pod in found] == ["spec.groups[0].pods[0].spec"]
+	pods.annotations(found[0]) == {"a": "b"} with input.object as object
+}
+
+test_what_looks_like_a_pod_is_one if {
+	object := {"apiVersion": "example.org/v1", "kind": "Thing", "spec": {"templates": [
+		{"container": {"image": "a"}, "sidecars": [{"image": "b"}]},
+		{"containers": ["text"]},
+	]}}
+	[c.path | some c in pods.containers] == ["spec.templates[0].sidecars[0]", "spec.templates[0].container"] with input.object as object
+}
+
+test_a_kind_without_pods_has_none if {
+	object := {"apiVersion": "example.org/v1", "kind": "Thing", "spec": spec}
+	count(pods.specs) == 0 with input.object as object with data.params.pod_templates as {"Thing.example.org": []}
+}

@@ -22,7 +22,7 @@ all := [workload |
 		"kind": objects.kind_key(o),
 		"namespace": namespace,
 		"pod": pod,
-		"metadata_path": concat("", [trim_suffix(pod.path, "spec"), "metadata"]),
+		"metadata_path": pod.metadata_path,
 		"labels": labels,
 		"annotations": texts(metadata, "annotations"),
 		"keys": ({sprintf("%s/%s=%s", [namespace, name, value]) | some name, value in labels} | {concat("", [namespace, "/"])}),
@@ -44,11 +44,8 @@ replicated := [workload |
 	workload.kind in data.params.replicated_kinds
 ]
 
-metadata_of(o, pod) := o.metadata if {
-	pod.path == "spec"
-} else := metadata if {
-	path := array.concat(split(trim_suffix(pod.path, ".spec"), "."), ["metadata"])
-	metadata := object.get(o, path, {})
+metadata_of(o, pod) := metadata if {
+	metadata := pods.metadata_of(o, pod)
 	is_object(metadata)
 } else := {}
 

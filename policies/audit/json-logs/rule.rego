@@ -61,6 +61,7 @@ formats(container) := variables | arguments if {
 		some field in ["command", "args"]
 		some i, argument in container[field]
 		some name in data.params.log_format_settings.arguments
+		is_string(argument)
 		startswith(argument, concat("", [name, "="]))
 	}
 }

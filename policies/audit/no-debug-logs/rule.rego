@@ -56,6 +56,7 @@ deny contains result if {
 	some i, container in workload.pod.spec[field]
 	some words in ["command", "args"]
 	some j, argument in container[words]
+	is_string(argument)
 	regex.match(data.params.debug_arguments, argument)
 	result := {
 		"msg": sprintf("container %q is told %s", [object.get(container, "name", ""), argument]),
@@ -68,6 +69,7 @@ deny contains result if {
 deny contains result if {
 	some o in release.of_kind("ConfigMap")
 	some key, text in o.data
+	is_string(text)
 	contains(text, "\n")
 	[line] := regex.find_n(data.params.debug_lines, text, 1)
 	result := {

@@ -96,10 +96,9 @@ labels(o) := own | templates if {
 	own := {{"value": value, "path": "metadata.labels"} |
 		value := o.metadata.labels["chaperone.dev/data-class"]
 	}
-	templates := {{"value": value, "path": concat("", [trim_suffix(pod.path, "spec"), "metadata.labels"])} |
+	templates := {{"value": value, "path": concat("", [pod.metadata_path, ".labels"])} |
 		some pod in pods.specs_of(o)
-		path := array.concat(split(trim_suffix(pod.path, ".spec"), "."), ["metadata", "labels", "chaperone.dev/data-class"])
-		value := object.get(o, path, null)
+		value := pods.metadata_of(o, pod).labels["chaperone.dev/data-class"]
 		is_string(value)
 	}
 }

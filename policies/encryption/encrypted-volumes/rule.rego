@@ -25,7 +25,7 @@ import data.lib.pods
 
 deny contains result if {
 	some claim in claims
-	class := object.get(claim.spec, "storageClassName", "")
+	class := object.get(claim.spec, "storageClassName", null)
 	not class in data.params.encrypted_storage_classes
 	result := {
 		"msg": sprintf("%s has %s, which is not known to encrypt", [claim.what, class_name(class)]),
@@ -50,12 +50,12 @@ deny contains result if {
 	}
 }
 
-claims contains {"object": o, "spec": object.get(o, "spec", {}), "path": "spec", "what": "the claim"} if {
+claims contains {"object": o, "spec": mapping(object.get(o, "spec", {})), "path": "spec", "what": "the claim"} if {
 	some o in input.objects
 	objects.kind_key(o) == "PersistentVolumeClaim"
 }
 
-claims contains {"object": o, "spec": object.get(template, "spec", {}), "path": path, "what": what} if {
+claims contains {"object": o, "spec": mapping(object.get(template, "spec", {})), "path": path, "what": what} if {
 	some o in input.objects
 	objects.kind_key(o) == "StatefulSet.apps"
 	some i, template in o.spec.volumeClaimTemplates
@@ -63,7 +63,7 @@ claims contains {"object": o, "spec": object.get(template, "spec", {}), "path": 
 	what := sprintf("claim template %q", [object.get(template, ["metadata", "name"], "")])
 }
 
-claims contains {"object": o, "spec": object.get(template, "spec", {}), "path": path, "what": what} if {
+claims contains {"object": o, "spec": mapping(object.get(template, "spec", {})), "path": path, "what": what} if {
 	some o in input.objects
 	some pod in pods.specs_of(o)
 	some i, volume in pod.spec.volumes
@@ -71,6 +71,10 @@ claims contains {"object": o, "spec": object.get(template, "spec", {}), "path": 
 	path := sprintf("%s.volumes[%d].ephemeral.volumeClaimTemplate.spec", [pod.path, i])
 	what := sprintf("ephemeral volume %q", [object.get(volume, "name", "")])
 }
+
+mapping(value) := value if {
+	is_object(value)
+} else := {}
 
 class_name(class) := sprintf("storage class %q", [class]) if {
 	is_string(class)

@@ -27,7 +27,7 @@ import data.lib.pods
 
 deny contains result if {
 	some o in input.objects
-	count(pods.specs_of(o)) > 0
+	runs(o)
 	namespace := objects.namespace_of(o)
 	some direction in ["Ingress", "Egress"]
 	not [namespace, direction] in closed
@@ -36,6 +36,13 @@ deny contains result if {
 		"object": objects.ref(o),
 	}
 }
+
+# What only names an image is run by its operator.
+runs(o) if count(pods.specs_of(o)) > 0
+
+runs(o) if objects.ref(o) in with_images
+
+with_images := {image.object | some image in input.images}
 
 closed contains place if {
 	some place in selected

@@ -28,7 +28,7 @@ import data.lib.objects
 deny contains result if {
 	some direction, peers in {"ingress": "from", "egress": "to"}
 	some i, rule in input.object.spec[direction]
-	objects.size_of(rule, [peers]) == 0
+	size(rule, peers) == 0
 	result := {
 		"msg": sprintf("the rule names no peers in %q, so it is for everyone", [peers]),
 		"path": sprintf("spec.%s[%d]", [direction, i]),
@@ -61,6 +61,11 @@ named_peers contains {"peer": peer, "path": path} if {
 	some j, peer in rule[peers]
 	path := sprintf("spec.%s[%d].%s[%d]", [direction, i, peers, j])
 }
+
+# A rule that is null names nobody.
+size(rule, peers) := objects.size_of(rule, [peers]) if {
+	is_object(rule)
+} else := 0
 
 selects_all(peer, selector) if {
 	objects.size_of(peer, [selector, "matchLabels"]) == 0

@@ -1,0 +1,48 @@
+package rego
+
+import (
+	"testing"
+
+	"chaperone.dev/chaperone/internal/promotion"
+)
+
+// Kubernetes takes null for what is not set, and Helm writes it: rules judge
+// such objects, and do not fail at them.
+func TestPackOfNulls(t *testing.T) {
+	t.Parallel()
+	bundle := loadSample(t)
+	for _, m := range []string{
+		"apiVersion: v1\nkind: ConfigMap\nmetadata: {name: a, labels: null, annotations: null}\ndata: null\n",
+		"apiVersion: apps/v1\nkind: Deployment\nmetadata: {name: a}\nspec: null\n",
+		"apiVersion: apps/v1\nkind: Deployment\nmetadata: {name: a}\nspec: {template: {spec: {containers: null}}}\n",
+		"apiVersion: apps/v1\nkind: Deployment\nmetadata: {name: a}\nspec: {replicas: null, strategy: null, selector: null, template: {metadata: null, spec: {containers: [{name: a, image: null, env: null, ports: null, resources: null, securityContext: null}], volumes: null, securityContext: null}}}\n",
+		"apiVersion: v1\nkind: Service\nmetadata: {name: a}\nspec: {selector: null, ports: null, externalIPs: null}\n",
+		"apiVersion: networking.k8s.io/v1\nkind: Ingress\nmetadata: {name: a}\nspec: {tls: null, rules: null}\n",
+		"apiVersion: networking.k8s.io/v1\nkind: Ingress\nmetadata: {name: a}\nspec: {tls: [{hosts: null}], rules: [{host: a.b, http: null}]}\n",
+		"apiVersion: networking.k8s.io/v1\nkind: NetworkPolicy\nmetadata: {name: a}\nspec: {podSelector: null, ingress: [null], egress: null}\n",
+		"apiVersion: rbac.authorization.k8s.io/v1\nkind: RoleBinding\nmetadata: {name: a}\nroleRef: {kind: Role, name: a}\nsubjects: null\n",
+		"apiVersion: rbac.authorization.k8s.io/v1\nkind: Role\nmetadata: {name: a}\nrules: null\n",
+		"apiVersion: rbac.authorization.k8s.io/v1\nkind: ClusterRole\nmetadata: {name: a}\naggregationRule: {}\nrules: [{nonResourceURLs: ['/metrics'], verbs: [get]}]\n",
+		"apiVersion: autoscaling/v2\nkind: HorizontalPodAutoscaler\nmetadata: {name: a}\nspec: {scaleTargetRef: {kind: Deployment, name: a}, minReplicas: null, maxReplicas: 3, metrics: null}\n",
+		"apiVersion: policy/v1\nkind: PodDisruptionBudget\nmetadata: {name: a}\nspec: {selector: null, minAvailable: null}\n",
+		"apiVersion: batch/v1\nkind: CronJob\nmetadata: {name: a}\nspec: {schedule: '@hourly', jobTemplate: {spec: {template: {spec: {restartPolicy: Never, containers: [{name: a, image: a}]}}}}}\n",
+		"apiVersion: v1\nkind: PersistentVolumeClaim\nmetadata: {name: a, labels: null}\nspec: null\n",
+		"apiVersion: apps/v1\nkind: StatefulSet\nmetadata: {name: a}\nspec: {volumeClaimTemplates: null, template: {spec: {containers: [{name: a, image: a}]}}}\n",
+		"apiVersion: velero.io/v1\nkind: Schedule\nmetadata: {name: a}\nspec: {schedule: x, template: null}\n",
+		"apiVersion: velero.io/v1\nkind: Schedule\nmetadata: {name: a}\nspec: {schedule: '0 * * * *', template: {includedNamespaces: null, labelSelector: null, ttl: null}}\n",
+		"apiVersion: gateway.networking.k8s.io/v1\nkind: Gateway\nmetadata: {name: a}\nspec: {listeners: [{name: a, protocol: HTTPS, port: 1, tls: null}], infrastructure: null}\n",
+		"apiVersion: cert-manager.io/v1\nkind: Certificate\nmetadata: {name: a}\nspec: {renewBefore: null, duration: null}\n",
+		"apiVersion: security.istio.io/v1\nkind: PeerAuthentication\nmetadata: {name: a}\nspec: null\n",
+		"apiVersion: networking.istio.io/v1\nkind: Gateway\nmetadata: {name: a}\nspec: {servers: [{port: {number: 1}, hosts: null, tls: null}]}\n",
+		"apiVersion: v1\nkind: Pod\nmetadata: {name: a}\nspec: {containers: [{name: a, image: a, args: [1, null], env: [{name: A, value: null}, {name: B, value: 1}], ports: [{name: null, containerPort: 1}]}]}\n",
+		"apiVersion: v1\nkind: LimitRange\nmetadata: {name: a}\nspec: {limits: [{type: Container}]}\n",
+		"apiVersion: external-secrets.io/v1\nkind: ExternalSecret\nmetadata: {name: a}\nspec: {refreshInterval: null, target: null, data: null, dataFrom: null}\n",
+		"apiVersion: external-secrets.io/v1\nkind: SecretStore\nmetadata: {name: a}\nspec: {provider: {aws: null}}\n",
+	} {
+		for _, data := range []promotion.Data{promotion.DataPHI, promotion.DataAnonymized, promotion.DataSynthetic} {
+			for _, e := range evaluate(t, bundle, inputOf(t, data, m)).Errors {
+				t.Errorf("%s: %s: %.160s\n%s", data, e.Rule, e.Message, m)
+			}
+		}
+	}
+}
