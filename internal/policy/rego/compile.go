@@ -53,6 +53,7 @@ func compile(ctx context.Context, files fileSet, limits Limits) (*Bundle, map[st
 	if ruleErr == nil && foreignErr == nil { // otherwise every exception would be for an unknown rule
 		frameworks, frameworkErr = applyFrameworks(files.of(frameworkFile), rules)
 		exceptions, exceptionErr = parseExceptions(files.of(exceptionFile), rules)
+		exceptionErr = errors.Join(exceptionErr, checkExcepting(rules))
 	}
 	if err := errors.Join(foreignErr, ruleErr, frameworkErr, exceptionErr, checkReferences(compiler, data), checkNegations(compiler, data)); err != nil {
 		return nil, nil, err

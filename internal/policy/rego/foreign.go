@@ -249,6 +249,18 @@ func (r *rule) enter(modules map[string]*ast.Module) error {
 	return nil
 }
 
+// checkExcepting refuses Conftest's exception where nothing may be excepted: it
+// has no approver and no end.
+func checkExcepting(rules []*rule) error {
+	var problems []error
+	for _, r := range rules {
+		if r.foreign != nil && r.foreign.excepts && !r.Waivable {
+			problems = append(problems, fmt.Errorf("%s: has a rule `exception`, and %s cannot be waived; take it out", at(r.module.Package.Location), r.ID))
+		}
+	}
+	return errors.Join(problems...)
+}
+
 func (f *foreign) wanted() string {
 	if f.style == gatekeeper {
 		return "violation"

@@ -102,6 +102,10 @@ func TestFaultsOfRulesWrittenForOthers(t *testing.T) {
 		{"the network", sidecar, "package main\n\ndeny[msg] { msg := http.send({\"url\": \"http://127.0.0.1\"}).body }\n", "undefined function http.send"},
 		{"misspelled data", sidecar, "package main\n\ndeny[msg] { msg := data.parms.forbidden[_] }\n", "data.parms.forbidden is defined by no rule"},
 		{"a silent rule", sidecar, "package main\n\ndeny[msg] { input.metadata.nme == \"bad\"; msg := \"x\" }\n", "does not deny it"},
+		{"an exception from what the law requires", replaced("{pss: baseline}", "{hipaa: [{cite: 164.312(d), why: It does.}]}"),
+			foreignRego + "exception[[\"\"]] { input.metadata.name == \"bad\" }\n", "test/one cannot be waived; take it out"},
+		{"an exception where there is none", sidecar + "waivable: false\n",
+			foreignRego + "exception[[\"\"]] { input.metadata.name == \"ugly\" }\n", "test/one cannot be waived; take it out"},
 		{"a failing test", sidecar, foreignRego, "test_no failed"},
 	} {
 		files := foreignFiles(test.sidecar, test.rego)

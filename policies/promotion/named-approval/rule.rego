@@ -2,9 +2,9 @@
 # title: Somebody who may has approved this very release, lately
 # description: >-
 #   A release enters where patients' data is when people of named groups have
-#   agreed to exactly it: by the commit that pins the environment to it. That
-#   there are enough of them is the approval gate's to see; that the gate is
-#   there, and that the word is not an old one, is this rule's.
+#   agreed to exactly it: by the commit that pins the environment to it. The
+#   approval gate finds out whose word counts; that the gate is there, that enough
+#   have spoken, and that the word is of these days, is this rule's.
 # scope: package
 # custom:
 #   id: promotion/named-approval
@@ -51,6 +51,22 @@ deny contains result if {
 		floor(days),
 		data.params.promotion.approval_days,
 	])}
+}
+
+# The date of a commit is its author's to choose.
+deny contains result if {
+	input.approval.state == "pinned"
+	some approver in input.approval.by
+	ahead := given(approver) - time.parse_rfc3339_ns(input.now)
+	ahead > 3600000000000
+	result := {"msg": sprintf("%s approved it at %s, which is still to come; want it approved anew", [approver.name, approver.when])}
+}
+
+deny contains result if {
+	input.approval.state == "pinned"
+	input.approval.override == ""
+	count(input.approval.by) < asked.required
+	result := {"msg": sprintf("%d of %d who must agree have agreed", [count(input.approval.by), asked.required])}
 }
 
 given(approver) := time.parse_rfc3339_ns(approver.when) if {

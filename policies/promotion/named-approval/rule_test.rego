@@ -28,6 +28,18 @@ test_old if {
 	denials(one, approved("")) == 1
 }
 
+test_of_a_day_to_come if {
+	denials(one, approved("2099-03-19T12:00:00Z")) == 1
+	denials(one, approved("2026-05-20T12:30:00Z")) == 0
+	denials(one, object.union(approved("2099-03-19T12:00:00Z"), {"state": "verified"})) == 0
+}
+
+test_too_few if {
+	denials(one, {"state": "pinned", "by": [], "override": ""}) == 1
+	denials(object.union(one, {"required": 2}), approved("2026-05-19T12:00:00Z")) == 1
+	denials(one, {"state": "pinned", "by": [], "override": "the site is down"}) == 0
+}
+
 test_old_one_of_what_runs if denials(one, object.union(approved("2026-03-19T12:00:00Z"), {"state": "verified"})) == 0
 
 test_unknown if denials(one, {"state": "unknown", "by": [], "override": ""}) == 1
