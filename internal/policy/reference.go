@@ -30,22 +30,24 @@ const (
 	ReferenceDatabase = "database" // a server by its URL
 	ReferenceBucket   = "bucket"   // an object store's bucket, with the directory in it
 	ReferenceVolume   = "volume"   // storage that was there before
+	ReferenceUnread   = "unread"   // there is more, beyond what is read
 )
 
-// maxReferences bounds what one release may be said to take.
+// maxReferences bounds what one release may be said to take. What comes after is
+// told by one reference that is ReferenceUnread: rules deny it.
 const maxReferences = 5000
 
 // References lists what the objects take from outside, in object order.
 func References(env promotion.Environment, set manifest.Set, redactor manifest.Redactor) []Reference {
-	r := references{env: env, redactor: redactor, stores: map[string]string{}}
+	r := references{env: env, redactor: redactor, stores: map[string]string{}, known: map[Reference]bool{}}
 	for _, o := range set.Objects() {
 		r.store(o)
 	}
 	for _, o := range set.Objects() {
 		r.object = o
 		r.read(o)
-		if len(r.found) >= maxReferences {
-			return r.found[:maxReferences]
+		if r.full() {
+			return r.found
 		}
 	}
 	return r.found
@@ -57,10 +59,22 @@ type references struct {
 	stores   map[string]string // of secrets, by kind, namespace and name: what they stand for
 	object   *manifest.Object
 	found    []Reference
+	known    map[Reference]bool
 }
 
+// full reports whether nothing more is read.
+func (r *references) full() bool { return len(r.found) > maxReferences }
+
 func (r *references) add(what, identity, key, path string) {
-	r.found = append(r.found, Reference{What: what, Identity: identity, Key: key, Object: RefOf(r.object), Path: path})
+	found := Reference{What: what, Identity: identity, Key: key, Object: RefOf(r.object), Path: path}
+	if r.full() || r.known[found] {
+		return
+	}
+	if len(r.found) == maxReferences {
+		found.What, found.Identity, found.Key = ReferenceUnread, "", ""
+	}
+	r.known[found] = true
+	r.found = append(r.found, found)
 }
 
 func (r *references) read(o *manifest.Object) {
@@ -72,6 +86,7 @@ func (r *references) read(o *manifest.Object) {
 		for _, key := range slices.Sorted(maps.Keys(data)) {
 			text, _ := data[key].(string)
 			r.urls(text, key, "data"+step(key))
+			r.server(key, text, key, "data"+step(key))
 		}
 	case "ExternalSecret.external-secrets.io":
 		r.externalSecret(o)
@@ -235,32 +250,16 @@ func (r *references) pod(pod PodSpec) {
 			variables, _ := container["env"].([]any)
 			for n, v := range variables {
 				variable, _ := v.(map[string]any)
-				r.urls(textAt(variable, "value"), "", fmt.Sprintf("%s.%s[%d].env[%d].value", pod.Path, field, i, n))
+				path := fmt.Sprintf("%s.%s[%d].env[%d].value", pod.Path, field, i, n)
+				r.urls(textAt(variable, "value"), "", path)
+				r.server(textAt(variable, "name"), textAt(variable, "value"), "", path)
 			}
-		}
-	}
-}
-
-var (
-	storeURL = regexp.MustCompile(`\b(s3|gs|abfss?|wasbs)://([A-Za-z0-9][A-Za-z0-9.@_-]*)(/[^\s"'?,;]*)?`)
-	dataURL  = regexp.MustCompile(`\b(?:postgres|postgresql|mysql|mariadb|mongodb|mongodb\+srv|redis|rediss|amqps?|sqlserver|cassandra|clickhouse)://(?:[^\s/@"']*@)?([A-Za-z0-9._:,\[\]-]+)`)
-	hostPort = regexp.MustCompile(`:[0-9]+$`)
-)
-
-const maxURLText = 64 << 10
-
-// urls finds the servers and buckets that a text names.
-func (r *references) urls(text, key, path string) {
-	if len(text) > maxURLText || !strings.Contains(text, "://") {
-		return
-	}
-	for _, m := range storeURL.FindAllStringSubmatch(text, 50) {
-		r.add(ReferenceBucket, m[2]+strings.TrimSuffix(m[3], "/"), key, path)
-	}
-	for _, m := range dataURL.FindAllStringSubmatch(text, 50) {
-		for host := range strings.SplitSeq(m[1], ",") {
-			if host = hostPort.ReplaceAllString(host, ""); host != "" && host != "localhost" && !strings.HasPrefix(host, "127.") {
-				r.add(ReferenceDatabase, r.host(host), key, path)
+			for _, said := range []string{"command", "args"} {
+				words, _ := container[said].([]any)
+				for n, word := range words {
+					text, _ := word.(string)
+					r.urls(text, "", fmt.Sprintf("%s.%s[%d].%s[%d]", pod.Path, field, i, said, n))
+				}
 			}
 		}
 	}

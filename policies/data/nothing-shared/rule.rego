@@ -46,6 +46,19 @@ deny contains result if {
 	result := {"msg": sprintf("what %s runs cannot be read, so nobody can tell what is shared with it", [other.environment])}
 }
 
+deny contains result if {
+	some own in input.references
+	own.what == "unread"
+	result := {"msg": "takes more than is read, so nobody can tell what is shared", "object": own.object, "path": own.path}
+}
+
+deny contains result if {
+	some other in input.pipeline
+	some theirs in other.references
+	theirs.what == "unread"
+	result := {"msg": sprintf("%s takes more than is read, so nobody can tell what is shared with it", [other.environment])}
+}
+
 index[[theirs.what, theirs.identity]] contains {"environment": other.environment} if {
 	some other in input.pipeline
 	some theirs in other.references

@@ -29,3 +29,8 @@ test_data if {
 }
 
 test_unknown_is_no_pass if denials(own("bucket", ""), object.union(other("synthetic", "bucket", "j"), {"state": "unknown"})) == 1
+
+test_more_than_is_read_is_no_pass if {
+	denials(own("unread", ""), other("synthetic", "bucket", "j")) == 1
+	denials(own("bucket", ""), other("synthetic", "unread", "")) == 1
+}

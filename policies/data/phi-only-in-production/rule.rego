@@ -79,6 +79,19 @@ deny contains result if {
 	}
 }
 
+# It might be of production; data/nothing-shared says it of what production takes.
+deny contains result if {
+	input.environment.data != "phi"
+	count(protected) > 0
+	some own in input.references
+	own.what == "unread"
+	result := {
+		"msg": "takes more than is read, so nobody can tell whether it is of where real patient data is",
+		"object": own.object,
+		"path": own.path,
+	}
+}
+
 # protected are the names of environments of the pipeline that hold real
 # patient data.
 protected contains lower(other.name) if {

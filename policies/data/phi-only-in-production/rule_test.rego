@@ -54,3 +54,9 @@ test_label_of_the_pod_counts if {
 	}
 	paths == {"spec.jobTemplate.spec.template.metadata.labels"}
 }
+
+test_more_than_is_read_is_no_pass if {
+	unread := {"what": "unread", "identity": "", "key": "", "object": {"name": "a"}, "path": "data"}
+	denials({"environment": environment("staging", "anonymized"), "references": [unread], "pipeline": [other("live", "phi", "after")]}) == 1
+	denials({"environment": environment("live", "phi"), "references": [unread], "pipeline": []}) == 0
+}
