@@ -9,7 +9,7 @@
 #   code: SEC-002
 #   severity: critical
 #   data: [synthetic, anonymized, phi]
-#   kinds: [workloads, ConfigMap]
+#   kinds: ["*"]
 #   waivable: true
 #   controls:
 #     hipaa:
@@ -40,35 +40,104 @@ deny contains result if {
 deny contains result if {
 	some setting in settings
 	some credential, pattern in data.params.credential_patterns
-	regex.match(pattern, setting.value)
+	regex.match(pattern, without_examples(setting.value))
 	result := {
 		"msg": sprintf("%s has what looks like a credential in it: %s", [setting.what, credential]),
 		"path": setting.path,
 	}
 }
 
+without_examples(text) := regex.replace(text, `://(user|username):(password|pass)@(\w+\.)?example\.(com|org|net)`, "://example")
+
 settings contains setting if {
-	some c in pods.containers
-	some i, variable in c.container.env
+	some list in variables
+	some i, variable in list.env
 	is_string(variable.value)
 	setting := {
-		"what": sprintf("environment variable %q of container %q", [variable.name, c.name]),
-		"name": variable.name,
+		"what": sprintf("environment variable %q%s", [object.get(variable, "name", ""), list.of]),
+		"name": object.get(variable, "name", ""),
 		"value": variable.value,
-		"path": sprintf("%s.env[%d].value", [c.path, i]),
+		"path": sprintf("%s[%d].value", [list.path, i]),
 	}
 }
 
+variables contains {"env": c.container.env, "of": sprintf(" of container %q", [c.name]), "path": concat(".", [c.path, "env"])} if {
+	some c in pods.containers
+	is_array(c.container.env)
+}
+
+# What an operator hands on to the pods that it makes.
+variables contains {"env": value, "of": "", "path": path} if {
+	custom
+	walk(input.object, [at, value])
+	at[count(at) - 1] in {"env", "extraEnv", "extraEnvVars"}
+	is_array(value)
+	path := pods.path_text(at)
+	every c in pods.containers {
+		path != concat(".", [c.path, "env"])
+	}
+}
+
+custom if {
+	key := objects.kind_key(input.object)
+	not key in object.keys(data.params.pod_templates)
+	contains(objects.group_of(input.object), ".")
+}
+
+settings contains setting if {
+	some word in words
+	setting := {
+		"what": word.what,
+		"name": argument_name(word.text),
+		"value": argument_value(word.text),
+		"path": word.path,
+	}
+}
+
+# --password x, in two words.
+settings contains setting if {
+	some word in words
+	setting := {
+		"what": word.what,
+		"name": trim_left(word.before, "-"),
+		"value": word.text,
+		"path": word.path,
+	}
+	regex.match(`^--?[A-Za-z][A-Za-z0-9_.-]*$`, word.before)
+	text := word.text
+	not startswith(text, "-")
+}
+
+words contains word if {
+	some c in pods.containers
+	some place in [["command"], ["args"], ["lifecycle", "postStart", "exec", "command"], ["lifecycle", "preStop", "exec", "command"]]
+	list := object.get(c.container, place, null)
+	is_array(list)
+	some i, text in list
+	is_string(text)
+	word := {
+		"what": sprintf("%s %d of container %q", [trim_suffix(place[count(place) - 1], "s"), i, c.name]),
+		"text": text,
+		"before": previous(list, i),
+		"path": sprintf("%s.%s[%d]", [c.path, concat(".", place), i]),
+	}
+}
+
+previous(list, i) := list[i - 1] if {
+	i > 0
+	is_string(list[i - 1])
+} else := ""
+
 settings contains setting if {
 	some c in pods.containers
-	some field in ["command", "args"]
-	some i, argument in c.container[field]
-	is_string(argument)
+	some probe in ["livenessProbe", "readinessProbe", "startupProbe"]
+	some i, header in c.container[probe].httpGet.httpHeaders
+	is_string(header.value)
 	setting := {
-		"what": sprintf("%s %d of container %q", [trim_suffix(field, "s"), i, c.name]),
-		"name": argument_name(argument),
-		"value": argument_value(argument),
-		"path": sprintf("%s.%s[%d]", [c.path, field, i]),
+		"what": sprintf("header %q of the %s of container %q", [object.get(header, "name", ""), probe, c.name]),
+		"name": "",
+		"value": sprintf("%s: %s", [object.get(header, "name", ""), header.value]),
+		"path": sprintf("%s.%s.httpGet.httpHeaders[%d].value", [c.path, probe, i]),
 	}
 }
 
@@ -84,6 +153,37 @@ settings contains setting if {
 	}
 }
 
+settings contains setting if {
+	objects.kind_key(input.object) == "ConfigMap"
+	some key, value in input.object.binaryData
+	base64.is_valid(value)
+	setting := {
+		"what": sprintf("key %q", [key]),
+		"name": key,
+		"value": base64.decode(value),
+		"path": sprintf("binaryData[%q]", [key]),
+	}
+}
+
+# Annotations are searched, whatever they are called.
+settings contains setting if {
+	some place in annotated
+	some key, value in place.annotations
+	is_string(value)
+	setting := {
+		"what": sprintf("annotation %q", [key]),
+		"name": "",
+		"value": value,
+		"path": sprintf("%s.annotations[%q]", [place.path, key]),
+	}
+}
+
+annotated contains {"annotations": input.object.metadata.annotations, "path": "metadata"}
+
+annotated contains {"annotations": pods.annotations(pod), "path": pod.metadata_path} if {
+	some pod in pods.specs
+}
+
 # --name=value gives a name; anything else is only searched.
 argument_name(argument) := parts[1] if {
 	[parts] := regex.find_all_string_submatch_n(`^--?([A-Za-z0-9_.-]+)=`, argument, 1)
@@ -93,15 +193,40 @@ argument_value(argument) := trim_prefix(argument, parts[0]) if {
 	[parts] := regex.find_all_string_submatch_n(`^--?([A-Za-z0-9_.-]+)=`, argument, 1)
 } else := argument
 
-named_credential(name) if {
-	plain := regex.replace(lower(name), `[^a-z0-9]`, "")
-	some ending in data.params.credential_names
-	endswith(plain, ending)
+# Texts of several settings, such as a file, a connection string, a script.
+deny contains result if {
+	some setting in settings
+	some line in regex.find_n(line_pattern, setting.value, 200)
+	[parts] := regex.find_all_string_submatch_n(line_pattern, line, 1)
+	named_credential(parts[1])
+	value := parts[2]
+	literal(trim(value, "\"'"))
+	not elsewhere(value)
+	result := {
+		"msg": sprintf("%s has a value for %s in it", [setting.what, parts[1]]),
+		"path": setting.path,
+	}
 }
 
-# A switch, a number or a reference to another variable is no credential.
+line_pattern := `(?im)(?:^|[\s;,{&?"'])((?:[a-z][a-z0-9_.-]*)?(?:pass|password|passwd|passphrase|pwd|client[_-]?secret|auth[_-]?token|api[_-]?key|private[_-]?key|secret[_-]?key|access[_-]?key))["']?\s{0,3}[=:]\s{0,3}("[^"\n]{4,}"|'[^'\n]{4,}'|[^\s"'$({<\[,;&|>]{4}[^\s"',;&}]*)`
+
+# A line of a program, or of a description, takes the value from elsewhere.
+elsewhere(value) if regex.match(`[(\[]|^[A-Za-z_]+(\.[A-Za-z_]+)+$|^(string|null|undefined|true|false|required)$`, value)
+
+named_credential(name) if {
+	plain := regex.replace(lower(name), `[_-][0-9]+$|[^a-z0-9]`, "")
+	some ending in data.params.credential_names
+	endswith(plain, ending)
+	not regex.match(`(?i)(public|host|primary|foreign|partition|sort|routing|cache|idempotency)[_.-]?key$`, name)
+}
+
+# A switch, a number, a path to a file, the name of a Secret or a reference to
+# another variable is no credential.
 literal(value) if {
 	trim_space(value) != ""
 	not lower(trim_space(value)) in {"true", "false", "yes", "no", "on", "off", "none", "null"}
-	not regex.match(`^\s*\$[({][A-Za-z0-9_.]+[)}]\s*$`, value)
+	not regex.match(`^\s*(\$[({][A-Za-z0-9_.:-]+[)}]|\$[A-Za-z_][A-Za-z0-9_]*|\{\{.*\}\}|<[^<>]*>|\*+)\s*$`, value)
+	not regex.match(`^\s*-?[0-9]{1,9}(\.[0-9]+)?(ms|s|m|h|d)?\s*$`, value)
+	not regex.match(`^\s*(file:/)?/[A-Za-z0-9._-]+(/[A-Za-z0-9._-]+)+\s*$`, value)
+	not regex.match(`^\s*[a-z0-9]([a-z0-9-]*[a-z0-9])?/[a-z]([a-z0-9.-]*[a-z0-9])?\s*$`, value)
 }
