@@ -55,7 +55,8 @@ inside(host) if not contains(host, ".")
 
 inside(host) if regex.match(`\.(svc|cluster\.local|local)\.?$`, host)
 
-inside(host) if regex.match(`^(10|127)\.|^192\.168\.|^172\.(1[6-9]|2[0-9]|3[01])\.`, host)
+# Numbers only: 10.example.net is a name.
+inside(host) if regex.match(`^((10|127)\.[0-9]{1,3}|192\.168|172\.(1[6-9]|2[0-9]|3[01]))(\.[0-9]{1,3}){2}$`, host)
 
 # service.namespace, where the release or the target says that there is such a one.
 inside(host) if {

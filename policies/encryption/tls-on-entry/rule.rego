@@ -52,7 +52,7 @@ deny contains result if {
 	some o in ingresses
 	some name, value in o.metadata.annotations
 	regex.match(`/(force-)?ssl-redirect$`, name)
-	lower(value) == "false"
+	lower(trim_space(value)) in {"false", "f", "0", "no", "n", "off"}
 	result := {
 		"msg": sprintf("annotation %s switches the redirect to https off", [name]),
 		"object": objects.ref(o),

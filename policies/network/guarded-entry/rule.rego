@@ -40,9 +40,27 @@ entries := array.concat(release.of_kind("Ingress.networking.k8s.io"), release.of
 guarded(o, guard) if {
 	some controller
 	some name in data.params.entry_guards[controller][guard]
+	read_by(o, controller)
 	value := release.annotation(o, name)
-	not lower(value) in {"", "0", "none", "false", "off", "disabled"}
+	not lower(value) in {"", "0", "none", "false", "f", "no", "n", "off", "disabled"}
 }
+
+# The annotations of another controller than that of the Ingress are nothing to
+# it. Of a class that is not listed nobody knows whose it is.
+read_by(o, controller) if {
+	class := class_of(o)
+	listed := {name | some name, classes in data.params.entry_classes; class in classes}
+	controller in ((listed | {"elsewhere"}) | unlisted(listed))
+}
+
+class_of(o) := class if {
+	class := o.spec.ingressClassName
+	class != null
+} else := release.annotation(o, "kubernetes.io/ingress.class")
+
+unlisted(listed) := object.keys(data.params.entry_guards) if {
+	count(listed) == 0
+} else := set()
 
 # A policy of the Gateway API, attached to the Gateway or to each of its routes.
 guarded(o, guard) if policed(o, guard)
