@@ -255,6 +255,7 @@ func evaluate(ctx context.Context, beside *around, env promotion.Environment, se
 		Revision: t.snapshot.Revision(), Digest: digest,
 		Author: policy.PersonOf(t.commit.Author), Committer: policy.PersonOf(t.commit.Committer),
 	}, nil, time.Now(), beside.redactor)
+	in.Environment.Imagined = anywhere[string(env.Data)].ID == env.ID && env.File == ""
 	beside.tell(ctx, &in, env)
 	return beside.bundle.Evaluate(ctx, in)
 }

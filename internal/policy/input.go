@@ -41,7 +41,10 @@ type Environment struct {
 	Governance Governance     `json:"governance"`
 	Drift      string         `json:"drift"`
 	OnFailure  string         `json:"onFailure"`
-	Verify     Verify         `json:"verify"`
+	// Imagined: nobody has written a file for it, as in `check --data`; what only
+	// a file says cannot be asked for. Never so in the daemon.
+	Imagined bool   `json:"imagined"`
+	Verify   Verify `json:"verify"`
 }
 
 // Verify is what an environment asks of a release after an apply.

@@ -53,7 +53,7 @@ func TestDocumentHasEveryField(t *testing.T) {
 	want := `{"approval":{"by":[],"override":"","state":"unknown"},` +
 		`"environment":{"access":["operations"],"after":["novamind/staging"],"data":"phi","drift":"",` +
 		`"governance":{"audit":{"retention":"52560h0m0s","runtimeSensor":"","sink":""},"backup":null,"deidentification":null,"owner":"platform@example.org",` +
-		`"recovery":{"rpo":"0s","rto":"4h0m0s"}},"id":"novamind/production","name":"production","onFailure":"","pipeline":"novamind",` +
+		`"recovery":{"rpo":"0s","rto":"4h0m0s"}},"id":"novamind/production","imagined":false,"name":"production","onFailure":"","pipeline":"novamind",` +
 		`"promotion":{"approval":{"from":[],"notAuthor":false,"required":0},` +
 		`"freezes":[{"cron":"","duration":"312h0m0s","from":"2026-12-20T00:00:00Z","name":"","timeZone":"UTC","to":"2027-01-02T00:00:00Z"}],` +
 		`"mode":"pull-request","schedule":"","soak":"30m0s","timeZone":"",` +

@@ -15,6 +15,13 @@ test_group if {
 	denials("phi", {"kind": "Group"}) == 1
 }
 
+test_no_list_without_a_file if {
+	count(access_groups.deny) == 0 with input as {
+		"environment": {"access": [], "data": "phi", "imagined": true},
+		"object": {"metadata": {"namespace": "a"}, "subjects": [{"kind": "Group", "name": "somebody"}]},
+	}
+}
+
 test_user if {
 	denials("phi", {"kind": "User", "name": "kim"}) == 1
 	denials("anonymized", {"kind": "User", "name": "kim"}) == 0
