@@ -45,7 +45,7 @@ store_namespace(o) := namespace if {
 # others are the names of other environments that a path or role carries, as a
 # step of its own or at a step's end: crohns/staging, crohns-staging.
 others(text) := {name |
-	some step in split(lower(text), "/")
+	some step in regex.split(`[/:]`, lower(text))
 	some names in data.params.environment_names
 	not own(names)
 	some name in names
@@ -57,3 +57,10 @@ own(names) if lower(input.environment.name) in names
 carries(step, name) if step == name
 
 carries(step, name) if endswith(step, concat("", ["-", name]))
+
+# production-db is production's; test-data, of short names, may be anybody's.
+carries(step, name) if {
+	some names in data.params.environment_names
+	name == names[0]
+	startswith(step, concat("", [name, "-"]))
+}

@@ -24,6 +24,7 @@
 package encryption.tls_on_entry
 
 import data.lib.objects
+import data.lib.release
 
 deny contains result if {
 	some o in ingresses
@@ -69,6 +70,49 @@ deny contains result if {
 		"msg": sprintf("listener %q has protocol %v without TLS", [listener.name, object.get(listener, "protocol", "")]),
 		"object": objects.ref(o),
 		"path": sprintf("spec.listeners[%d]", [i]),
+	}
+}
+
+# A server of Istio's that takes plain HTTP may only redirect.
+deny contains result if {
+	some o in release.of_kind("Gateway.networking.istio.io")
+	some i, server in o.spec.servers
+	upper(object.get(server, ["port", "protocol"], "HTTP")) in {"HTTP", "HTTP2", "GRPC", "GRPC-WEB", "TCP", "MONGO"}
+	object.get(server, ["tls", "httpsRedirect"], false) != true
+	not istio_secure(server)
+	result := {
+		"msg": sprintf("the server takes %v without TLS, and does not redirect", [object.get(server, ["port", "protocol"], "HTTP")]),
+		"object": objects.ref(o),
+		"path": sprintf("spec.servers[%d]", [i]),
+	}
+}
+
+istio_secure(server) if {
+	server.port.protocol == "TCP"
+	server.tls.mode in {"PASSTHROUGH", "SIMPLE", "MUTUAL", "ISTIO_MUTUAL", "OPTIONAL_MUTUAL", "AUTO_PASSTHROUGH"}
+}
+
+# Entries of other controllers: params.entry_kinds says where TLS stands.
+deny contains result if {
+	some kind, paths in data.params.entry_kinds
+	some o in release.of_kind(kind)
+	set := [path | some path in paths; objects.is_set(o, split(path, "."))]
+	count(set) == 0
+	result := {
+		"msg": sprintf("nothing says that it takes TLS only; want %s", [concat(" or ", paths)]),
+		"object": objects.ref(o),
+		"path": paths[0],
+	}
+}
+
+# A Route that takes plain requests besides.
+deny contains result if {
+	some o in release.of_kind("Route.route.openshift.io")
+	o.spec.tls.insecureEdgeTerminationPolicy == "Allow"
+	result := {
+		"msg": "plain HTTP is let in beside TLS",
+		"object": objects.ref(o),
+		"path": "spec.tls.insecureEdgeTerminationPolicy",
 	}
 }
 

@@ -9,7 +9,7 @@
 #   id: secret/own-paths
 #   code: SEC-005
 #   severity: high
-#   data: [anonymized, phi]
+#   data: [synthetic, anonymized, phi]
 #   waivable: true
 #   controls:
 #     hipaa:
@@ -49,6 +49,21 @@ paths contains {"key": key, "object": objects.ref(o), "path": path} if {
 	key := entry[way[0]][way[1]]
 	is_string(key)
 	path := sprintf("spec.dataFrom[%d].%s.%s", [i, way[0], way[1]])
+}
+
+paths contains {"key": key, "object": objects.ref(o), "path": path} if {
+	some o in release.of_kind("ClusterExternalSecret.external-secrets.io")
+	some i, entry in o.spec.externalSecretSpec.data
+	key := entry.remoteRef.key
+	path := sprintf("spec.externalSecretSpec.data[%d].remoteRef.key", [i])
+}
+
+paths contains {"key": key, "object": objects.ref(o), "path": path} if {
+	some o in release.of_kind("ClusterExternalSecret.external-secrets.io")
+	some i, entry in o.spec.externalSecretSpec.dataFrom
+	some way in [["extract", "key"], ["find", "path"]]
+	key := entry[way[0]][way[1]]
+	path := sprintf("spec.externalSecretSpec.dataFrom[%d].%s.%s", [i, way[0], way[1]])
 }
 
 # The driver's parameters hold a list as text.
