@@ -23,6 +23,7 @@
 #     after another, name the earlier in params.earlier_production.
 package data.phi_only_in_production
 
+import data.lib.cloud
 import data.lib.objects
 import data.lib.pods
 import data.lib.release
@@ -55,12 +56,12 @@ deny contains result if {
 
 deny contains result if {
 	input.environment.data != "phi"
-	some o in release.of_kind("ExternalSecret.external-secrets.io")
-	some key in remote_keys(o)
-	some step in split(key, "/")
-	lower(step) in protected
+	some kind, field in {"ExternalSecret": ["spec"], "ClusterExternalSecret": ["spec", "externalSecretSpec"]}
+	some o in release.of_kind(concat(".", [kind, "external-secrets.io"]))
+	some key in remote_keys(object.get(o, field, {}))
+	some step in names_in(key)
 	result := {
-		"msg": sprintf("takes %q, which is of %s, where real patient data is", [key, lower(step)]),
+		"msg": sprintf("takes %q, which is of %s, where real patient data is", [key, step]),
 		"object": objects.ref(o),
 		"path": "spec",
 	}
@@ -116,7 +117,19 @@ labels(o) := own | templates if {
 	}
 }
 
-remote_keys(o) := direct | extracted if {
-	direct := {entry.remoteRef.key | some entry in o.spec.data}
-	extracted := {entry.extract.key | some entry in o.spec.dataFrom}
+remote_keys(spec) := direct | extracted if {
+	direct := {entry.remoteRef.key | some entry in spec.data}
+	extracted := {entry[way[0]][way[1]] |
+		some entry in spec.dataFrom
+		some way in [["extract", "key"], ["find", "path"]]
+	}
+}
+
+# names_in are the protected environments that a key names: as a step, or, by
+# any of their names, at a step's start or end.
+names_in(key) := {lower(step) | some step in split(key, "/"); lower(step) in protected} | {name |
+	some name in cloud.others(key)
+	some names in data.params.environment_names
+	name in names
+	count(protected & {alike | some alike in names}) > 0
 }

@@ -36,7 +36,8 @@ test_name_in_a_path if {
 		"spec": {"data": [{"remoteRef": {"key": "shop/live/database"}}]},
 	}
 	denials({"environment": environment("staging", "anonymized"), "objects": [secret], "pipeline": [other("live", "phi", "after")]}) == 1
-	denials({"environment": environment("staging", "anonymized"), "objects": [secret], "pipeline": [other("production", "phi", "after")]}) == 0
+	denials({"environment": environment("staging", "anonymized"), "objects": [secret], "pipeline": [other("production", "phi", "after")]}) == 1
+	denials({"environment": environment("staging", "anonymized"), "objects": [secret], "pipeline": [other("archive", "phi", "after")]}) == 0
 }
 
 test_label_of_the_pod_counts if {
