@@ -119,10 +119,10 @@ func (h *Held) Publish(info Info, apiURL string) error {
 }
 
 // Release gives the lock up.
-func (h *Held) Release() error { return h.lock.Close() }
+func (h *Held) Release() error { return unlock(h.lock) }
 
 // Remove deletes the directory; the lock goes with it.
-func (h *Held) Remove() error { return errors.Join(os.RemoveAll(h.dir), h.lock.Close()) }
+func (h *Held) Remove() error { return errors.Join(os.RemoveAll(h.dir), unlock(h.lock)) }
 
 // Status of the cluster in dir: its info, and whether its process runs and is ready.
 func Status(dir string) (info Info, running, ready bool, err error) {
@@ -135,7 +135,7 @@ func Status(dir string) (info Info, running, ready bool, err error) {
 		return rec.Info, false, false, err
 	}
 	if lock != nil {
-		return rec.Info, false, false, lock.Close()
+		return rec.Info, false, false, unlock(lock)
 	}
 	return rec.Info, true, rec.Ready, nil
 }
@@ -156,7 +156,7 @@ func Stop(dir string, patience time.Duration, keep bool) error {
 			return err
 		}
 		if lock != nil {
-			return errors.Join(finish(dir, keep), lock.Close())
+			return errors.Join(finish(dir, keep), unlock(lock))
 		}
 		rec, err := read(dir) // anew: it is written after the lock is taken
 		if err != nil {
@@ -199,6 +199,12 @@ func tryLock(dir string) (*os.File, error) {
 		return nil, nil
 	}
 	return nil, fmt.Errorf("lock cluster directory %s: %w", dir, err)
+}
+
+// unlock gives the lock back at once. Closing alone leaves it to a child that is
+// being started at that moment, until it has become another program.
+func unlock(file *os.File) error {
+	return errors.Join(syscall.Flock(int(file.Fd()), syscall.LOCK_UN), file.Close())
 }
 
 func read(dir string) (record, error) {
