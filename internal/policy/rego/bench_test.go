@@ -2,6 +2,7 @@ package rego
 
 import (
 	"context"
+	"flag"
 	"fmt"
 	"io/fs"
 	"os"
@@ -222,7 +223,11 @@ func sortedModules(bundle *Bundle) []string {
 // time per object stays.
 func BenchmarkObjects(b *testing.B) {
 	bundle := loadSample(b)
-	for _, n := range []int{200, 1000, 5000} {
+	sizes := []int{200, 1000, 5000}
+	if smoke() {
+		sizes = sizes[:1]
+	}
+	for _, n := range sizes {
 		in := inputOf(b, promotion.DataPHI, workloads(n-1)...)
 		b.Run(fmt.Sprintf("%d/warm", n), func(b *testing.B) {
 			for b.Loop() {
@@ -235,8 +240,11 @@ func BenchmarkObjects(b *testing.B) {
 	}
 }
 
-// BenchmarkMemory evaluates 10,000 times and reports how much more of the heap
-// is in use after than after the first hundred.
+// smoke: -benchtime 1x only wants to see that it runs.
+func smoke() bool { return flag.Lookup("test.benchtime").Value.String() == "1x" }
+
+// BenchmarkMemory evaluates 10,000 times and reports how much of the heap is in
+// use after a fifth of that, and at the end.
 func BenchmarkMemory(b *testing.B) {
 	bundle := loadSample(b)
 	manifests := workloads(10)
@@ -246,11 +254,15 @@ func BenchmarkMemory(b *testing.B) {
 		runtime.ReadMemStats(&stats)
 		return float64(stats.HeapAlloc) / (1 << 20)
 	}
+	times := 10_000
+	if smoke() {
+		times = 20
+	}
 	for b.Loop() {
 		var before float64
 		in := inputOf(b, promotion.DataPHI, manifests...)
-		for i := range 10_000 {
-			if i == 2000 {
+		for i := range times {
+			if i == times/5 {
 				before = used()
 			}
 			changed := in.Objects[0].DeepCopy()
@@ -258,7 +270,7 @@ func BenchmarkMemory(b *testing.B) {
 			in.Objects[0] = changed
 			evaluate(b, bundle, in)
 		}
-		b.ReportMetric(before, "MiB-after-2000")
-		b.ReportMetric(used(), "MiB-after-10000")
+		b.ReportMetric(before, "MiB-after-a-fifth")
+		b.ReportMetric(used(), "MiB-at-the-end")
 	}
 }
