@@ -121,8 +121,8 @@ func (r *recorder) write(ctx context.Context, base *reconcile.Journal, change fu
 			return fmt.Errorf("journal of %s: %w", r.record.ID, state.ErrConflict)
 		}
 		next, status := r.record, r.waiting()
-		change(&next)
 		status.applyTo(&next)
+		change(&next) // the file by which an effect ran, not the one that was shown
 		saved, err := r.store.Save(ctx, next)
 		if err == nil {
 			r.record = saved

@@ -12,6 +12,7 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/dynamic"
 
+	"chaperone.dev/chaperone/internal/promotion"
 	"chaperone.dev/chaperone/internal/reconcile"
 	"chaperone.dev/chaperone/internal/state"
 	"chaperone.dev/chaperone/internal/state/v1alpha1"
@@ -225,5 +226,21 @@ func TestPollsAreSpreadAndBounded(t *testing.T) {
 				t.Errorf("after %d failures: %s, want about %s", failures, got, want)
 			}
 		}
+	}
+}
+
+// What an effect stores of the file by which it ran is not undone by a status
+// that was shown before it, and goes with the same write.
+func TestRecorderKeepsTheFileOfAnEffect(t *testing.T) {
+	t.Parallel()
+	store := stored(reconcile.StageNone)
+	r, _ := recorderOf(t, store)
+	old, moved := promotion.Environment{ID: staging, Path: "overlays/old"}, promotion.Environment{ID: staging, Path: "overlays/new"}
+	r.show(shown{message: "moving", file: old}, true)
+	if err := r.save(t.Context(), r.record.Journal, func(record *state.Record) { record.Environment = moved }); err != nil {
+		t.Fatal(err)
+	}
+	if got := store.record; got.Environment.Path != moved.Path || got.Message != "moving" {
+		t.Errorf("stored are %s and %q; want %s and the status", got.Environment.Path, got.Message, moved.Path)
 	}
 }
