@@ -15,6 +15,10 @@ import (
 // Dir is where the environment files of a source stand.
 const Dir = "environments"
 
+// EvidenceDir is what stands beside the environments of a pipeline, and is none:
+// signed statements about images. See package evidence.
+const EvidenceDir = "evidence"
+
 // MaxFiles bounds the environments of one source.
 const MaxFiles = 10_000
 
@@ -76,6 +80,7 @@ func (l *loader) readPipeline(pipeline string) error {
 		name := path.Join(dir, entry.Name())
 		switch {
 		case strings.HasPrefix(entry.Name(), "."):
+		case entry.IsDir() && entry.Name() == EvidenceDir:
 		case entry.IsDir():
 			l.misplaced(name, "directories below a pipeline are not read; want "+path.Join(dir, "<name>.yaml"))
 		case path.Ext(entry.Name()) == ".yaml":

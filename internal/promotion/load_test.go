@@ -267,7 +267,8 @@ func TestLoadBoundsNamesFilesAndSizes(t *testing.T) {
 
 func TestLoadTellsOfMisplacedFiles(t *testing.T) {
 	t.Parallel()
-	fsys := tree(map[string]string{"novamind/staging.yaml": "", "production.yaml": "", "novamind/production.yml": "", "novamind/eu/a.yaml": ""})
+	fsys := tree(map[string]string{"novamind/staging.yaml": "", "production.yaml": "", "novamind/production.yml": "", "novamind/eu/a.yaml": "",
+		"novamind/evidence/scan.json": ""}) // the last is where it belongs
 	fsys["environments/elsewhere"] = &fstest.MapFile{Mode: fs.ModeSymlink}
 	set, err := Load(fsys)
 	if err != nil {
