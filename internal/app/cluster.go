@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"maps"
 	"net/http"
 	"slices"
 	"sync"
@@ -12,7 +11,6 @@ import (
 	"chaperone.dev/chaperone/internal/cluster"
 	"chaperone.dev/chaperone/internal/controller"
 	"chaperone.dev/chaperone/internal/fault"
-	"chaperone.dev/chaperone/internal/health"
 	"chaperone.dev/chaperone/internal/manifest"
 	"chaperone.dev/chaperone/internal/plan"
 	"chaperone.dev/chaperone/internal/promotion"
@@ -178,36 +176,43 @@ func (c *clusters) Verify(ctx context.Context, env promotion.Environment, set ma
 // each look: a verification can outlive a token.
 func (c *clusters) live(env promotion.Environment, set manifest.Set) verify.Live {
 	owner := cluster.OwnerOf(env)
-	return func(ctx context.Context) (map[manifest.ID]*manifest.Object, []manifest.ID, error) {
-		on, err := c.For(ctx, env.Target)
-		if err != nil {
-			return nil, nil, err
-		}
-		judged, err := judgedObjects(set)
-		if err != nil {
-			return nil, nil, err
-		}
-		ids, err := on.Identities(ctx, owner, judged)
-		if err != nil {
-			return nil, nil, err
-		}
-		objects, err := on.Live(ctx, owner, ids)
-		if err != nil {
-			return nil, nil, err
-		}
-		var missing []manifest.ID
-		unready := map[manifest.ID]*manifest.Object{}
-		for _, id := range ids {
-			o, found := objects[id]
-			if !found {
-				missing = append(missing, id)
-			} else if health.Of(o).State != health.Current {
-				unready[id] = o
+	return verify.Live{
+		Look: func(ctx context.Context, wanted func(manifest.ID) bool) (map[manifest.ID]*manifest.Object, []manifest.ID, error) {
+			on, err := c.For(ctx, env.Target)
+			if err != nil {
+				return nil, nil, err
 			}
-		}
-		maps.Copy(objects, on.Controlled(ctx, unready))
-		return objects, missing, nil
+			return look(ctx, on, owner, set, wanted)
+		},
+		Why: func(ctx context.Context, unready map[manifest.ID]*manifest.Object) map[manifest.ID]*manifest.Object {
+			on, err := c.For(ctx, env.Target)
+			if err != nil {
+				return nil
+			}
+			return on.Controlled(ctx, unready)
+		},
 	}
+}
+
+func look(ctx context.Context, on *cluster.Cluster, owner cluster.Owner, set manifest.Set, wanted func(manifest.ID) bool) (objects map[manifest.ID]*manifest.Object, missing []manifest.ID, err error) {
+	judged, err := judgedObjects(set)
+	if err != nil {
+		return nil, nil, err
+	}
+	ids, err := on.Identities(ctx, owner, judged)
+	if err != nil {
+		return nil, nil, err
+	}
+	ids = slices.DeleteFunc(ids, func(id manifest.ID) bool { return !wanted(id) })
+	if objects, err = on.Live(ctx, owner, ids); err != nil {
+		return nil, nil, err
+	}
+	for _, id := range ids {
+		if objects[id] == nil {
+			missing = append(missing, id)
+		}
+	}
+	return objects, missing, nil
 }
 
 // judgedObjects leaves hooks out: the apply waited for them, and they may be

@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"time"
 
+	"k8s.io/apimachinery/pkg/runtime/schema"
+
 	"chaperone.dev/chaperone/internal/health"
 	"chaperone.dev/chaperone/internal/manifest"
 )
@@ -27,11 +29,11 @@ func (v *Verifier) Ready(ctx context.Context, live Live, timeout, settle time.Du
 	}
 	w := &wait{
 		started: v.clock.Now(), timeout: timeout, settle: max(settle, 0),
-		ended: map[manifest.ID]health.Status{}, failing: map[manifest.ID]int{},
+		ended: map[manifest.ID]health.Status{}, failing: map[manifest.ID]int{}, kinds: map[schema.GroupKind]found{},
 	}
 	for {
 		asked := v.clock.Now()
-		objects, missing, err := look(ctx, live)
+		seen, err := w.look(ctx, live, v.clock)
 		if ctx.Err() != nil {
 			return Result{}, cancelled(ctx.Err())
 		}
@@ -39,10 +41,15 @@ func (v *Verifier) Ready(ctx context.Context, live Live, timeout, settle time.Du
 		if err != nil {
 			w.unreadable(err)
 		} else {
-			w.inert = allInert(objects)
-			w.see(w.judge(objects, missing), now)
+			w.see(seen, now)
 		}
 		verdict, evidence := w.decide(now)
+		if verdict == Fail {
+			evidence = w.explained(ctx, live, seen, now)
+		}
+		if ctx.Err() != nil {
+			return Result{}, cancelled(ctx.Err())
+		}
 		if verdict != "" {
 			return Result{Verdict: verdict, Check: "ready", Evidence: evidence, Started: w.started, Ended: now}, nil
 		}
@@ -52,12 +59,6 @@ func (v *Verifier) Ready(ctx context.Context, live Live, timeout, settle time.Du
 	}
 }
 
-func look(ctx context.Context, live Live) (map[manifest.ID]*manifest.Object, []manifest.ID, error) {
-	ctx, cancel := context.WithTimeout(ctx, readTimeout)
-	defer cancel()
-	return live(ctx)
-}
-
 // wait is what the looks so far amount to. It decides without I/O.
 type wait struct {
 	started         time.Time
@@ -65,6 +66,7 @@ type wait struct {
 
 	ended   map[manifest.ID]health.Status // Jobs that were seen to end
 	failing map[manifest.ID]int           // looks in a row with a definitive failure
+	kinds   map[schema.GroupKind]found    // as each was last looked at
 
 	last       health.Summary // as last read
 	read       bool           // at least once
@@ -72,7 +74,7 @@ type wait struct {
 	readySince time.Time      // zero while not ready
 	readyLooks int
 	lapses     int  // times it was ready, and then not
-	inert      bool // nobody reports on any of the objects, so that one look is as good as many
+	whole      bool // the last look spared nothing
 }
 
 // brisk is the least between two looks: two at once would not be two.
@@ -98,19 +100,12 @@ func (w *wait) pause(poll time.Duration, now time.Time) time.Duration {
 
 // wanted is how many looks in a row must find everything ready.
 func (w *wait) wanted() int {
-	if w.inert {
-		return 1
-	}
-	return confirmations
-}
-
-func allInert(objects map[manifest.ID]*manifest.Object) bool {
-	for _, o := range objects {
-		if !health.Inert(o) {
-			return false
+	for _, kind := range w.kinds {
+		if !kind.inert {
+			return confirmations
 		}
 	}
-	return true
+	return 1 // nobody reports on any of the objects, so that one look is as good as many
 }
 
 // judge remembers how Jobs ended: one with a short time to live may be gone at
@@ -141,8 +136,9 @@ func (w *wait) judge(objects map[manifest.ID]*manifest.Object, missing []manifes
 	return summary
 }
 
-func (w *wait) see(s health.Summary, now time.Time) {
-	w.last, w.read, w.err = s, true, nil
+func (w *wait) see(seen sight, now time.Time) {
+	s := w.take(seen)
+	w.last, w.read, w.whole, w.err = s, true, seen.whole, nil
 	if s.AllReady() {
 		if w.readySince.IsZero() {
 			w.readySince = now
@@ -177,7 +173,7 @@ func (w *wait) decide(now time.Time) (Verdict, string) {
 		}
 	}
 	if !w.readySince.IsZero() {
-		if now.Sub(w.readySince) < w.settle || w.readyLooks < w.wanted() {
+		if now.Sub(w.readySince) < w.settle || w.readyLooks < w.wanted() || !w.whole {
 			return "", ""
 		}
 		return Pass, fmt.Sprintf("%d of %d objects ready after %s, and still so %s later", w.last.Ready, w.last.Total(),

@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -24,7 +26,19 @@ type line struct {
 	show func() (map[manifest.ID]*manifest.Object, []manifest.ID, error)
 }
 
-func (c *cluster) live(context.Context) (map[manifest.ID]*manifest.Object, []manifest.ID, error) {
+func (c *cluster) live() Live { return reads(c.look) }
+
+// reads leaves out what is not wanted.
+func reads(look func(context.Context) (map[manifest.ID]*manifest.Object, []manifest.ID, error)) Live {
+	return Live{Look: func(ctx context.Context, wanted func(manifest.ID) bool) (map[manifest.ID]*manifest.Object, []manifest.ID, error) {
+		objects, missing, err := look(ctx)
+		unwanted := func(id manifest.ID) bool { return !wanted(id) }
+		maps.DeleteFunc(objects, func(id manifest.ID, _ *manifest.Object) bool { return unwanted(id) })
+		return objects, slices.DeleteFunc(missing, unwanted), err
+	}}
+}
+
+func (c *cluster) look(context.Context) (map[manifest.ID]*manifest.Object, []manifest.ID, error) {
 	if c.began.IsZero() {
 		c.began = time.Now()
 	}
@@ -159,7 +173,7 @@ func TestReady(t *testing.T) {
 				seconds := func(n int) time.Duration { return time.Duration(n) * time.Second }
 				began := time.Now()
 				played := &cluster{lines: test.lines}
-				result, err := New(nil, SystemClock(), 0).Ready(t.Context(), played.live, seconds(test.timeout), seconds(test.settle))
+				result, err := New(nil, SystemClock(), 0).Ready(t.Context(), played.live(), seconds(test.timeout), seconds(test.settle))
 				if err != nil {
 					t.Fatal(err)
 				}
@@ -193,7 +207,7 @@ func TestPitfall25_OldGenerationIsNotReady(t *testing.T) {
 			t.Parallel()
 			synctest.Test(t, func(t *testing.T) {
 				began := time.Now()
-				result, err := New(nil, SystemClock(), 0).Ready(t.Context(), (&cluster{lines: test.lines}).live, 100*time.Second, 10*time.Second)
+				result, err := New(nil, SystemClock(), 0).Ready(t.Context(), (&cluster{lines: test.lines}).live(), 100*time.Second, 10*time.Second)
 				if err != nil || result.Verdict != test.verdict || time.Since(began) != test.after {
 					t.Errorf("got %+v, %v after %v; want %s after %v", result, err, time.Since(began), test.verdict, test.after)
 				}
@@ -223,9 +237,9 @@ func TestPitfall29_CancelledWaitHasNoVerdict(t *testing.T) {
 						if looks++; looks == look {
 							cancel() // while the answer that would decide is on its way
 						}
-						return played.live(ctx)
+						return played.look(ctx)
 					}
-					result, err := New(nil, SystemClock(), 0).Ready(ctx, live, 4*time.Second, 0)
+					result, err := New(nil, SystemClock(), 0).Ready(ctx, reads(live), 4*time.Second, 0)
 					if !errors.Is(err, context.Canceled) || result != (Result{}) {
 						t.Errorf("got %+v, %v; want no result and context.Canceled", result, err)
 					}
@@ -238,7 +252,7 @@ func TestPitfall29_CancelledWaitHasNoVerdict(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			ctx, cancel := context.WithTimeout(t.Context(), 3*time.Second)
 			defer cancel()
-			result, err := New(nil, SystemClock(), 0).Ready(ctx, (&cluster{lines: []line{{0, show(deployment(1, ""))}}}).live, time.Minute, 0)
+			result, err := New(nil, SystemClock(), 0).Ready(ctx, (&cluster{lines: []line{{0, show(deployment(1, ""))}}}).live(), time.Minute, 0)
 			if !errors.Is(err, context.DeadlineExceeded) || result != (Result{}) {
 				t.Errorf("got %+v, %v", result, err)
 			}
@@ -251,13 +265,13 @@ func TestReadyLooksAgainAfterOneThatHangs(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		looks := 0
-		result, err := New(nil, SystemClock(), 0).Ready(t.Context(), func(ctx context.Context) (map[manifest.ID]*manifest.Object, []manifest.ID, error) {
+		result, err := New(nil, SystemClock(), 0).Ready(t.Context(), reads(func(ctx context.Context) (map[manifest.ID]*manifest.Object, []manifest.ID, error) {
 			if looks++; looks == 1 {
 				<-ctx.Done()
 				return nil, nil, ctx.Err()
 			}
 			return show(deployment(2, available))()
-		}, time.Minute, 0)
+		}), time.Minute, 0)
 		if err != nil || result.Verdict != Pass || looks != 4 {
 			t.Errorf("got %+v, %v after %d looks", result, err, looks)
 		}
@@ -274,10 +288,10 @@ func TestReadyEasesOffASlowCluster(t *testing.T) {
 	} {
 		synctest.Test(t, func(t *testing.T) {
 			began := time.Now()
-			result, err := New(nil, SystemClock(), 0).Ready(t.Context(), func(context.Context) (map[manifest.ID]*manifest.Object, []manifest.ID, error) {
+			result, err := New(nil, SystemClock(), 0).Ready(t.Context(), reads(func(context.Context) (map[manifest.ID]*manifest.Object, []manifest.ID, error) {
 				time.Sleep(test.takes)
 				return show(deployment(2, available))()
-			}, 10*time.Minute, 0)
+			}), 10*time.Minute, 0)
 			if err != nil || result.Verdict != Pass || time.Since(began) != test.want {
 				t.Errorf("each look takes %s: %s, %v after %s; want a pass after %s", test.takes, result.Verdict, err, time.Since(began), test.want)
 			}

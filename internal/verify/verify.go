@@ -22,7 +22,6 @@ import (
 	"sync"
 	"time"
 
-	"chaperone.dev/chaperone/internal/manifest"
 	"chaperone.dev/chaperone/internal/promotion"
 )
 
@@ -65,12 +64,6 @@ type Report struct {
 	Result
 	Checks []Result `json:"checks"`
 }
-
-// Live reads the objects of a release as they are on the cluster now, and which
-// of them are not there. It may add objects that those control (ReplicaSets,
-// Pods): they are evidence and are not judged themselves. It is called every
-// poll, never concurrently, and must be safe to repeat.
-type Live func(ctx context.Context) (objects map[manifest.ID]*manifest.Object, missing []manifest.ID, err error)
 
 // Clock is the time that verification goes by.
 type Clock struct {
