@@ -4,7 +4,11 @@
 package lib.objects
 
 # kind_key is Kind.group, or Kind alone in the core group.
-kind_key(o) := concat(".", array.concat([o.kind], array.slice(parts, 0, count(parts) - 1))) if {
+kind_key(o) := o.kind if {
+	indexof(o.apiVersion, "/") == -1
+} else := concat(".", [o.kind, group]) if {
+	[group, _] := split(o.apiVersion, "/")
+} else := concat(".", array.concat([o.kind], array.slice(parts, 0, count(parts) - 1))) if {
 	parts := split(o.apiVersion, "/")
 }
 

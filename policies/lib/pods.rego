@@ -14,21 +14,31 @@ specs := specs_of(input.object)
 
 # specs_of is the same for any object. One of a kind that is not named has them
 # where containers stand.
-specs_of(o) := named_specs(o, data.params.pod_templates[objects.kind_key(o)], true) if {
-	is_array(data.params.pod_templates[objects.kind_key(o)])
+specs_of(o) := specs_at(o, paths, true) if {
+	paths := data.params.pod_templates[objects.kind_key(o)]
+	is_array(paths)
 } else := array.concat(usual, found) if {
-	usual := named_specs(o, object.get(data.params.pod_templates, "*", []), false)
+	usual := specs_at(o, object.get(data.params.pod_templates, "*", []), false)
 	known := {spec.path | some spec in usual}
 	found := [spec |
 		walk(o, [at, value])
 		looks_like_pod(value)
 		path := path_text(at)
 		not path in known
-		spec := described(value, at, true)
+		spec := described(value, path, at, true)
 	]
 }
 
-named_specs(o, paths, named) := [described(place.value, place.at, false) |
+# Most kinds have one path, and no list on it.
+specs_at(o, paths, named) := [found] if {
+	[path] := paths
+	not contains(path, "[]")
+	at := split(path, ".")
+	spec := object.get(o, at, null)
+	is_object(spec)
+	object.get(spec, "containers", named) != false
+	found := {"path": path, "at": at, "alike": false, "spec": spec, "security": object.get(spec, "securityContext", null)}
+} else := [described(place.value, path_text(place.at), place.at, false) |
 	some path in paths
 	some place in places_at(o, path)
 	is_object(place.value)
@@ -51,10 +61,9 @@ fits(step, "[]") if is_number(step)
 
 fits(step, step)
 
-described(spec, at, alike) := {
-	"path": path_text(at),
+described(spec, path, at, alike) := {
+	"path": path,
 	"at": at,
-	"metadata_path": path_text(metadata_at(at)),
 	"alike": alike,
 	"spec": spec,
 	"security": object.get(spec, "securityContext", null),
@@ -82,30 +91,35 @@ looks_like_pod(value) if {
 
 # containers of the object under test, each with its pod. An entry of the list
 # that is null has all defaults.
-containers := [found |
-	some pod in specs
-	some place in container_places(pod)
-	container := object.get({null: {}}, place.entry, place.entry)
-	found := {
-		"path": trim_prefix(concat(".", [pod.path, place.field]), "."),
-		"name": object.get(container, "name", ""),
-		"container": container,
-		"security": object.get(container, "securityContext", null),
-		"spec": pod.spec,
-		"pod": pod,
-	}
-]
-
-container_places(pod) := array.concat(
-	[{"field": sprintf("%s[%d]", [field, i]), "entry": entry} |
+containers := array.concat(
+	[found |
+		some pod in specs
 		some field in lists[pod.alike]
 		some i, entry in pod.spec[field]
+		container := object.get({null: {}}, entry, entry)
+		found := {
+			"path": trim_prefix(sprintf("%s.%s[%d]", [pod.path, field, i]), "."),
+			"name": object.get(container, "name", ""),
+			"container": container,
+			"security": object.get(container, "securityContext", null),
+			"spec": pod.spec,
+			"pod": pod,
+		}
 	],
-	[{"field": field, "entry": entry} |
+	[found |
+		some pod in specs
 		pod.alike
 		some field in ["container", "script"]
 		entry := pod.spec[field]
 		is_object(entry)
+		found := {
+			"path": trim_prefix(concat(".", [pod.path, field]), "."),
+			"name": object.get(entry, "name", ""),
+			"container": entry,
+			"security": object.get(entry, "securityContext", null),
+			"spec": pod.spec,
+			"pod": pod,
+		}
 	],
 )
 
@@ -120,6 +134,9 @@ metadata_of(o, pod) := object.get(o, metadata_at(pod.at), null)
 metadata_at(at) := array.concat(array.slice(at, 0, count(at) - 1), ["metadata"]) if {
 	at[count(at) - 1] == "spec"
 } else := array.concat(at, ["metadata"])
+
+# metadata_path is where it stands.
+metadata_path(pod) := path_text(metadata_at(pod.at))
 
 # holders are pods and containers alike: all that has a securityContext.
 holders := array.concat(specs, containers)
@@ -160,7 +177,7 @@ annotations(pod) := object.get(metadata_of(input.object, pod), "annotations", nu
 	is_object(metadata_of(input.object, pod))
 }
 
-annotation_path(pod, key) := sprintf("%s.annotations[%q]", [pod.metadata_path, key])
+annotation_path(pod, key) := sprintf("%s.annotations[%q]", [metadata_path(pod), key])
 
 # text is what a field that holds one says: nothing, where it is null.
 text(value) := value if {

@@ -15,17 +15,13 @@ all := [workload |
 	some o in input.objects
 	some pod in pods.specs_of(o)
 	metadata := metadata_of(o, pod)
-	labels := texts(metadata, "labels")
-	namespace := objects.namespace_of(o)
 	workload := {
 		"object": o,
 		"kind": objects.kind_key(o),
-		"namespace": namespace,
+		"namespace": objects.namespace_of(o),
 		"pod": pod,
-		"metadata_path": pod.metadata_path,
-		"labels": labels,
+		"labels": texts(metadata, "labels"),
 		"annotations": texts(metadata, "annotations"),
-		"keys": ({sprintf("%s/%s=%s", [namespace, name, value]) | some name, value in labels} | {concat("", [namespace, "/"])}),
 	}
 ]
 
@@ -62,57 +58,55 @@ declared(workload, name) := text if {
 } else := release.annotation(workload.object, name)
 
 # services that send connections to the workload's pods.
-services(workload) := {objects.ref(s.object) |
-	some key in workload.keys
-	some s in service_index[key]
-	selects({"matchLabels": s.selector}, workload.labels)
-}
+services(workload) := {objects.ref(s) | some s in selecting(workload)}
 
 # service_ports of these Services, by name.
 service_ports(workload) := {name |
-	some key in workload.keys
-	some s in service_index[key]
-	selects({"matchLabels": s.selector}, workload.labels)
-	some port in s.object.spec.ports
+	some s in selecting(workload)
+	some port in s.spec.ports
 	name := port.name
 	is_string(name)
 }
 
+selecting(workload) := [s |
+	some name, value in workload.labels
+	some s in service_index[workload.namespace][name][value]
+	selects({"matchLabels": s.spec.selector}, workload.labels)
+]
+
 # Each index is made once; asked for one key, the sets below would be made for
-# that key alone, again and again.
+# that key alone, again and again. What selects pods stands at one of the labels
+# that it wants, the most telling one by the usual names; at "" where it wants
+# none.
 service_index := service_places
 
 budget_index := budget_places
 
 scaler_index := scalers
 
-service_places[key] contains {"object": s, "selector": selector} if {
+service_places[objects.namespace_of(s)][name][value] contains s if {
 	some s in release.of_kind("Service")
-	selector := s.spec.selector
 	objects.size_of(s, ["spec", "selector"]) > 0
-	key := place(objects.namespace_of(s), {"matchLabels": selector})
+	name := max(object.keys(s.spec.selector))
+	value := s.spec.selector[name]
 }
 
 # budgets that limit how many of the workload's pods go at once.
 budgets(workload) := {b |
-	some key in workload.keys
-	some b in budget_index[key]
+	some name, value in wanted_labels(workload)
+	some b in budget_index[workload.namespace][name][value]
 	selects(b.spec.selector, workload.labels)
 }
 
-budget_places[key] contains b if {
+wanted_labels(workload) := object.union(workload.labels, {"": ""})
+
+budget_places[objects.namespace_of(b)][name][value] contains b if {
 	some b in release.of_kind("PodDisruptionBudget.policy")
 	is_object(b.spec.selector)
-	key := place(objects.namespace_of(b), b.spec.selector)
+	labels := {name: value | some name, value in b.spec.selector.matchLabels}
+	name := max(object.keys(labels) | {""})
+	value := object.get(labels, name, "")
 }
-
-# place is under which of a workload's keys a selector is looked for: one of its
-# labels, the most telling one by the usual names, or the whole namespace.
-place(namespace, selector) := sprintf("%s/%s=%s", [namespace, name, selector.matchLabels[name]]) if {
-	names := [name | some name, _ in selector.matchLabels]
-	count(names) > 0
-	name := max(names)
-} else := concat("", [namespace, "/"])
 
 # selects is how Kubernetes matches labels.
 selects(selector, labels) if {

@@ -267,15 +267,15 @@ func isSet(module *ast.Module, name string) bool {
 func queryOf(rules []*rule) string {
 	var entries []string
 	for _, r := range rules {
-		for _, entry := range r.entrypoints {
+		for i, entry := range r.entrypoints {
 			answer := fmt.Sprintf("%s.%s", r.module.Package.Path, entry.name)
 			if !isSet(r.module, entry.name) {
 				answer = "x | x := " + answer
 			}
-			entries = append(entries, fmt.Sprintf("%q: [%s]", r.ID+" "+entry.name, answer))
+			entries = append(entries, fmt.Sprintf("%s: [%s]", r.answers[i], answer))
 		}
 		if r.foreign != nil && r.foreign.excepts {
-			entries = append(entries, fmt.Sprintf("%q: [x | x := %s.exception[_][_]]", r.ID+" exception", r.module.Package.Path))
+			entries = append(entries, fmt.Sprintf("%s: [x | x := %s.exception[_][_]]", r.exception, r.module.Package.Path))
 		}
 	}
 	return "{" + strings.Join(entries, ", ") + "}"
@@ -284,19 +284,12 @@ func queryOf(rules []*rule) string {
 // answer is what the rules of one query gave.
 type answer struct{ fields ast.Object }
 
-// of is the list that one comprehension gave. Most hold an empty set, which is
-// not worth converting.
-func (a answer) of(name string) (any, error) {
-	term := a.fields.Get(ast.StringTerm(name))
-	if term == nil {
-		return nil, nil
+// of is the list that one comprehension gave.
+func (a answer) of(name *ast.Term) ast.Value {
+	if term := a.fields.Get(name); term != nil {
+		return term.Value
 	}
-	if list, ok := term.Value.(*ast.Array); ok && list.Len() == 1 {
-		if set, ok := list.Elem(0).Value.(ast.Set); ok && set.Len() == 0 {
-			return []any{[]any{}}, nil
-		}
-	}
-	return ast.JSON(term.Value)
+	return nil
 }
 
 // take turns answers into results. An answer of another shape than a set of
@@ -320,17 +313,12 @@ func (a *asking) take(rules []*rule, answers answer) []outcome {
 func (a *asking) read(r *rule, answers answer) ([]policy.Result, error) {
 	object := a.input.ref(a.place)
 	var all []policy.Result
-	exceptions, err := answers.of(r.ID + " exception")
-	if err != nil {
-		return nil, fmt.Errorf("exception: %w", err)
+	var excepted []*ast.Term
+	if r.foreign != nil {
+		excepted = entriesOf(answers.of(r.exception))
 	}
-	excepted, _ := exceptions.([]any)
-	for _, entry := range r.entrypoints {
-		given, err := answers.of(r.ID + " " + entry.name)
-		if err != nil {
-			return nil, fmt.Errorf("%s: %w", entry.name, err)
-		}
-		results, err := readAnswer(given)
+	for i, entry := range r.entrypoints {
+		results, err := readAnswer(answers.of(r.answers[i]))
 		if err == nil && len(all)+len(results) > a.bundle.limits.Results {
 			err = fmt.Errorf("more than %d results in all", a.bundle.limits.Results)
 		}
@@ -339,7 +327,7 @@ func (a *asking) read(r *rule, answers answer) ([]policy.Result, error) {
 		}
 		for _, result := range results {
 			result.Rule, result.Action = r.ID, entry.action
-			if slices.Contains(excepted, any(entry.suffix())) {
+			if slices.ContainsFunc(excepted, entry.isCalled) {
 				result.Action, result.Message = policy.ActionAudit, result.Message+" (excepted by the rule itself)"
 			}
 			if result.Object == nil {

@@ -66,6 +66,7 @@ func compile(ctx context.Context, files fileSet, limits Limits) (*Bundle, map[st
 	}
 	for i, r := range rules {
 		r.index = i
+		r.nameAnswers()
 		if r.foreign == nil {
 			r.sees = footprintOf(compiler, r.module)
 		}

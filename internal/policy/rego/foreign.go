@@ -288,6 +288,11 @@ func (e entrypoint) suffix() string {
 	return suffix
 }
 
+func (e entrypoint) isCalled(name *ast.Term) bool {
+	text, ok := name.Value.(ast.String)
+	return ok && string(text) == e.suffix()
+}
+
 // inventoryModule is Gatekeeper's data.inventory, made of the release.
 const inventoryModule = `package inventory
 

@@ -93,6 +93,16 @@ type rule struct {
 	foreign     *foreign     // nil: written for Chaperone
 	index       int          // among the rules of the bundle, by ID
 	sees        footprint
+	answers     []*ast.Term // by entry point: the name of its answer in a query
+	exception   *ast.Term   // the name of what the rule excepts itself
+}
+
+// nameAnswers once: the names are looked up about each object.
+func (r *rule) nameAnswers() {
+	for _, entry := range r.entrypoints {
+		r.answers = append(r.answers, ast.StringTerm(r.ID+" "+entry.name))
+	}
+	r.exception = ast.StringTerm(r.ID + " exception")
 }
 
 // entrypoint is a name that a rule answers by, and what its results mean.

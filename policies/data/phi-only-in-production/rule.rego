@@ -110,7 +110,7 @@ labels(o) := own | templates if {
 	own := {{"value": value, "path": "metadata.labels"} |
 		value := o.metadata.labels["chaperone.dev/data-class"]
 	}
-	templates := {{"value": value, "path": concat("", [pod.metadata_path, ".labels"])} |
+	templates := {{"value": value, "path": concat("", [pods.metadata_path(pod), ".labels"])} |
 		some pod in pods.specs_of(o)
 		value := pods.metadata_of(o, pod).labels["chaperone.dev/data-class"]
 		is_string(value)

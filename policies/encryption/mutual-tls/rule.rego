@@ -25,6 +25,7 @@
 package encryption.mutual_tls
 
 import data.lib.objects
+import data.lib.pods
 import data.lib.release
 import data.lib.workloads
 
@@ -48,7 +49,7 @@ bare contains result if {
 	result := {
 		"msg": sprintf("it takes connections without mutual TLS%s", [hint(workload)]),
 		"object": objects.ref(workload.object),
-		"path": concat("", [workload.metadata_path, ".annotations"]),
+		"path": concat("", [pods.metadata_path(workload.pod), ".annotations"]),
 	}
 }
 

@@ -180,8 +180,9 @@ settings contains setting if {
 
 annotated contains {"annotations": input.object.metadata.annotations, "path": "metadata"}
 
-annotated contains {"annotations": pods.annotations(pod), "path": pod.metadata_path} if {
+annotated contains {"annotations": annotations, "path": pods.metadata_path(pod)} if {
 	some pod in pods.specs
+	annotations := pods.annotations(pod)
 }
 
 # --name=value gives a name; anything else is only searched.
