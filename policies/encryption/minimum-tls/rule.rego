@@ -22,6 +22,7 @@
 #     chaperone.dev/minimum-tls: "1.3".
 package encryption.minimum_tls
 
+import data.lib.entries
 import data.lib.objects
 import data.lib.release
 
@@ -38,7 +39,8 @@ deny contains result if {
 }
 
 deny contains result if {
-	some o in release.of_kind("Gateway.gateway.networking.k8s.io")
+	some kind in entries.listener_kinds
+	some o in release.of_kind(kind)
 	some i, listener in o.spec.listeners
 	listener.protocol in {"HTTPS", "TLS"}
 	object.get(listener, ["tls", "mode"], "Terminate") == "Terminate"

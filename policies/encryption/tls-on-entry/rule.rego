@@ -23,6 +23,7 @@
 #     rule redirects to https.
 package encryption.tls_on_entry
 
+import data.lib.entries
 import data.lib.objects
 import data.lib.release
 
@@ -67,7 +68,7 @@ deny contains result if {
 	not secure(listener)
 	not only_redirects(o, listener)
 	result := {
-		"msg": sprintf("listener %q has protocol %v without TLS", [listener.name, object.get(listener, "protocol", "")]),
+		"msg": sprintf("listener %q has protocol %v without TLS", [object.get(listener, "name", ""), object.get(listener, "protocol", "")]),
 		"object": objects.ref(o),
 		"path": sprintf("spec.listeners[%d]", [i]),
 	}
@@ -94,26 +95,66 @@ istio_secure(server) if {
 
 # Entries of other controllers: params.entry_kinds says where TLS stands.
 deny contains result if {
-	some kind, paths in data.params.entry_kinds
-	some o in release.of_kind(kind)
-	set := [path | some path in paths; objects.is_set(o, split(path, "."))]
-	count(set) == 0
+	some entry in entries.others
+	o := entry.object
+	paths := entry.table.tls
+	not entries.any_set(o, paths)
 	result := {
-		"msg": sprintf("nothing says that it takes TLS only; want %s", [concat(" or ", paths)]),
+		"msg": missing(paths),
 		"object": objects.ref(o),
-		"path": paths[0],
+		"path": array.concat(paths, ["spec"])[0],
 	}
 }
 
-# A Route that takes plain requests besides.
+# It may stand in an object of its own.
 deny contains result if {
-	some o in release.of_kind("Route.route.openshift.io")
-	o.spec.tls.insecureEdgeTerminationPolicy == "Allow"
-	result := {
-		"msg": "plain HTTP is let in beside TLS",
-		"object": objects.ref(o),
-		"path": "spec.tls.insecureEdgeTerminationPolicy",
+	some entry in entries.others
+	by := entry.table.tls_by
+	covering := {lower(place.value) |
+		some o in release.of_kind(by.kind)
+		objects.namespace_of(o) == objects.namespace_of(entry.object)
+		some place in entries.values(o, by.hosts)
 	}
+	some host in entries.hosts(entry)
+	name := lower(sprintf("%v", [host.value]))
+	not matched(covering, name)
+	result := {
+		"msg": sprintf("host %q is in no %s", [name, by.kind]),
+		"object": objects.ref(entry.object),
+		"path": host.path,
+	}
+}
+
+# Plain requests are taken besides.
+deny contains result if {
+	some entry in entries.others
+	some place in entries.one_of(entry.object, entry.table.plain)
+	result := {
+		"msg": sprintf("%v lets plain HTTP in", [place.value]),
+		"object": objects.ref(entry.object),
+		"path": place.path,
+	}
+}
+
+deny contains result if {
+	some entry in entries.others
+	redirect := entry.table.redirect
+	count(entries.one_of(entry.object, redirect)) == 0
+	path := [path | some path, _ in redirect][0]
+	result := {
+		"msg": "plain HTTP is answered beside TLS, and not redirected",
+		"object": objects.ref(entry.object),
+		"path": replace(path, "[]", "[0]"),
+	}
+}
+
+missing(paths) := sprintf("nothing says that it takes TLS only; want %s", [concat(" or ", paths)]) if {
+	count(paths) > 0
+} else := "it knows no TLS"
+
+matched(names, host) if {
+	some name in names
+	matches(name, host)
 }
 
 ingresses contains o if {
@@ -122,8 +163,8 @@ ingresses contains o if {
 }
 
 gateways contains o if {
-	some o in input.objects
-	objects.kind_key(o) == "Gateway.gateway.networking.k8s.io"
+	some kind in entries.listener_kinds
+	some o in release.of_kind(kind)
 }
 
 covered(ingress, host) if {
@@ -178,7 +219,7 @@ routes(gateway, listener) := {o |
 	objects.group_of(o) == "gateway.networking.k8s.io"
 	some parent in o.spec.parentRefs
 	parent.name == gateway.metadata.name
-	object.get(parent, "kind", "Gateway") == "Gateway"
+	object.get(parent, "kind", "Gateway") == gateway.kind
 	object.get(parent, "namespace", objects.namespace_of(o)) == objects.namespace_of(gateway)
 	object.get(parent, "sectionName", listener.name) == listener.name
 }

@@ -23,6 +23,7 @@
 #     chaperone.dev/exposed.
 package network.declared_exposure
 
+import data.lib.entries
 import data.lib.objects
 import data.lib.release
 
@@ -72,14 +73,15 @@ deny contains result if {
 # A route takes its hosts from the listener where it names none itself, and can
 # only narrow those that the listener has.
 deny contains result if {
-	some o in undeclared("Gateway.gateway.networking.k8s.io")
+	some kind in entries.listener_kinds
+	some o in undeclared(kind)
 	some i, listener in o.spec.listeners
 	host := host_of(listener, "hostname")
 	open(host)
 	some r in routes(o, listener)
 	some path in open_at(r)
 	result := {
-		"msg": sprintf("with listener %q of Gateway %s it is for %s", [object.get(listener, "name", ""), o.metadata.name, shown(host)]),
+		"msg": sprintf("with listener %q of %s %s it is for %s", [object.get(listener, "name", ""), o.kind, o.metadata.name, shown(host)]),
 		"object": objects.ref(r),
 		"path": path,
 	}
@@ -95,6 +97,39 @@ deny contains result if {
 		"object": objects.ref(o),
 		"path": place.path,
 	}
+}
+
+# Entries of other controllers: params.entry_kinds says where hosts stand.
+deny contains result if {
+	some entry in entries.others
+	release.annotation(entry.object, "chaperone.dev/exposed") == ""
+	some place in every_host(entry)
+	result := {
+		"msg": "the entry is for every host",
+		"object": objects.ref(entry.object),
+		"path": place.path,
+	}
+}
+
+every_host(entry) := named | (more | matched) if {
+	named := {place |
+		entry.table.hosts
+		some place in entries.hosts(entry)
+		open(trim_space(sprintf("%v", [place.value])))
+	}
+	more := {place | some place in entries.one_of(entry.object, entry.table.any_host)}
+	matched := {place |
+		some place in entries.values(entry.object, entry.table.match)
+		matches_all(place.value)
+	}
+}
+
+# A part of an expression of Traefik's without a host, or with a pattern that
+# any host fits.
+matches_all(expression) if {
+	some part in split(expression, "||")
+	not regex.match(`(^|[^!A-Za-z])(Host|HostSNI|HostHeader)\(\s*[\x60"'][^*\x60"']+[\x60"']`, part)
+	not regex.match(`(^|[^!A-Za-z])(HostRegexp|HostSNIRegexp)\(\s*[\x60"'].*[a-z0-9-]\\?\.[a-z]`, part)
 }
 
 undeclared(kind) := [o |
@@ -120,7 +155,7 @@ routes(gateway, listener) := [o |
 	some o in undeclared(concat(".", [kind, "gateway.networking.k8s.io"]))
 	some parent in o.spec.parentRefs
 	parent.name == gateway.metadata.name
-	object.get(parent, "kind", "Gateway") == "Gateway"
+	object.get(parent, "kind", "Gateway") == gateway.kind
 	object.get(parent, "namespace", objects.namespace_of(o)) == objects.namespace_of(gateway)
 	listener_name := object.get(listener, "name", "")
 	object.get(parent, "sectionName", listener_name) == listener_name

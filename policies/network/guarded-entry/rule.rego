@@ -21,12 +21,13 @@
 #     it, say what in chaperone.dev/rate-limit or chaperone.dev/authentication.
 package network.guarded_entry
 
+import data.lib.entries
 import data.lib.objects
 import data.lib.release
 
 deny contains result if {
-	some o in entries
-	some guard, what in {"rate_limit": "limits requests", "authentication": "asks who sends them"}
+	some o in own_entries
+	some guard, what in guards
 	not guarded(o, guard)
 	result := {
 		"msg": sprintf("nothing %s", [what]),
@@ -35,12 +36,51 @@ deny contains result if {
 	}
 }
 
-entries := array.concat(release.of_kind("Ingress.networking.k8s.io"), release.of_kind("Gateway.gateway.networking.k8s.io"))
+# Entries of other controllers: params.entry_kinds says where both stand. Those
+# without a host are found by their TLS, and are for what is no HTTP.
+deny contains result if {
+	some entry in entries.others
+	for_requests(entry.table)
+	some guard, what in guards
+	not guarded_entry(entry, guard)
+	result := {
+		"msg": sprintf("nothing %s", [what]),
+		"object": objects.ref(entry.object),
+		"path": "metadata.annotations",
+	}
+}
+
+guards := {"rate_limit": "limits requests", "authentication": "asks who sends them"}
+
+for_requests(table) if table.rate_limit
+
+for_requests(table) if table.guards
+
+guarded_entry(entry, guard) if annotated(entry.object, "elsewhere", guard)
+
+guarded_entry(entry, guard) if entries.any_set(entry.object, entry.table[guard])
+
+# By an object of its own that the entry names.
+guarded_entry(entry, guard) if {
+	by := entry.table.guards
+	some place in entries.values(entry.object, by.at)
+	some o in release.of_kind(by.kind)
+	o.metadata.name == place.value
+	objects.namespace_of(o) == objects.namespace_of(entry.object)
+	some field in by[guard]
+	objects.is_set(o, ["spec", field])
+}
+
+own_entries := array.concat(release.of_kind("Ingress.networking.k8s.io"), release.of_kind("Gateway.gateway.networking.k8s.io"))
 
 guarded(o, guard) if {
-	some controller
-	some name in data.params.entry_guards[controller][guard]
+	some controller, _ in data.params.entry_guards
 	read_by(o, controller)
+	annotated(o, controller, guard)
+}
+
+annotated(o, controller, guard) if {
+	some name in data.params.entry_guards[controller][guard]
 	value := release.annotation(o, name)
 	not lower(value) in {"", "0", "none", "false", "f", "no", "n", "off", "disabled"}
 }
