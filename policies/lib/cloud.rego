@@ -43,9 +43,10 @@ store_namespace(o) := namespace if {
 } else := objects.namespace_of(o)
 
 # others are the names of other environments that a path or role carries, as a
-# step of its own or at a step's end: crohns/staging, crohns-staging.
+# step of its own or at a step's start or end: crohns/staging, crohns-staging.
 others(text) := {name |
-	some step in regex.split(`[/:]`, lower(text))
+	plain := regex.replace(lower(text), `\b(non|pre)-(prod)`, "$1$2")
+	some step in regex.split(`[/:]`, plain)
 	some names in data.params.environment_names
 	not own(names)
 	some name in names
@@ -58,9 +59,10 @@ carries(step, name) if step == name
 
 carries(step, name) if endswith(step, concat("", ["-", name]))
 
-# production-db is production's; test-data, of short names, may be anybody's.
+# production-db is production's, and crohns-production-db; test-data, of short
+# names, may be anybody's.
 carries(step, name) if {
 	some names in data.params.environment_names
 	name == names[0]
-	startswith(step, concat("", [name, "-"]))
+	contains(concat("", ["-", step]), concat("", ["-", name, "-"]))
 }

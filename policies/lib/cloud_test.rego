@@ -15,6 +15,19 @@ test_names_of_other_environments if {
 	found("crohns/restaging/devices") == set()
 }
 
+test_in_the_middle_of_a_step if {
+	elsewhere("crohns-production-database") == {"production"}
+	elsewhere("production-database") == {"production"}
+	elsewhere("^crohns-production-.*") == {"production"}
+	every text in ["crohns-non-production-database", "non-prod/database", "crohns-pre-prod", "reproduction-rates", "crohns-prod-like-database"] {
+		elsewhere(text) == set()
+	}
+}
+
+elsewhere(text) := others if {
+	others := cloud.others(text) with input.environment.name as "staging"
+}
+
 test_a_store_is_its_account if {
 	places := {a.place | some a in cloud.accounts} with input.environment.target.namespace as "a" with input.objects as [
 		{

@@ -24,9 +24,9 @@
 package data.phi_only_in_production
 
 import data.lib.cloud
+import data.lib.external
 import data.lib.objects
 import data.lib.pods
-import data.lib.release
 
 deny contains result if {
 	input.environment.data == "phi"
@@ -56,14 +56,29 @@ deny contains result if {
 
 deny contains result if {
 	input.environment.data != "phi"
-	some kind, field in {"ExternalSecret": ["spec"], "ClusterExternalSecret": ["spec", "externalSecretSpec"]}
-	some o in release.of_kind(concat(".", [kind, "external-secrets.io"]))
-	some key in remote_keys(object.get(o, field, {}))
-	some step in names_in(key)
+	count(protected) > 0
+	some taken in external.taken
+	some name in names_in(taken.key)
 	result := {
-		"msg": sprintf("takes %q, which is of %s, where real patient data is", [key, step]),
-		"object": objects.ref(o),
-		"path": "spec",
+		"msg": sprintf("takes %q, which is of %s, where real patient data is", [taken.key, name]),
+		"object": taken.object,
+		"path": taken.path,
+	}
+}
+
+# A server or bucket by a name that says whose it is, whatever production's own
+# objects say of it.
+deny contains result if {
+	input.environment.data != "phi"
+	count(protected) > 0
+	some own in input.references
+	own.what in {"database", "bucket"}
+	place := regex.replace(own.identity, `^.*: `, "")
+	some name in names_in(replace(place, ".", "/"))
+	result := {
+		"msg": sprintf("uses %s %q, which is of %s, where real patient data is", [own.what, place, name]),
+		"object": own.object,
+		"path": own.path,
 	}
 }
 
@@ -114,14 +129,6 @@ labels(o) := own | templates if {
 		some pod in pods.specs_of(o)
 		value := pods.metadata_of(o, pod).labels["chaperone.dev/data-class"]
 		is_string(value)
-	}
-}
-
-remote_keys(spec) := direct | extracted if {
-	direct := {entry.remoteRef.key | some entry in spec.data}
-	extracted := {entry[way[0]][way[1]] |
-		some entry in spec.dataFrom
-		some way in [["extract", "key"], ["find", "path"]]
 	}
 }
 

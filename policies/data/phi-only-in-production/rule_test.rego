@@ -61,3 +61,14 @@ test_more_than_is_read_is_no_pass if {
 	denials({"environment": environment("staging", "anonymized"), "references": [unread], "pipeline": [other("live", "phi", "after")]}) == 1
 	denials({"environment": environment("live", "phi"), "references": [unread], "pipeline": []}) == 0
 }
+
+test_server_by_its_name if {
+	own := [
+		{"what": "database", "identity": "records-production.example.org", "key": "", "object": {"name": "a"}, "path": "data"},
+		{"what": "bucket", "identity": "production-records/backup", "key": "", "object": {"name": "b"}, "path": "data"},
+		{"what": "database", "identity": "prod: host/db.staging", "key": "", "object": {"name": "c"}, "path": "data"},
+		{"what": "volume", "identity": "records-production", "key": "", "object": {"name": "d"}, "path": "data"},
+	]
+	denials({"environment": environment("staging", "anonymized"), "references": own, "pipeline": [other("production", "phi", "after")]}) == 2
+	denials({"environment": environment("staging", "anonymized"), "references": own, "pipeline": [other("training", "synthetic", "before")]}) == 0
+}

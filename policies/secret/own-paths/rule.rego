@@ -21,11 +21,11 @@
 package secret.own_paths
 
 import data.lib.cloud
+import data.lib.external
 import data.lib.objects
-import data.lib.release
 
 deny contains result if {
-	some taken in paths
+	some taken in external.taken
 	some other in cloud.others(taken.key)
 	result := {
 		"msg": sprintf("%q carries %q, the name of another environment", [taken.key, other]),
@@ -34,43 +34,25 @@ deny contains result if {
 	}
 }
 
-paths contains {"key": key, "object": objects.ref(o), "path": path} if {
-	some o in release.of_kind("ExternalSecret.external-secrets.io")
-	some i, entry in o.spec.data
-	key := entry.remoteRef.key
-	is_string(key)
-	path := sprintf("spec.data[%d].remoteRef.key", [i])
+# Who searches the whole store takes what others have there, too.
+deny contains result if {
+	some search in external.searches
+	find := search.find
+	not narrow(find)
+	result := {
+		"msg": "it takes whatever is found in the whole store; want a path, a tag, or names that begin alike",
+		"object": search.object,
+		"path": search.path,
+	}
 }
 
-paths contains {"key": key, "object": objects.ref(o), "path": path} if {
-	some o in release.of_kind("ExternalSecret.external-secrets.io")
-	some i, entry in o.spec.dataFrom
-	some way in [["extract", "key"], ["find", "path"]]
-	key := entry[way[0]][way[1]]
-	is_string(key)
-	path := sprintf("spec.dataFrom[%d].%s.%s", [i, way[0], way[1]])
-}
+narrow(find) if regex.match(`[A-Za-z0-9]`, text(find, ["path"]))
 
-paths contains {"key": key, "object": objects.ref(o), "path": path} if {
-	some o in release.of_kind("ClusterExternalSecret.external-secrets.io")
-	some i, entry in o.spec.externalSecretSpec.data
-	key := entry.remoteRef.key
-	path := sprintf("spec.externalSecretSpec.data[%d].remoteRef.key", [i])
-}
+narrow(find) if regex.match(`^\^/?[A-Za-z0-9]`, text(find, ["name", "regexp"]))
 
-paths contains {"key": key, "object": objects.ref(o), "path": path} if {
-	some o in release.of_kind("ClusterExternalSecret.external-secrets.io")
-	some i, entry in o.spec.externalSecretSpec.dataFrom
-	some way in [["extract", "key"], ["find", "path"]]
-	key := entry[way[0]][way[1]]
-	path := sprintf("spec.externalSecretSpec.dataFrom[%d].%s.%s", [i, way[0], way[1]])
-}
+narrow(find) if objects.size_of(find, ["tags"]) > 0
 
-# The driver's parameters hold a list as text.
-paths contains {"key": key, "object": objects.ref(o), "path": "spec.parameters.objects"} if {
-	some o in release.of_kind("SecretProviderClass.secrets-store.csi.x-k8s.io")
-	text := o.spec.parameters.objects
-	is_string(text)
-	some parts in regex.find_all_string_submatch_n(`(?m)(?:objectName|secretPath|resourceName):\s*["']?([^"'\s]+)`, text, -1)
-	key := parts[1]
-}
+text(find, path) := value if {
+	value := object.get(find, path, "")
+	is_string(value)
+} else := ""
