@@ -145,9 +145,7 @@ when verification fails restores the cluster and reverts the guilty commit.
 		newPromote(c), newRollback(c), newRetry(c), newPause(c), newResume(c), newRevert(c),
 		newVersion(c), newCompletion(c),
 	)
-	for _, flags := range []string{".LocalFlags.FlagUsages", ".InheritedFlags.FlagUsages"} {
-		root.SetUsageTemplate(strings.ReplaceAll(root.UsageTemplate(), flags+" ", fmt.Sprintf("%sWrapped %d ", flags, tableWidth)))
-	}
+	root.SetUsageFunc(writeUsage)
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
 		return fmt.Errorf("%w; see `%s --help`", err, cmd.CommandPath())
 	})

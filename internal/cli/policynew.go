@@ -1,7 +1,6 @@
 package cli
 
 import (
-	"bytes"
 	"embed"
 	"errors"
 	"fmt"
@@ -11,7 +10,6 @@ import (
 	"regexp"
 	"slices"
 	"strings"
-	"text/template"
 
 	"github.com/spf13/cobra"
 )
@@ -52,7 +50,7 @@ pass. Change them into what you mean. Nothing that exists is overwritten.
 
 // writeRule fills in the templates.
 func writeRule(folder, id string) (written []string, err error) {
-	names := map[string]string{"ID": id, "Package": strings.NewReplacer("/", ".", "-", "_").Replace(packageName(id))}
+	names := strings.NewReplacer("<<.ID>>", id, "<<.Package>>", strings.NewReplacer("/", ".", "-", "_").Replace(packageName(id)))
 	err = fs.WalkDir(newRule, "newrule", func(name string, entry fs.DirEntry, err error) error {
 		if err != nil || entry.IsDir() {
 			return err
@@ -61,20 +59,12 @@ func writeRule(folder, id string) (written []string, err error) {
 		if err != nil {
 			return err
 		}
-		filled := template.New(name).Delims("<<", ">>")
-		if filled, err = filled.Parse(string(content)); err != nil {
-			return err
-		}
-		var text bytes.Buffer
-		if err := filled.Execute(&text, names); err != nil {
-			return err
-		}
 		file := filepath.Join(folder, filepath.FromSlash(strings.TrimSuffix(strings.TrimPrefix(name, "newrule/"), ".tmpl")))
 		if err := os.MkdirAll(filepath.Dir(file), 0o755); err != nil {
 			return err
 		}
 		written = append(written, file)
-		return os.WriteFile(file, text.Bytes(), 0o644)
+		return os.WriteFile(file, []byte(names.Replace(string(content))), 0o644)
 	})
 	if err != nil {
 		return written, fmt.Errorf("write rule %s: %w", id, err)

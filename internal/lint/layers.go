@@ -184,6 +184,23 @@ func checkPurity(t *Tree) []Finding {
 	})
 }
 
+// checkTemplates keeps templates out of the program: they find methods by name
+// while it runs, and so the linker keeps every method of every type that it has,
+// Kubernetes' and OPA's among them, whoever calls it or not.
+func checkTemplates(t *Tree) []Finding {
+	inProgram := func(f *File) bool { return noTest(f) && layered(f) && !servesTests(f) }
+	return t.each(inProgram, func(f *File) []Finding {
+		var findings []Finding
+		for _, spec := range f.Syntax.Imports {
+			if target := importPath(spec); target == "text/template" || target == "html/template" {
+				findings = append(findings, f.find(spec, "%s imports %s: with it the program is half as large again, on disk and resident; "+
+					"write text with fmt, and pages as internal/web does", f.Package(), target))
+			}
+		}
+		return findings
+	})
+}
+
 // checkPackageNames refuses names that say nothing: everything ends up there.
 func checkPackageNames(t *Tree) []Finding {
 	empty := []string{"util", "utils", "common", "types", "helper", "helpers", "misc"}

@@ -33,6 +33,7 @@ func Rules() []Rule {
 		{"layers", checkLayers},
 		{"reconcile", checkReconcile},
 		{"purity", checkPurity},
+		{"templates", checkTemplates},
 		{"package-comment", checkPackageComments},
 		{"package-name", checkPackageNames},
 		{"file-length", checkFileLength},

@@ -67,6 +67,9 @@ var snippets = []struct {
 	{"purity", "cluster", "does I/O", file{"internal/inventory/a.go", with("k8s.io/client-go/rest", "var _ rest.Config")}},
 	{"purity", "types of time", "", file{"internal/plan/a.go", with("time", "var _ time.Duration = time.Second", "var _ time.Time")}},
 	{"purity", "a variable called time", "", file{"internal/plan/a.go", head + "\nfunc f(time struct{ Now int }) int { return time.Now }\n"}},
+	{"templates", "in the program", "half as large again", file{"internal/web/a.go", with("html/template", "var _ template.HTML")}},
+	{"templates", "in a command", "half as large again", file{"internal/cli/a.go", with("text/template", "var _ template.Template")}},
+	{"templates", "in a test", "", file{"internal/web/a_test.go", with("html/template", "var _ template.HTML")}},
 	{"purity", "adapter", "", file{"internal/cluster/a.go", with("context time", "var _ context.Context", "var _ = time.Now")}},
 	{"purity", "test", "", file{"internal/plan/a_test.go", with("time", "var _ = time.Now")}},
 

@@ -1,34 +1,18 @@
 package web
 
 import (
-	"bytes"
 	"crypto/sha256"
 	_ "embed"
 	"encoding/base64"
 	"fmt"
-	"html/template"
 	"net/http"
-	"strings"
 	"time"
 
 	"chaperone.dev/chaperone/internal/reconcile"
 )
 
-var (
-	//go:embed page.css
-	style string
-	//go:embed page.html
-	pageText string
-)
-
-// page escapes by context, whatever a view's sentences hold.
-var pageTemplate = template.Must(template.New("page").Funcs(template.FuncMap{
-	"release": release,
-	"utc":     func(t time.Time) string { return t.UTC().Format("2006-01-02 15:04:05 UTC") },
-	"machine": func(t time.Time) string { return t.UTC().Format(time.RFC3339) },
-	"lower":   func(p reconcile.Phase) string { return strings.ToLower(string(p)) },
-	"mark":    mark,
-}).Parse(pageText))
+//go:embed page.css
+var style string
 
 // styleHash allows exactly our style by its content.
 func styleHash() string {
@@ -36,10 +20,9 @@ func styleHash() string {
 	return "sha256-" + base64.StdEncoding.EncodeToString(sum[:])
 }
 
-// pageData is what the template is filled with.
+// pageData is what the page is written from.
 type pageData struct {
 	View
-	Style     template.CSS
 	Version   string
 	Waiting   string
 	Pipelines []pipeline
@@ -63,19 +46,14 @@ type count struct {
 }
 
 func (s *Server) page(w http.ResponseWriter, r *http.Request) {
-	data := pageData{Style: template.CSS(style), Version: s.Version, Waiting: s.waitingFor()}
+	data := pageData{Version: s.Version, Waiting: s.waitingFor()}
 	if view := s.view.Load(); view != nil {
 		data.View = *view
 		data.Pipelines, data.Counts = arrange(view.Environments, s.Now())
 	}
-	var page bytes.Buffer // whole before the first byte is sent: half a table misleads
-	if err := pageTemplate.Execute(&page, data); err != nil {
-		s.Log.Error("page not written", "path", r.URL.Path, "err", err)
-		say(w, http.StatusInternalServerError, "the page cannot be written")
-		return
-	}
+	page := data.page() // whole before the first byte is sent: half a table misleads
 	w.Header().Set("Content-Type", "text/html; charset=utf-8")
-	s.write(w, page.Bytes())
+	s.write(w, page)
 }
 
 func arrange(all []Environment, now time.Time) ([]pipeline, []count) {
@@ -101,28 +79,6 @@ func arrange(all []Environment, now time.Time) ([]pipeline, []count) {
 		}
 	}
 	return pipelines, counts
-}
-
-// mark tells phases apart without colour.
-func mark(p reconcile.Phase) string {
-	switch p {
-	case reconcile.PhaseReady:
-		return "●"
-	case reconcile.PhaseProgressing:
-		return "◐"
-	case reconcile.PhaseWaiting:
-		return "○"
-	}
-	return "▲"
-}
-
-// release is the revision, as short as people say it; the page's title
-// attribute has all of it.
-func release(r reconcile.Release) string {
-	if r.Revision == "" {
-		return ""
-	}
-	return r.Revision.Short()
 }
 
 // ago rounds to what people want to know.
