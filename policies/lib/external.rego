@@ -30,7 +30,7 @@ taken contains {"key": key, "object": objects.ref(o), "path": "spec.parameters.o
 }
 
 # Vault's agent is told by annotations.
-taken contains {"key": key, "object": objects.ref(workload.object), "path": sprintf("%s.annotations[%q]", [workload.metadata_path, name])} if {
+taken contains {"key": key, "object": objects.ref(workload.object), "path": sprintf("%s.annotations[%q]", [pods.metadata_path(workload.pod), name])} if {
 	some workload in workloads.all
 	some name, key in workload.annotations
 	startswith(name, "vault.hashicorp.com/agent-inject-secret-")
