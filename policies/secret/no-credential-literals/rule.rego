@@ -49,25 +49,34 @@ deny contains result if {
 
 without_examples(text) := regex.replace(text, `://(user|username):(password|pass)@(\w+\.)?example\.(com|org|net)`, "://example")
 
+# Most settings of a release are no credentials: each is looked at once, and told
+# apart by which rule it is only where something was found.
+suspicious(name, _) if named_credential(name)
+
+suspicious(_, value) if looks_like_one(value)
+
+looks_like_one(value) if regex.match(any_pattern, value)
+
+looks_like_one(value) if regex.match(line_pattern, value)
+
+any_pattern := concat("|", [sprintf("(?:%s)", [pattern]) | some pattern in data.params.credential_patterns])
+
 settings contains setting if {
-	some list in variables
-	some i, variable in list.env
+	some c in pods.containers
+	some i, variable in c.container.env
 	is_string(variable.value)
+	name := object.get(variable, "name", "")
+	suspicious(name, variable.value)
 	setting := {
-		"what": sprintf("environment variable %q%s", [object.get(variable, "name", ""), list.of]),
-		"name": object.get(variable, "name", ""),
+		"what": sprintf("environment variable %q of container %q", [name, c.name]),
+		"name": name,
 		"value": variable.value,
-		"path": sprintf("%s[%d].value", [list.path, i]),
+		"path": sprintf("%s.env[%d].value", [c.path, i]),
 	}
 }
 
-variables contains {"env": c.container.env, "of": sprintf(" of container %q", [c.name]), "path": concat(".", [c.path, "env"])} if {
-	some c in pods.containers
-	is_array(c.container.env)
-}
-
 # What an operator hands on to the pods that it makes.
-variables contains {"env": value, "of": "", "path": path} if {
+settings contains setting if {
 	custom
 	walk(input.object, [at, value])
 	at[count(at) - 1] in {"env", "extraEnv", "extraEnvVars"}
@@ -76,52 +85,56 @@ variables contains {"env": value, "of": "", "path": path} if {
 	every c in pods.containers {
 		path != concat(".", [c.path, "env"])
 	}
+	some i, variable in value
+	is_string(variable.value)
+	name := object.get(variable, "name", "")
+	suspicious(name, variable.value)
+	setting := {
+		"what": sprintf("environment variable %q", [name]),
+		"name": name,
+		"value": variable.value,
+		"path": sprintf("%s[%d].value", [path, i]),
+	}
 }
 
 custom if {
+	contains(objects.group_of(input.object), ".")
 	key := objects.kind_key(input.object)
 	not key in object.keys(data.params.pod_templates)
-	contains(objects.group_of(input.object), ".")
 }
 
 settings contains setting if {
 	some word in words
-	setting := {
-		"what": word.what,
-		"name": argument_name(word.text),
-		"value": argument_value(word.text),
-		"path": word.path,
-	}
+	name := argument_name(word.text)
+	value := argument_value(word.text)
+	suspicious(name, value)
+	setting := {"what": what_of(word), "name": name, "value": value, "path": path_of(word)}
 }
 
 # --password x, in two words.
 settings contains setting if {
 	some word in words
-	setting := {
-		"what": word.what,
-		"name": trim_left(word.before, "-"),
-		"value": word.text,
-		"path": word.path,
-	}
-	regex.match(`^--?[A-Za-z][A-Za-z0-9_.-]*$`, word.before)
 	text := word.text
 	not startswith(text, "-")
+	regex.match(`^--?[A-Za-z][A-Za-z0-9_.-]*$`, word.before)
+	name := trim_left(word.before, "-")
+	suspicious(name, text)
+	setting := {"what": what_of(word), "name": name, "value": text, "path": path_of(word)}
 }
 
-words contains word if {
+words := [word |
 	some c in pods.containers
 	some place in [["command"], ["args"], ["lifecycle", "postStart", "exec", "command"], ["lifecycle", "preStop", "exec", "command"]]
 	list := object.get(c.container, place, null)
 	is_array(list)
 	some i, text in list
 	is_string(text)
-	word := {
-		"what": sprintf("%s %d of container %q", [trim_suffix(place[count(place) - 1], "s"), i, c.name]),
-		"text": text,
-		"before": previous(list, i),
-		"path": sprintf("%s.%s[%d]", [c.path, concat(".", place), i]),
-	}
-}
+	word := {"container": c, "place": place, "i": i, "text": text, "before": previous(list, i)}
+]
+
+what_of(word) := sprintf("%s %d of container %q", [trim_suffix(word.place[count(word.place) - 1], "s"), word.i, word.container.name])
+
+path_of(word) := sprintf("%s.%s[%d]", [word.container.path, concat(".", word.place), word.i])
 
 previous(list, i) := list[i - 1] if {
 	i > 0
@@ -133,18 +146,21 @@ settings contains setting if {
 	some probe in ["livenessProbe", "readinessProbe", "startupProbe"]
 	some i, header in c.container[probe].httpGet.httpHeaders
 	is_string(header.value)
+	value := sprintf("%s: %s", [object.get(header, "name", ""), header.value])
+	looks_like_one(value)
 	setting := {
 		"what": sprintf("header %q of the %s of container %q", [object.get(header, "name", ""), probe, c.name]),
 		"name": "",
-		"value": sprintf("%s: %s", [object.get(header, "name", ""), header.value]),
+		"value": value,
 		"path": sprintf("%s.%s.httpGet.httpHeaders[%d].value", [c.path, probe, i]),
 	}
 }
 
 settings contains setting if {
-	objects.kind_key(input.object) == "ConfigMap"
+	config_map
 	some key, value in input.object.data
 	is_string(value)
+	suspicious(key, value)
 	setting := {
 		"what": sprintf("key %q", [key]),
 		"name": key,
@@ -154,15 +170,22 @@ settings contains setting if {
 }
 
 settings contains setting if {
-	objects.kind_key(input.object) == "ConfigMap"
-	some key, value in input.object.binaryData
-	base64.is_valid(value)
+	config_map
+	some key, encoded in input.object.binaryData
+	base64.is_valid(encoded)
+	value := base64.decode(encoded)
+	suspicious(key, value)
 	setting := {
 		"what": sprintf("key %q", [key]),
 		"name": key,
-		"value": base64.decode(value),
+		"value": value,
 		"path": sprintf("binaryData[%q]", [key]),
 	}
+}
+
+config_map if {
+	input.object.kind == "ConfigMap"
+	objects.kind_key(input.object) == "ConfigMap"
 }
 
 # Annotations are searched, whatever they are called.
@@ -170,6 +193,7 @@ settings contains setting if {
 	some place in annotated
 	some key, value in place.annotations
 	is_string(value)
+	looks_like_one(value)
 	setting := {
 		"what": sprintf("annotation %q", [key]),
 		"name": "",
@@ -215,9 +239,9 @@ line_pattern := `(?im)(?:^|[\s;,{&?"'])((?:[a-z][a-z0-9_.-]*)?(?:pass|password|p
 elsewhere(value) if regex.match(`[(\[]|^[A-Za-z_]+(\.[A-Za-z_]+)+$|^(string|null|undefined|true|false|required)$`, value)
 
 named_credential(name) if {
+	name != ""
 	plain := regex.replace(lower(name), `[_-][0-9]+$|[^a-z0-9]`, "")
-	some ending in data.params.credential_names
-	endswith(plain, ending)
+	strings.any_suffix_match(plain, data.params.credential_names)
 	not regex.match(`(?i)(public|host|primary|foreign|partition|sort|routing|cache|idempotency)[_.-]?key$`, name)
 }
 
