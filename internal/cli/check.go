@@ -243,7 +243,8 @@ func (f *checkFlags) judgeAnywhere(ctx context.Context, c *command, bundle *rego
 // noSource is a tree of no repository: nothing stands in it.
 type noSource struct{ source.Snapshot }
 
-func (noSource) Revision() source.Revision { return source.WorkingTree }
+func (noSource) Revision() source.Revision   { return source.WorkingTree }
+func (noSource) Hash(string) (string, error) { return "", nil }
 
 func evaluate(ctx context.Context, beside *around, env promotion.Environment, set manifest.Set) (policy.Report, error) {
 	digest, err := set.Digest()
@@ -257,6 +258,9 @@ func evaluate(ctx context.Context, beside *around, env promotion.Environment, se
 	}, nil, time.Now(), beside.redactor)
 	in.Environment.Imagined = anywhere[string(env.Data)].ID == env.ID && env.File == ""
 	beside.tell(ctx, &in, env)
+	if in.Recorded, err = t.evidence(env.ID.Pipeline); err != nil {
+		return policy.Report{}, err
+	}
 	return beside.bundle.Evaluate(ctx, in)
 }
 

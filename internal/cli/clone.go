@@ -27,6 +27,7 @@ type clone struct {
 	branch   string
 	head     source.Revision
 	set      promotion.Set
+	newest   source.Snapshot // of head
 	line     []source.Commit // first parents from head, newest first
 	renderer *render.Renderer
 }
@@ -69,6 +70,7 @@ func (r *clone) read(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	r.newest = snapshot
 	r.set, err = promotion.Load(snapshot)
 	return err
 }

@@ -31,8 +31,8 @@ var (
 	longest     = promotion.ID{Pipeline: strings.Repeat("p", 63), Name: strings.Repeat("n", 63)}
 )
 
-// evidence is as long as it gets, and was written by somebody who means ill.
-var evidence = "\x1b[2Jhttp \"readiness\" answered 500 in 12 of 12 requests over 60s (limit 1%): " + strings.Repeat("service unavailable ", 12)
+// longEvidence is as long as it gets, and was written by somebody who means ill.
+var longEvidence = "\x1b[2Jhttp \"readiness\" answered 500 in 12 of 12 requests over 60s (limit 1%): " + strings.Repeat("service unavailable ", 12)
 
 // installation is a daemon's namespace, with what a daemon would have stored.
 type installation struct {
@@ -97,7 +97,7 @@ func (in *installation) shop() {
 	in.save(state.Record{ID: development, Since: hoursAgo(2), Message: "Runs what is wanted, verified.",
 		Status:  reconcile.Status{Phase: reconcile.PhaseReady, Reason: promotion.UpToDate, Wanted: release(second)},
 		Journal: reconcile.Journal{Running: release(second), LastGood: release(second)}})
-	in.save(state.Record{ID: staging, Since: hoursAgo(3), Message: "Last good runs; the failed release is taken back.", Evidence: evidence,
+	in.save(state.Record{ID: staging, Since: hoursAgo(3), Message: "Last good runs; the failed release is taken back.", Evidence: longEvidence,
 		Status: reconcile.Status{Phase: reconcile.PhaseHeld, Reason: promotion.RevertConflict, Wanted: release(second)},
 		Journal: reconcile.Journal{Running: release(first), LastGood: release(first),
 			LastRevert: reconcile.Revert{Guilty: second, Commit: third},
@@ -233,7 +233,7 @@ func TestWhy(t *testing.T) {
 		t.Fatalf("exit code %d: %v\n%s", code, err, out)
 	}
 	for key, want := range map[string]any{
-		"environment": "shop/staging", "phase": "Held", "reason": "RevertConflict", "evidence": evidence,
+		"environment": "shop/staging", "phase": "Held", "reason": "RevertConflict", "evidence": longEvidence,
 		"explanation": promotion.RevertConflict.Explain(), "unblock": promotion.RevertConflict.Unblock(),
 	} {
 		if told[key] != want {
@@ -258,7 +258,7 @@ func TestHistory(t *testing.T) {
 		{Release: release(first), Phase: state.ReleaseVerified, Reason: promotion.UpToDate, Subject: "shop: open", Author: ada, Ended: began.Add(time.Minute),
 			Evidence: "ready 3 of 3"},
 		{Release: release(second), Phase: state.ReleaseReverted, Reason: promotion.VerificationFailed, Subject: "shop: sell\x1b[2J " + strings.Repeat("more ", 20),
-			Author: ada, Evidence: evidence, Guilty: second, Revert: third, Ended: began.Add(2 * time.Hour)},
+			Author: ada, Evidence: longEvidence, Guilty: second, Revert: third, Ended: began.Add(2 * time.Hour)},
 		{Release: release(third), Phase: state.ReleaseApplying, Subject: "shop: close"},
 	} {
 		r.Environment, r.Started = staging, began.Add(time.Duration(i)*time.Hour)
@@ -282,7 +282,7 @@ func TestHistory(t *testing.T) {
 	}
 	for key, want := range map[string]any{
 		"started": "2026-03-01T13:00:00Z", "ended": "2026-03-01T14:00:00Z", "revision": string(second), "digest": string(release(second).Digest),
-		"phase": "Reverted", "reason": "VerificationFailed", "author": "Ada <ada@example.org>", "evidence": evidence,
+		"phase": "Reverted", "reason": "VerificationFailed", "author": "Ada <ada@example.org>", "evidence": longEvidence,
 		"guilty": string(second), "revert": string(third),
 	} {
 		if lines[1][key] != want {

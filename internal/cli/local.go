@@ -10,6 +10,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"chaperone.dev/chaperone/internal/evidence"
 	"chaperone.dev/chaperone/internal/promotion"
 	"chaperone.dev/chaperone/internal/render"
 	"chaperone.dev/chaperone/internal/source"
@@ -75,7 +76,8 @@ func (u unshown) Set(s string) error { *u.value = s; return nil }
 // tree is a snapshot and the environments that its files define.
 type tree struct {
 	snapshot source.Snapshot
-	commit   source.Commit // zero for the working tree
+	newest   source.Snapshot // the branch's head, where environments and evidence stand; nil where it is the same
+	commit   source.Commit   // zero for the working tree
 	set      promotion.Set
 	close    func()
 }
@@ -228,8 +230,17 @@ func (t *tree) read(from opened) error {
 	if err != nil {
 		return err
 	}
+	t.newest = newest
 	t.set, err = promotion.Load(newest)
 	return err
+}
+
+// evidence of images stands beside the environments.
+func (t *tree) evidence(pipeline string) (evidence.Folder, error) {
+	if t.newest != nil {
+		return evidence.List(t.newest, pipeline)
+	}
+	return evidence.List(t.snapshot, pipeline)
 }
 
 // environment finds one by name; its file's faults are the error.

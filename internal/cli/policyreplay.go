@@ -317,7 +317,7 @@ func (r *replay) at(ctx context.Context, env promotion.Environment, revision sou
 	if file, found, err := promotion.LoadFile(snapshot, env.ID); err == nil && found {
 		path = file.Path
 	}
-	t := &tree{snapshot: snapshot, commit: commit, set: r.set}
+	t := &tree{snapshot: snapshot, newest: r.newest, commit: commit, set: r.set}
 	result, err := r.renderer.Render(ctx, snapshot, path)
 	switch {
 	case ctx.Err() != nil:

@@ -30,6 +30,7 @@ type evaluation struct {
 	head     source.Revision
 	upstream []upstream
 	around   []neighbour
+	recorded bool // there is evidence of images of this pipeline at head
 	approval policy.Agreement
 	judged   bool // policies were asked, so that excepted is known
 	excepted *policy.Countdown
@@ -72,7 +73,7 @@ func (c *Controller) startEvaluation(ctx context.Context, a reconcile.Action) {
 		}
 		v.upstream = append(v.upstream, u)
 	}
-	v.around = c.neighbours(a.Environment)
+	v.around, v.recorded = c.neighbours(a.Environment), c.seen.evidence[a.Environment.Pipeline] != ""
 	reconcile.BeginIn(&c.world, a)
 	c.spawn(func() {
 		c.slots <- struct{}{}

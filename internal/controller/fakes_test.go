@@ -3,6 +3,7 @@ package controller
 import (
 	"context"
 	"fmt"
+	"io/fs"
 	"strings"
 	"sync"
 	"testing"
@@ -170,8 +171,18 @@ type tree struct {
 	at source.Revision
 }
 
-func (t tree) Revision() source.Revision        { return t.at }
-func (t tree) Hash(name string) (string, error) { return name, nil }
+func (t tree) Revision() source.Revision { return t.at }
+
+func (t tree) Hash(name string) (string, error) {
+	info, err := fs.Stat(t.MapFS, name)
+	switch {
+	case err != nil:
+		return "", nil
+	case info.IsDir():
+		return source.Dir, nil
+	}
+	return string(t.MapFS[name].Data), nil
+}
 
 func (b branch) Poll(context.Context) (source.Revision, error) { return revision(len(b) - 1), nil }
 

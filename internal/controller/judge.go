@@ -23,6 +23,9 @@ func (v *evaluation) judge(ctx context.Context, set manifest.Set, c *reconcile.C
 		Author: policy.PersonOf(commit.Author), Committer: policy.PersonOf(commit.Committer),
 	}, around.upstream, v.c.Now(), v.c.Redactor)
 	in.Pipeline, in.LastGood, in.Approval = around.pipeline, around.lastGood, v.approval
+	if in.Recorded, err = v.evidence(); err != nil {
+		return reconcile.VerdictUnknown, err
+	}
 	report, err := v.c.Policies.Judge(ctx, in)
 	v.c.Telemetry.Step("policy", v.c.Now().Sub(began))
 	if ctx.Err() != nil {

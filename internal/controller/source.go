@@ -26,6 +26,7 @@ type look struct {
 	history  []source.Revision
 	ancestry map[source.Revision]ancestry // of what is deployed
 	set      promotion.Set
+	evidence map[string]string // by pipeline, what names all of it
 	fault    promotion.Reason
 	detail   string
 }
@@ -113,6 +114,9 @@ func (c *Controller) lookAt(ctx context.Context, last look) look {
 	seen.set, err = promotion.Load(fs.FS(snapshot))
 	if err != nil {
 		return failed(promotion.InvalidEnvironment, err)
+	}
+	if seen.evidence, err = evidenceAt(snapshot, seen.set); err != nil {
+		return failed(promotion.SourceUnavailable, err)
 	}
 	if seen.ancestry, err = c.ancestryOf(ctx, seen, last); err != nil {
 		return failed(promotion.SourceUnavailable, err)
@@ -226,6 +230,7 @@ func (c *Controller) sourceSeen(seen look) {
 		known[e.ID] = e
 	}
 	changed := c.changedPipelines(seen.set, known)
+	maps.Copy(changed, otherEvidence(c.seen.evidence, seen.evidence))
 	c.seen = seen
 	var environments []reconcile.Environment
 	for _, id := range seen.set.IDs() {

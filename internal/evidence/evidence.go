@@ -25,12 +25,32 @@ const (
 // Facts are what rules see: of each digest that was asked for, and of files that
 // do not count.
 type Facts struct {
-	Images  map[string]Image `json:"images"` // by digest
-	Refused []Refused        `json:"refused"`
+	Images  []Image   `json:"images"` // by digest
+	Refused []Refused `json:"refused"`
+}
+
+// Filled has lists that are empty in place of those that are not there.
+func (f Facts) Filled() Facts {
+	filled := Facts{Images: append([]Image{}, f.Images...), Refused: append([]Refused{}, f.Refused...)}
+	for i, image := range filled.Images {
+		filled.Images[i] = Image{image.Digest, append([]Signature{}, image.Signatures...), append([]Provenance{}, image.Provenance...),
+			append([]Scan{}, image.Scans...), append([]Test{}, image.Tests...)}
+		for n := range image.Scans {
+			filled.Images[i].Scans[n].Worst = append([]string{}, image.Scans[n].Worst...)
+		}
+		for n := range image.Tests {
+			filled.Images[i].Tests[n].Failed = append([]string{}, image.Tests[n].Failed...)
+		}
+	}
+	for i, refused := range f.Refused {
+		filled.Refused[i].Digests = append([]string{}, refused.Digests...)
+	}
+	return filled
 }
 
 // Image is what is recorded of one digest.
 type Image struct {
+	Digest     string       `json:"digest"`
 	Signatures []Signature  `json:"signatures"`
 	Provenance []Provenance `json:"provenance"`
 	Scans      []Scan       `json:"scans"`

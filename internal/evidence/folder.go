@@ -36,12 +36,18 @@ func Dir(pipeline string) string { return path.Join(promotion.Dir, pipeline, pro
 // but the directory.
 func List(snapshot source.Snapshot, pipeline string) (Folder, error) {
 	dir := Dir(pipeline)
-	entries, err := fs.ReadDir(snapshot, dir)
-	if errors.Is(err, fs.ErrNotExist) {
+	hash, err := snapshot.Hash(dir)
+	switch {
+	case err != nil:
+		return Folder{}, fmt.Errorf("list evidence: %w", err)
+	case hash == "":
 		return Folder{}, nil
+	case hash != source.Dir:
+		return refusedWhole(dir, "want a directory of evidence"), nil
 	}
+	entries, err := fs.ReadDir(snapshot, dir)
 	if err != nil {
-		return Folder{}, fmt.Errorf("list %s: %w", dir, err)
+		return Folder{}, fmt.Errorf("list evidence: %w", err)
 	}
 	folder := Folder{fsys: snapshot}
 	sum := sha256.New()
@@ -55,7 +61,7 @@ func List(snapshot source.Snapshot, pipeline string) (Folder, error) {
 			folder.Refused = append(folder.Refused, Refused{File: name, Reason: "want a regular file"})
 			continue
 		case len(folder.Files) == MaxFiles:
-			return Folder{}, fmt.Errorf("%s: more than %d files; want what no environment needs any more taken away", dir, MaxFiles)
+			return refusedWhole(dir, fmt.Sprintf("more than %d files, and none is read; want what no environment needs taken away", MaxFiles)), nil
 		}
 		hash, err := snapshot.Hash(name)
 		if err != nil {
@@ -71,6 +77,11 @@ func List(snapshot source.Snapshot, pipeline string) (Folder, error) {
 		folder.Sum = hex.EncodeToString(sum.Sum(nil))
 	}
 	return folder, nil
+}
+
+// refusedWhole is evidence of which nothing counts.
+func refusedWhole(dir, reason string) Folder {
+	return Folder{Refused: []Refused{{File: dir, Reason: reason}}, Sum: reason}
 }
 
 // Read reads one of the files, up to one byte more than may be looked at.

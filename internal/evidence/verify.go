@@ -3,6 +3,7 @@ package evidence
 import (
 	"fmt"
 	"slices"
+	"strings"
 )
 
 // Statements are what one file says, verified by some keys. They do not change.
@@ -57,13 +58,13 @@ func (s statement) signer(e envelope, problem error, keys Keys) (name, why strin
 // maxRefused bounds what is told of files that do not count.
 const maxRefused = 100
 
-// Of picks what files say of some digests. Each digest is there, with empty lists
-// where nothing is recorded. Of what does not count it tells what might be about
-// them.
+// Of picks what files say of some digests. Each digest is there, whatever is
+// recorded of it. Of what does not count it tells what might be about them.
 func Of(digests []string, folder Folder, statements []Statements) Facts {
-	facts := Facts{Images: map[string]Image{}, Refused: []Refused{}}
-	for _, digest := range digests {
-		facts.Images[digest] = Image{Signatures: []Signature{}, Provenance: []Provenance{}, Scans: []Scan{}, Tests: []Test{}}
+	digests = slices.Sorted(slices.Values(digests))
+	var facts Facts
+	for _, digest := range slices.Compact(digests) {
+		facts.Images = append(facts.Images, Image{Digest: digest})
 	}
 	for i, s := range statements {
 		name := folder.Files[i].Name
@@ -77,37 +78,41 @@ func Of(digests []string, folder Folder, statements []Statements) Facts {
 	for _, refused := range folder.Refused {
 		facts.refuse(refused, refused.File)
 	}
-	return facts
+	return facts.Filled()
+}
+
+// image is nil where nobody asked for the digest.
+func (f *Facts) image(digest string) *Image {
+	i, asked := slices.BinarySearchFunc(f.Images, digest, func(image Image, digest string) int { return strings.Compare(image.Digest, digest) })
+	if !asked {
+		return nil
+	}
+	return &f.Images[i]
 }
 
 func (f *Facts) add(v verified, name string) {
 	record := Record{Key: v.key, File: name}
+	v.provenance.Record, v.scan.Record, v.test.Record = record, record, record
 	for _, digest := range v.digests {
-		image, asked := f.Images[digest]
-		if !asked {
-			continue
-		}
-		switch v.kind {
-		case KindSignature:
+		image := f.image(digest)
+		switch {
+		case image == nil:
+		case v.kind == KindSignature:
 			image.Signatures = append(image.Signatures, Signature{record})
-		case KindProvenance:
-			v.provenance.Record = record
+		case v.kind == KindProvenance:
 			image.Provenance = append(image.Provenance, v.provenance)
-		case KindScan:
-			v.scan.Record = record
+		case v.kind == KindScan:
 			image.Scans = append(image.Scans, v.scan)
-		case KindTest:
-			v.test.Record = record
+		case v.kind == KindTest:
 			image.Tests = append(image.Tests, v.test)
 		}
-		f.Images[digest] = image
 	}
 }
 
 func (f *Facts) refuse(refused Refused, name string) {
-	about := []string{}
+	var about []string
 	for _, digest := range refused.Digests {
-		if _, asked := f.Images[digest]; asked {
+		if f.image(digest) != nil {
 			about = append(about, digest)
 		}
 	}

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"time"
 
+	"chaperone.dev/chaperone/internal/evidence"
 	"chaperone.dev/chaperone/internal/manifest"
 	"chaperone.dev/chaperone/internal/promotion"
 	"chaperone.dev/chaperone/internal/source"
@@ -25,6 +26,8 @@ type Input struct {
 	References  []Reference        `json:"references"` // what the objects take from outside
 	Schedules   []Schedule         `json:"schedules"`  // of the objects
 	Images      []Image            `json:"images"`     // left nil, the bundle fills it in by its own table of pod templates
+	Evidence    *evidence.Facts    `json:"evidence"`   // of the images; left nil, the bundle finds it in Recorded by its own keys
+	Recorded    evidence.Folder    `json:"-"`
 	Now         time.Time          `json:"now"`
 }
 
@@ -274,6 +277,11 @@ func (in Input) Document() (map[string]any, error) {
 // it and `[]` behave alike, but a count of null is an error.
 func (in *Input) fillEmpty() {
 	in.fillFacts()
+	filled := evidence.Facts{}.Filled()
+	if in.Evidence != nil {
+		filled = in.Evidence.Filled()
+	}
+	in.Evidence = &filled
 	notNil(&in.Images)
 	notNil(&in.Release.Changed)
 	notNil(&in.Environment.After)

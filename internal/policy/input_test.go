@@ -58,6 +58,7 @@ func TestDocumentHasEveryField(t *testing.T) {
 		`"freezes":[{"cron":"","duration":"312h0m0s","from":"2026-12-20T00:00:00Z","name":"","timeZone":"UTC","to":"2027-01-02T00:00:00Z"}],` +
 		`"mode":"pull-request","schedule":"","soak":"30m0s","timeZone":"",` +
 		`"windows":[{"cron":"0 22 * * *","duration":"6h0m0s","from":"","name":"nights","timeZone":"Europe/Berlin","to":""}]},"target":{"allow":[],"kubeconfig":"","namespace":"","serviceAccount":""},"verify":{"checks":0,"settle":"0s"}},` +
+		`"evidence":{"images":[],"refused":[]},` +
 		`"images":[],"lastGood":{"digest":"","images":[],"revision":"","state":"unknown"},"now":"2026-05-20T12:00:00Z",` +
 		`"objects":[{"apiVersion":"v1","data":{"key":"1"},"kind":"ConfigMap","metadata":{"name":"a"}}],"pipeline":[],"references":[],` +
 		`"release":{"author":{"email":"kim@example.org","name":"Kim","when":"2026-05-01T06:00:00Z"},"changed":[],` +

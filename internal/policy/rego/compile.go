@@ -41,6 +41,10 @@ func compile(ctx context.Context, files fileSet, limits Limits) (*Bundle, map[st
 	if err != nil {
 		return nil, nil, err
 	}
+	recorded, err := evidenceKeys(data)
+	if err != nil {
+		return nil, nil, err
+	}
 	compiler := newCompiler(data, capabilities())
 	if compiler.Compile(modules); compiler.Failed() {
 		return nil, nil, explain(compiler.Errors)
@@ -62,7 +66,7 @@ func compile(ctx context.Context, files fileSet, limits Limits) (*Bundle, map[st
 		limits: limits, digest: all.digest(), rules: rules, frameworks: frameworks, exceptions: exceptions, templates: templates,
 		compiler: compiler, data: data,
 		store: storeOf(data), queries: map[string]*prepared{},
-		byContent: byContent(compiler.Modules),
+		byContent: byContent(compiler.Modules), recorded: recorded,
 	}
 	for i, r := range rules {
 		r.index = i

@@ -74,6 +74,10 @@ func (e *evaluation) run(ctx context.Context, rules []*rule) {
 	ctx, cancel := context.WithTimeout(ctx, e.bundle.limits.Evaluation)
 	defer cancel()
 	var err error
+	if e.in, err = e.bundle.withEvidence(ctx, e.in); err != nil {
+		e.fail(nil, nil, err)
+		return
+	}
 	if e.input, err = newInput(e.in, e.bundle); err != nil {
 		e.fail(nil, nil, err)
 		return

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"time"
 
+	"chaperone.dev/chaperone/internal/evidence"
 	"chaperone.dev/chaperone/internal/manifest"
 	"chaperone.dev/chaperone/internal/policy"
 	"chaperone.dev/chaperone/internal/promotion"
@@ -25,6 +26,7 @@ type facts struct {
 	Pipeline    []policy.Neighbour `json:"pipeline"`
 	LastGood    policy.LastGood    `json:"lastGood"`
 	Approval    policy.Agreement   `json:"approval"`
+	Evidence    *evidence.Facts    `json:"evidence"`
 	Now         time.Time          `json:"now"`
 	Params      map[string]any     `json:"params"` // in place of those in data.params
 }
@@ -82,7 +84,7 @@ func readExample(r *rule, example file) (policy.Input, map[string]any, error) {
 	// Marks of secret values need no secrecy here: examples are public.
 	target := promotion.Environment{Target: promotion.Target{Kubeconfig: f.Environment.Target.Kubeconfig, Namespace: f.Environment.Target.Namespace}}
 	in := policy.NewInput(target, set, f.Release, f.Upstream, f.Now, manifest.NewRedactor([]byte("examples of policies")))
-	in.Environment, in.Pipeline, in.LastGood, in.Approval = f.Environment, f.Pipeline, f.LastGood, f.Approval
+	in.Environment, in.Pipeline, in.LastGood, in.Approval, in.Evidence = f.Environment, f.Pipeline, f.LastGood, f.Approval, f.Evidence
 	return in, f.Params, nil
 }
 

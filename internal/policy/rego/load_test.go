@@ -13,6 +13,7 @@ import (
 
 	"github.com/open-policy-agent/opa/v1/ast"
 
+	"chaperone.dev/chaperone/internal/evidence"
 	"chaperone.dev/chaperone/internal/fault"
 	"chaperone.dev/chaperone/internal/policy"
 	"chaperone.dev/chaperone/internal/promotion"
@@ -246,6 +247,9 @@ func TestSchemaIsThatOfTheInput(t *testing.T) {
 		}
 	}
 	in := policy.Input{Images: []policy.Image{{}}, Upstream: []policy.Upstream{{}}}
+	in.Evidence = &evidence.Facts{Refused: []evidence.Refused{{}}, Images: []evidence.Image{{
+		Signatures: []evidence.Signature{{}}, Provenance: []evidence.Provenance{{}}, Scans: []evidence.Scan{{}}, Tests: []evidence.Test{{}},
+	}}}
 	in.Environment.Promotion.Windows = []policy.Window{{}}
 	in.Environment.Promotion.Freezes = []policy.Window{{}}
 	in.Environment.Target.Allow = []policy.Allowance{{}}

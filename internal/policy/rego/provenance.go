@@ -12,7 +12,7 @@ func byContent(modules map[string]*ast.Module) bool {
 	return !anyRef(modules, func(ref ast.Ref) bool {
 		switch part(ref, 1) {
 		case "object", "objects", "environment", "images", "references", "schedules", "now",
-			"upstream", "pipeline", "lastGood", "approval":
+			"upstream", "pipeline", "lastGood", "approval", "evidence":
 			return false
 		case "release":
 			return part(ref, 2) != "digest"

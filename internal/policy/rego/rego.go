@@ -78,6 +78,7 @@ type Bundle struct {
 	store      storage.Store
 	byContent  bool      // see policy.Report
 	sees       footprint // of all rules
+	recorded   *recorded
 	answers    answers
 
 	mu      sync.Mutex
