@@ -69,7 +69,7 @@ func explain(r state.Record, all []state.Record, now time.Time) explanation {
 	}
 	reason := promotion.Reason(e.Reason)
 	e.Explanation, e.Unblock = reason.Explain(), reason.Unblock()
-	if e.Phase != reconcile.PhaseReady {
+	if measured(r) {
 		e.Evidence = r.Evidence
 	}
 	if r.Journal.LastRevert.Guilty != "" {
@@ -82,6 +82,17 @@ func explain(r state.Record, all []state.Record, now time.Time) explanation {
 		e.Retry = &retryRequest{*asked, asked.ID == r.Journal.Served}
 	}
 	return e
+}
+
+// measured reports whether what the last verification measured is about where
+// the environment is: that of a failure which is dealt with only alarms those
+// who look while it is paused, or waits for its schedule.
+func measured(r state.Record) bool {
+	switch r.Status.Reason {
+	case promotion.Paused, promotion.Frozen:
+		return r.Journal.Attempt.Stage != reconcile.StageNone
+	}
+	return r.Status.Phase == reconcile.PhaseHeld || r.Journal.Attempt.Stage != reconcile.StageNone
 }
 
 // untilOf is when the reason passes by itself, as far as the record tells.

@@ -193,3 +193,29 @@ func TestUnreadableIsShown(t *testing.T) {
 		t.Errorf("%+v", e)
 	}
 }
+
+// What was measured is told where it matters: not of a failure that is dealt
+// with, to those who look why an environment rests.
+func TestWhyTellsEvidenceOfWhatIsOpen(t *testing.T) {
+	t.Parallel()
+	for _, test := range []struct {
+		phase  reconcile.Phase
+		reason promotion.Reason
+		stage  reconcile.Stage
+		told   bool
+	}{
+		{reconcile.PhaseHeld, promotion.VerificationFailed, reconcile.StageNone, true},
+		{reconcile.PhaseHeld, promotion.RevertConflict, reconcile.StageReverting, true},
+		{reconcile.PhaseHeld, promotion.Paused, reconcile.StageReverting, true},
+		{reconcile.PhaseHeld, promotion.Paused, reconcile.StageNone, false},
+		{reconcile.PhaseHeld, promotion.Frozen, reconcile.StageNone, false},
+		{reconcile.PhaseWaiting, promotion.WaitingForSchedule, reconcile.StageNone, false},
+		{reconcile.PhaseReady, promotion.UpToDate, reconcile.StageNone, false},
+	} {
+		r := state.Record{Evidence: "api answered 500", Status: reconcile.Status{Phase: test.phase, Reason: test.reason},
+			Journal: reconcile.Journal{Attempt: reconcile.Attempt{Stage: test.stage}}}
+		if told := explain(r, nil, time.Now()).Evidence != ""; told != test.told {
+			t.Errorf("%s (%s) at stage %q: evidence is told: %t", test.phase, test.reason, test.stage, told)
+		}
+	}
+}
