@@ -9,7 +9,17 @@
 #   code: NET-002
 #   severity: high
 #   data: [anonymized, phi]
-#   kinds: [NetworkPolicy.networking.k8s.io, CiliumNetworkPolicy.cilium.io, CiliumClusterwideNetworkPolicy.cilium.io]
+#   kinds:
+#     - NetworkPolicy.networking.k8s.io
+#     - AdminNetworkPolicy.policy.networking.k8s.io
+#     - BaselineAdminNetworkPolicy.policy.networking.k8s.io
+#     - ClusterNetworkPolicy.policy.networking.k8s.io
+#     - CiliumNetworkPolicy.cilium.io
+#     - CiliumClusterwideNetworkPolicy.cilium.io
+#     - NetworkPolicy.projectcalico.org
+#     - GlobalNetworkPolicy.projectcalico.org
+#     - NetworkPolicy.crd.projectcalico.org
+#     - GlobalNetworkPolicy.crd.projectcalico.org
 #   waivable: true
 #   controls:
 #     hipaa:
@@ -25,9 +35,13 @@ package network.no_open_peers
 
 import data.lib.objects
 
+directions := {"ingress": "from", "egress": "to"}
+
+group := objects.group_of(input.object)
+
 deny contains result if {
-	some direction, peers in {"ingress": "from", "egress": "to"}
-	objects.group_of(input.object) == "networking.k8s.io"
+	group == "networking.k8s.io"
+	some direction, peers in directions
 	some i, rule in input.object.spec[direction]
 	size(rule, peers) == 0
 	result := {
@@ -35,74 +49,6 @@ deny contains result if {
 		"path": sprintf("spec.%s[%d]", [direction, i]),
 	}
 }
-
-deny contains result if {
-	some peer in named_peers
-	regex.match(`/0*[0-7]?$`, peer.peer.ipBlock.cidr)
-	result := {
-		"msg": sprintf("%s is a large part of all addresses", [peer.peer.ipBlock.cidr]),
-		"path": concat("", [peer.path, ".ipBlock.cidr"]),
-	}
-}
-
-# Many small ranges are a large part together; the IPv4 addresses have a place
-# among those of IPv6, too.
-deny contains result if {
-	some direction, peers in {"ingress": "from", "egress": "to"}
-	some i, rule in input.object.spec[direction]
-	wide := [block |
-		some peer in rule[peers]
-		block := peer.ipBlock.cidr
-		regex.match(`^[0-9.]+/0*([89]|1[0-1])$`, block)
-		not regex.match(`^(10|100)\.`, block)
-	]
-	count(wide) > 1
-	result := {
-		"msg": sprintf("%s together are a large part of all addresses", [concat(", ", wide)]),
-		"path": sprintf("spec.%s[%d].%s", [direction, i, peers]),
-	}
-}
-
-deny contains result if {
-	some peer in named_peers
-	regex.match(`(?i)^[0:]*:ffff:[0-9.:]*/(9[6-9]|10[0-3])$|^[0-9.]+:.*/0*[0-7]$`, peer.peer.ipBlock.cidr)
-	result := {
-		"msg": sprintf("%s is a large part of all IPv4 addresses", [peer.peer.ipBlock.cidr]),
-		"path": concat("", [peer.path, ".ipBlock.cidr"]),
-	}
-}
-
-# Cilium's policies have entities for everyone, and lists that are empty.
-deny contains result if {
-	objects.group_of(input.object) == "cilium.io"
-	some spec in cilium_specs
-	some direction, field in {"ingress": "fromEntities", "egress": "toEntities"}
-	some i, rule in spec.spec[direction]
-	some entity in rule[field]
-	entity in {"all", "world", "world-ipv4", "world-ipv6"}
-	result := {
-		"msg": sprintf("entity %q is everyone", [entity]),
-		"path": sprintf("%s.%s[%d].%s", [spec.path, direction, i, field]),
-	}
-}
-
-deny contains result if {
-	objects.group_of(input.object) == "cilium.io"
-	some spec in cilium_specs
-	some direction, fields in {"ingress": ["fromCIDR"], "egress": ["toCIDR"]}
-	some i, rule in spec.spec[direction]
-	some field in fields
-	some j, cidr in rule[field]
-	regex.match(`/0*[0-7]$`, cidr)
-	result := {
-		"msg": sprintf("%s is a large part of all addresses", [cidr]),
-		"path": sprintf("%s.%s[%d].%s[%d]", [spec.path, direction, i, field, j]),
-	}
-}
-
-cilium_specs contains {"spec": input.object.spec, "path": "spec"}
-
-cilium_specs contains {"spec": spec, "path": sprintf("specs[%d]", [i])} if some i, spec in input.object.specs
 
 deny contains result if {
 	some peer in named_peers
@@ -115,12 +61,198 @@ deny contains result if {
 	}
 }
 
-named_peers contains {"peer": peer, "path": path} if {
-	some direction, peers in {"ingress": "from", "egress": "to"}
+# Policies of the cluster's administrators may forbid everything, and override
+# what namespaces forbid where they allow.
+deny contains result if {
+	some peer in named_peers
+	is_object(peer.peer.namespaces)
+	selects_all(peer.peer, "namespaces")
+	result := {"msg": "it selects every namespace", "path": concat("", [peer.path, ".namespaces"])}
+}
+
+deny contains result if {
+	some peer in named_peers
+	is_object(peer.peer.pods)
+	selects_all(peer.peer.pods, "namespaceSelector")
+	selects_all(peer.peer.pods, "podSelector")
+	result := {"msg": "it selects every pod of every namespace", "path": concat("", [peer.path, ".pods"])}
+}
+
+deny contains result if {
+	some block in blocks
+	regex.match(`/0*[0-7]$`, block.cidr)
+	result := {"msg": sprintf("%s is a large part of all addresses", [block.cidr]), "path": block.path}
+}
+
+# The IPv4 addresses have a place among those of IPv6, too.
+deny contains result if {
+	some block in blocks
+	regex.match(`(?i)^[0:]*:ffff:[0-9a-f.:]*/(9[6-9]|10[0-3])$|^64:ff9b::[0-9a-f.:]*/(9[6-9]|10[0-3])$`, block.cidr)
+	result := {"msg": sprintf("%s is a large part of all IPv4 addresses", [block.cidr]), "path": block.path}
+}
+
+# Many small ranges are a large part together.
+deny contains result if {
+	some direction, _ in directions
+	some family, most in {"IPv4": 65536, "IPv6": 65536}
+	sizes := {block.cidr: block.size | some block in blocks; block.direction == direction; block.family == family}
+	count(sizes) > 1
+	sum([size | some size in sizes]) > most
+	result := {
+		"msg": sprintf("%d ranges together are a large part of all %s addresses", [count(sizes), family]),
+		"path": sprintf("spec.%s", [direction]),
+	}
+}
+
+named_peers contains {"peer": peer, "path": path, "direction": direction} if {
+	some direction, peers in directions
 	some i, rule in input.object.spec[direction]
+	allows(rule)
 	some j, peer in rule[peers]
 	path := sprintf("spec.%s[%d].%s[%d]", [direction, i, peers, j])
 }
+
+# Rules of administrators say what they do; those of namespaces only allow.
+allows(rule) if not rule.action
+
+allows(rule) if rule.action in {"Allow", "Accept", "Log"}
+
+# Cilium's policies have entities for everyone.
+deny contains result if {
+	some place in cilium_rules
+	some entity in place.rule[place.fields.entities]
+	entity in {"all", "world", "world-ipv4", "world-ipv6", "cluster"}
+	result := {
+		"msg": sprintf("entity %q is everyone", [entity]),
+		"path": sprintf("%s.%s", [place.path, place.fields.entities]),
+	}
+}
+
+deny contains result if {
+	some place in cilium_rules
+	some field in ["toPorts", "icmps"]
+	objects.size_of(place.rule, [field]) > 0
+	peers := [name | some name, _ in place.rule; startswith(name, place.fields.peers); not name in {"toPorts", "icmps"}]
+	count(peers) == 0
+	result := {"msg": sprintf("it names %s and no peers, so it is for everyone", [field]), "path": place.path}
+}
+
+# An endpoint selector is for its own namespace, unless it selects by that, or
+# the policy has none.
+deny contains result if {
+	some place in cilium_rules
+	some i, selector in place.rule[place.fields.endpoints]
+	cilium_open(selector)
+	result := {
+		"msg": "the selector leaves out nobody: it is every pod of every namespace",
+		"path": sprintf("%s.%s[%d]", [place.path, place.fields.endpoints, i]),
+	}
+}
+
+deny contains result if {
+	some place in cilium_rules
+	some i, name in place.rule.toFQDNs
+	regex.match(`^[*.]+$`, name.matchPattern)
+	result := {"msg": "the pattern is every host", "path": sprintf("%s.toFQDNs[%d].matchPattern", [place.path, i])}
+}
+
+cilium_open(selector) if {
+	input.object.kind == "CiliumClusterwideNetworkPolicy"
+	selects_all({"selector": selector}, "selector")
+}
+
+cilium_open(selector) if {
+	objects.size_of(selector, ["matchLabels"]) == 0
+	some e in selector.matchExpressions
+	endswith(e.key, "io.kubernetes.pod.namespace")
+	e.operator in {"Exists", "NotIn"}
+}
+
+cilium_rules contains {"rule": rule, "direction": direction, "fields": fields, "path": path} if {
+	group == "cilium.io"
+	some spec in cilium_specs
+	some direction, fields in cilium_fields
+	some i, rule in spec.spec[direction]
+	path := sprintf("%s.%s[%d]", [spec.path, direction, i])
+}
+
+cilium_fields := {
+	"ingress": {"entities": "fromEntities", "endpoints": "fromEndpoints", "peers": "from", "cidr": "fromCIDR", "set": "fromCIDRSet"},
+	"egress": {"entities": "toEntities", "endpoints": "toEndpoints", "peers": "to", "cidr": "toCIDR", "set": "toCIDRSet"},
+}
+
+cilium_specs contains {"spec": input.object.spec, "path": "spec"}
+
+cilium_specs contains {"spec": spec, "path": sprintf("specs[%d]", [i])} if some i, spec in input.object.specs
+
+# Calico's rules allow everyone where they name no source or no destination.
+deny contains result if {
+	some place in calico_rules
+	peer := object.get(place.rule, place.peer, null)
+	unnamed(peer)
+	result := {
+		"msg": sprintf("the rule names no %s, so it is for everyone", [place.peer]),
+		"path": place.path,
+	}
+}
+
+unnamed(peer) if not is_object(peer)
+
+unnamed(peer) if {
+	count({name | some name, value in peer; not name in {"ports", "notPorts"}; not value in {null, "", "all()", "global()"}}) == 0
+}
+
+calico_rules contains {"rule": rule, "direction": direction, "peer": peer, "path": path} if {
+	group in {"projectcalico.org", "crd.projectcalico.org"}
+	some direction, peer in {"ingress": "source", "egress": "destination"}
+	some i, rule in input.object.spec[direction]
+	rule.action == "Allow"
+	path := sprintf("spec.%s[%d]", [direction, i])
+}
+
+# blocks of addresses, whoever's policy names them. size counts in networks of
+# /24, of /32 in IPv6; what is smaller, or nobody's outside, counts for nothing.
+blocks contains block if {
+	some place in written
+	is_string(place.cidr)
+	block := object.union(place, measured(place.cidr))
+}
+
+written contains {"direction": peer.direction, "cidr": peer.peer.ipBlock.cidr, "path": concat("", [peer.path, ".ipBlock.cidr"])} if {
+	some peer in named_peers
+}
+
+written contains {"direction": peer.direction, "cidr": cidr, "path": sprintf("%s.networks[%d]", [peer.path, i])} if {
+	some peer in named_peers
+	some i, cidr in peer.peer.networks
+}
+
+written contains {"direction": place.direction, "cidr": cidr, "path": sprintf("%s.%s[%d]", [place.path, place.fields.cidr, i])} if {
+	some place in cilium_rules
+	some i, cidr in place.rule[place.fields.cidr]
+}
+
+written contains {"direction": place.direction, "cidr": entry.cidr, "path": sprintf("%s.%s[%d].cidr", [place.path, place.fields.set, i])} if {
+	some place in cilium_rules
+	some i, entry in place.rule[place.fields.set]
+}
+
+written contains {"direction": place.direction, "cidr": cidr, "path": sprintf("%s.%s.nets[%d]", [place.path, place.peer, i])} if {
+	some place in calico_rules
+	some i, cidr in place.rule[place.peer].nets
+}
+
+measured(cidr) := {"family": "IPv6", "size": networks(cidr, 32)} if {
+	contains(cidr, ":")
+} else := {"family": "IPv4", "size": 0} if {
+	regex.match(`^(10\.|127\.|192\.168\.|172\.(1[6-9]|2[0-9]|3[01])\.|100\.(6[4-9]|[7-9][0-9]|1[01][0-9]|12[0-7])\.)`, cidr)
+} else := {"family": "IPv4", "size": networks(cidr, 24)}
+
+networks(cidr, unit) := bits.lsh(1, unit - length) if {
+	[parts] := regex.find_all_string_submatch_n(`/0*([0-9]{1,3})$`, cidr, 1)
+	length := to_number(parts[1])
+	length <= unit
+} else := 0
 
 # A rule that is null names nobody.
 size(rule, peers) := objects.size_of(rule, [peers]) if {
