@@ -2,7 +2,8 @@
 # title: Volumes are encrypted at rest
 # description: >-
 #   Every volume claim names a storage class that encrypts. The cluster's default
-#   class is whatever somebody made it, so a claim without a class does not count.
+#   class is whatever somebody made it, so a claim without a class does not count;
+#   nor does the class of a volume that stands on something else.
 # scope: package
 # custom:
 #   id: encryption/encrypted-volumes
@@ -22,6 +23,7 @@ package encryption.encrypted_volumes
 
 import data.lib.objects
 import data.lib.pods
+import data.lib.release
 
 deny contains result if {
 	some claim in claims
@@ -49,6 +51,40 @@ deny contains result if {
 		"path": "parameters",
 	}
 }
+
+# A volume that was there before: its class is a name, and what it stands on is
+# what counts.
+deny contains result if {
+	some o in release.of_kind("PersistentVolume")
+	driver := object.get(o, ["spec", "csi", "driver"], "")
+	not data.params.encrypting_parameters[driver]
+	result := {
+		"msg": sprintf("the volume stands on %s, which is not known to encrypt", [stands_on(o, driver)]),
+		"object": objects.ref(o),
+		"path": "spec",
+	}
+}
+
+# What a driver makes for one pod has no class.
+deny contains result if {
+	some o in input.objects
+	some pod in pods.specs_of(o)
+	some i, volume in pod.spec.volumes
+	driver := volume.csi.driver
+	not driver in data.params.memory_drivers
+	result := {
+		"msg": sprintf("volume %q is of driver %s, without a storage class that is known to encrypt", [object.get(volume, "name", ""), driver]),
+		"object": objects.ref(o),
+		"path": sprintf("%s.volumes[%d].csi", [pod.path, i]),
+	}
+}
+
+stands_on(o, driver) := sprintf("driver %s", [driver]) if {
+	driver != ""
+} else := sources[0] if {
+	sources := [name | some name in ["nfs", "hostPath", "local", "iscsi", "fc", "cephfs", "rbd", "glusterfs", "azureFile"]; objects.is_set(o, ["spec", name])]
+	count(sources) > 0
+} else := "nothing that is named"
 
 claims contains {"object": o, "spec": mapping(object.get(o, "spec", {})), "path": "spec", "what": "the claim"} if {
 	some o in input.objects

@@ -20,8 +20,9 @@
 #   remediation: >-
 #     Linkerd: annotate pods or their namespace with linkerd.io/inject: enabled
 #     and config.linkerd.io/default-inbound-policy: all-authenticated. Istio:
-#     add a PeerAuthentication with mtls.mode STRICT to the namespace. A mesh
-#     that is set up outside the release is told in params.strict_mesh.
+#     add a PeerAuthentication with mtls.mode STRICT to the namespace, and label
+#     pods or their Namespace so that they get a sidecar. A mesh that is set up
+#     outside the release is told in params.strict_mesh.
 package encryption.mutual_tls
 
 import data.lib.objects
@@ -108,17 +109,63 @@ istio(workload) if {
 	objects.namespace_of(o) == workload.namespace
 	o.spec.mtls.mode == "STRICT"
 	workloads.selects(workloads.entries(o.spec, "selector"), workload.labels)
+	asked_for(workload)
 	not left_out(workload)
 }
 
-left_out(workload) if lower(object.get(workload.annotations, "sidecar.istio.io/inject", "")) == "false"
+# Without a sidecar a policy is nothing to a pod: it goes on to answer plainly.
+asked_for(workload) if marks(workload, "sidecar.istio.io/inject") & {"true"} != set()
 
-left_out(workload) if lower(object.get(workload.labels, "sidecar.istio.io/inject", "")) == "false"
+asked_for(workload) if marks(workload, "istio.io/rev") - {""} != set()
+
+asked_for(workload) if namespace_label(workload.namespace, "istio-injection") == "enabled"
+
+asked_for(workload) if namespace_label(workload.namespace, "istio.io/rev") != ""
+
+asked_for(workload) if ambient(workload)
+
+asked_for(workload) if {
+	some pattern in data.params.strict_mesh.istio_namespaces
+	glob.match(pattern, [], workload.namespace)
+}
+
+left_out(workload) if "false" in marks(workload, "sidecar.istio.io/inject")
+
+left_out(workload) if {
+	not ambient(workload)
+	namespace_label(workload.namespace, "istio-injection") == "disabled"
+}
+
+left_out(workload) if workload.pod.spec.hostNetwork == true
+
+# In ambient mode the node's proxy does it, for all pods but those that say not.
+ambient(workload) if {
+	mode := object.get(workload.labels, "istio.io/dataplane-mode", namespace_label(workload.namespace, "istio.io/dataplane-mode"))
+	mode == "ambient"
+}
+
+marks(workload, name) := {lower(value) |
+	some texts in [workload.labels, workload.annotations]
+	value := texts[name]
+}
+
+namespace_label(namespace, name) := value if {
+	value := namespace_labels[namespace][name]
+	is_string(value)
+} else := ""
+
+namespace_labels[o.metadata.name] := labels if {
+	some o in release.of_kind("Namespace")
+	labels := o.metadata.labels
+}
 
 hint(workload) := ": it is in the mesh, and takes unauthenticated ones, too" if {
 	says(workload, "linkerd.io/inject") in {"enabled", "ingress"}
 } else := ": it is kept out of the mesh" if {
 	says(workload, "linkerd.io/inject") == "disabled"
+} else := ": a PeerAuthentication asks for it, and nothing asks for its sidecar" if {
+	some o in release.of_kind("PeerAuthentication.security.istio.io")
+	objects.namespace_of(o) == workload.namespace
 } else := ": it is in no mesh"
 
 client_modes(o) := {{"mode": mode, "path": concat(".", ["spec", path])} |

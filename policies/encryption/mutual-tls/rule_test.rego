@@ -14,7 +14,7 @@ peers(namespace, spec) := {
 paths(objects) := found if {
 	found := {f.path | some f in mutual_tls.deny} with input.objects as objects
 		with input.environment.data as "phi"
-		with data.params.strict_mesh as {"namespaces": ["outside-*"], "linkerd_default_inbound_policy": "all-unauthenticated"}
+		with data.params.strict_mesh as {"namespaces": ["outside-*"], "istio_namespaces": ["injected-*"], "linkerd_default_inbound_policy": "all-unauthenticated"}
 }
 
 test_linkerd if {
@@ -33,11 +33,37 @@ test_linkerd if {
 
 test_istio if {
 	strict := peers("a", {"mtls": {"mode": "STRICT"}})
-	paths([strict, pod({}, {})]) == set()
+	asked := {"sidecar.istio.io/inject": "true"}
+	paths([strict, pod({}, asked)]) == set()
 	count(paths([strict, pod({}, {"sidecar.istio.io/inject": "false"})])) == 1
-	count(paths([peers("b", {"mtls": {"mode": "STRICT"}}), pod({}, {})])) == 1
-	count(paths([peers("a", {"selector": {"matchLabels": {"app": "b"}}, "mtls": {"mode": "STRICT"}}), pod({}, {"app": "a"})])) == 1
+	count(paths([peers("b", {"mtls": {"mode": "STRICT"}}), pod({}, asked)])) == 1
+	count(paths([peers("a", {"selector": {"matchLabels": {"app": "b"}}, "mtls": {"mode": "STRICT"}}), pod({}, object.union(asked, {"app": "a"}))])) == 1
 	paths([peers("a", {"mtls": {"mode": "STRICT"}, "portLevelMtls": {"8080": {"mode": "PERMISSIVE"}}})]) == {`spec.portLevelMtls["8080"].mode`}
+}
+
+namespace(labels) := {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "a", "labels": labels}}
+
+test_istio_wants_a_sidecar if {
+	strict := peers("a", {"mtls": {"mode": "STRICT"}})
+	every labels in [{"istio-injection": "enabled"}, {"istio.io/rev": "stable"}, {"istio.io/dataplane-mode": "ambient"}] {
+		paths([strict, namespace(labels), pod({}, {})]) == set()
+		count(paths([strict, namespace(labels), pod({"sidecar.istio.io/inject": "false"}, {})])) == 1
+	}
+	every labels in [{}, {"istio-injection": "disabled"}, {"istio.io/rev": ""}, {"istio.io/dataplane-mode": "none"}] {
+		count(paths([strict, namespace(labels), pod({}, {})])) == 1
+	}
+	paths([strict, pod({}, {"istio.io/rev": "stable"})]) == set()
+	paths([strict, pod({}, {"istio.io/dataplane-mode": "ambient"})]) == set()
+	count(paths([strict, pod({}, {})])) == 1
+	count(paths([strict, namespace({"istio-injection": "disabled"}), pod({}, {"sidecar.istio.io/inject": "true"})])) == 1
+	count(paths([strict, namespace({"istio.io/dataplane-mode": "ambient"}), pod({}, {"istio.io/dataplane-mode": "none"})])) == 1
+	on_host := object.union(pod({}, {"sidecar.istio.io/inject": "true"}), {"spec": {"hostNetwork": true}})
+	count(paths([strict, on_host])) == 1
+}
+
+test_istio_injected_from_outside if {
+	objects := [peers("injected-1", {"mtls": {"mode": "STRICT"}}), object.union(pod({}, {}), {"metadata": {"namespace": "injected-1"}})]
+	paths(objects) == set()
 }
 
 test_a_mesh_set_up_outside if {

@@ -25,6 +25,7 @@
 package secret.own_account
 
 import data.lib.objects
+import data.lib.pods
 import data.lib.release
 import data.lib.workloads
 
@@ -47,6 +48,26 @@ deny contains result if {
 		"object": objects.ref(workload.object),
 		"path": concat("", [workload.pod.path, ".automountServiceAccountToken"]),
 	}
+}
+
+# A token that a volume brings is one as well, unless it is for somebody else.
+deny contains result if {
+	some workload in workloads.all
+	some i, volume in workload.pod.spec.volumes
+	some j, source in volume.projected.sources
+	token := source.serviceAccountToken
+	for_the_api(token)
+	workloads.declared(workload, "chaperone.dev/needs-token") == ""
+	result := {
+		"msg": sprintf("volume %q has a token for the Kubernetes API, and nothing says what for", [object.get(volume, "name", "")]),
+		"object": objects.ref(workload.object),
+		"path": sprintf("%s.volumes[%d].projected.sources[%d].serviceAccountToken", [workload.pod.path, i, j]),
+	}
+}
+
+for_the_api(token) if {
+	audience := pods.text(object.get(token, "audience", ""))
+	regex.match(`^$|^(https?://)?kubernetes(\.default(\.svc(\.cluster\.local)?)?)?/?$|^api$`, audience)
 }
 
 deny contains result if {
