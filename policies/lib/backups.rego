@@ -9,6 +9,7 @@ package lib.backups
 
 import data.lib.objects
 import data.lib.release
+import data.lib.workloads
 
 # plans are what runs again and again. A full one takes everything, an
 # incremental one what has changed. kept is in hours, seconds the longest time
@@ -116,6 +117,7 @@ claims := {volume |
 		"name": o.metadata.name,
 		"namespace": objects.namespace_of(o),
 		"labels": labels,
+		"class": class_of(o),
 	}
 }
 
@@ -132,8 +134,14 @@ templates := {volume |
 		"name": sprintf("%s-%s", [object.get(template, ["metadata", "name"], ""), o.metadata.name]),
 		"namespace": objects.namespace_of(o),
 		"labels": labels,
+		"class": class_of(template),
 	}
 }
+
+class_of(claim) := class if {
+	class := object.get(claim, ["spec", "storageClassName"], "")
+	is_string(class)
+} else := ""
 
 labels_of(o) := labels if {
 	labels := object.get(o, ["metadata", "labels"], {})
@@ -177,7 +185,9 @@ covers(plan, volume) if {
 	named(list(t, "includedNamespaceScopedResources"), kinds)
 	left := list(t, "excludedResources") | list(t, "excludedNamespaceScopedResources")
 	count(left & kinds) == 0
-	takes_content(t)
+	takes_content(t, volume)
+	object.get(volume.labels, "velero.io/exclude-from-backup", "") != "true"
+	not left_by_policy(plan, volume)
 	selects(object.get(t, "labelSelector", {}), volume.labels)
 	any_selects(object.get(t, "orLabelSelectors", []), volume.labels)
 }
@@ -189,9 +199,85 @@ named(names, any) if count(names & any) > 0
 
 list(t, field) := {lower(name) | some name in t[field]; is_string(name)}
 
-takes_content(t) if object.get(t, "snapshotVolumes", true) != false
+takes_content(t, _) if object.get(t, "snapshotVolumes", true) != false
 
-takes_content(t) if object.get(t, "defaultVolumesToFsBackup", false) == true
+takes_content(t, volume) if {
+	object.get(t, "defaultVolumesToFsBackup", false) == true
+	claim := concat("/", [volume.namespace, volume.name])
+	not claim in opted_out
+}
+
+# opted_out are the claims whose pods keep them from being copied file by file.
+opted_out contains concat("/", [workload.namespace, claim]) if {
+	some workload in workloads.all
+	some name in split(object.get(workload.annotations, "backup.velero.io/backup-volumes-excludes", ""), ",")
+	claim := claim_of(workload, trim_space(name))
+}
+
+claim_of(workload, name) := claim if {
+	some volume in workload.pod.spec.volumes
+	volume.name == name
+	claim := volume.persistentVolumeClaim.claimName
+} else := sprintf("%s-%s", [name, workload.object.metadata.name]) if {
+	some template in workload.object.spec.volumeClaimTemplates
+	template.metadata.name == name
+}
+
+# left_by_policy: the first policy for volumes whose conditions hold says what is
+# done. One that is not in the release may say anything.
+left_by_policy(plan, _) if {
+	policy := plan.template.resourcePolicy
+	policy != null
+	key := concat("/", [plan.namespace, object.get(policy, "name", "")])
+	not resource_policies[key]
+}
+
+left_by_policy(plan, volume) if {
+	key := concat("/", [plan.namespace, plan.template.resourcePolicy.name])
+	some rules in resource_policies[key]
+	some rule in rules
+	lower(rule.action.type) == "skip"
+	may_concern(mapping(object.get(rule, "conditions", {})), volume)
+}
+
+# Velero takes the one key of the ConfigMap, whatever its name.
+resource_policies[key] contains rules if {
+	some o in release.of_kind("ConfigMap")
+	some text in o.data
+	is_string(text)
+	contains(text, "volumePolicies")
+	yaml.is_valid(text)
+	rules := yaml.unmarshal(text).volumePolicies
+	key := concat("/", [objects.namespace_of(o), o.metadata.name])
+}
+
+# may_concern is so unless one of the conditions cannot hold for the volume: all
+# of them have to.
+may_concern(conditions, volume) if {
+	not other_class(conditions, volume)
+	not other_kind(conditions)
+	not other_labels(conditions, volume)
+}
+
+other_class(conditions, volume) if {
+	classes := conditions.storageClass
+	objects.size_of(conditions, ["storageClass"]) > 0
+	class := volume.class
+	class != ""
+	not class in classes
+}
+
+# Volumes with a claim are neither of these.
+other_kind(conditions) if {
+	types := {type | some type in conditions.volumeTypes}
+	count(types) > 0
+	count(types - {"emptyDir", "configMap", "secret", "projected", "downwardAPI", "hostPath"}) == 0
+}
+
+other_labels(conditions, volume) if {
+	some name, value in conditions.pvcLabels
+	object.get(volume.labels, name, null) != value
+}
 
 any_selects(selectors, _) if selectors in {null, []}
 
