@@ -34,20 +34,33 @@ keys := [setting |
 ]
 
 # hosts that a setting leads to: it is one address, or several with commas
-# between, and not a text in which one is mentioned.
-hosts(value) := {host |
+# between, and not a text in which one is mentioned. A host is shown unless it
+# might be a part of a password that should have been written with %.
+hosts(value) := {{"host": host, "shown": shown} |
 	regex.match(`^\s*[a-zA-Z][a-zA-Z0-9+.-]*://[^\s]+\s*$`, value)
-	some address in split(trim_space(value), ",")
+	some url in split(regex.replace(trim_space(value), `,([a-zA-Z][a-zA-Z0-9+.-]*://)`, "\n$1"), "\n")
+	plain := regex.replace(url, user_pattern, "$1")
+	some address in split(plain, ",")
 	[parts] := regex.find_all_string_submatch_n(address_pattern, address, 1)
 	host := lower(parts[1])
+	shown := shown_of(host, plain)
 }
+
+# Whoever wrote the URL may have put anything before the last @ that it has.
+shown_of(host, url) := "a host that is not shown" if {
+	steps := split(lower(url), "@")
+	contains(concat("@", array.slice(steps, 0, count(steps) - 1)), host)
+} else := sprintf("%q", [host])
+
+# As servers and clients read it, the user's part goes up to the last @.
+user_pattern := `^([a-zA-Z][a-zA-Z0-9+.-]*://)[^/?#\s]*@`
 
 address_pattern := `^\s*(?:[a-zA-Z][a-zA-Z0-9+.-]*://)?(?:[^/@\s]*@)?([a-zA-Z0-9][a-zA-Z0-9.-]*)(?::[0-9]+)?(?:[/?#].*)?$`
 
 # plain_host is the host that a value asks over plain HTTP; undefined for none.
 plain_host(value) := lower(parts[1]) if {
 	is_string(value)
-	[parts] := regex.find_all_string_submatch_n(`^\s*(?i:http)://(?:[^/@\s]*@)?([a-zA-Z0-9][a-zA-Z0-9.-]*)`, value, 1)
+	[parts] := regex.find_all_string_submatch_n(`^\s*(?i:http)://(?:[^/?#\s]*@)?([a-zA-Z0-9][a-zA-Z0-9.-]*)`, value, 1)
 }
 
 # inside the cluster: a Service's name, with or without its namespace.

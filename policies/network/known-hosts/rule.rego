@@ -31,7 +31,7 @@ deny contains result if {
 	not own(host)
 	not known(host)
 	result := {
-		"msg": sprintf("%s %q, with whom no agreement is listed", [place.what, host]),
+		"msg": sprintf("%s %s, with whom no agreement is listed", [place.what, shown(place)]),
 		"object": place.object,
 		"path": place.path,
 	}
@@ -39,8 +39,14 @@ deny contains result if {
 
 places contains place if {
 	some setting in settings.all
-	some host in settings.hosts(setting.value)
-	place := {"what": sprintf("%s leads to", [setting.name]), "host": host, "object": setting.object, "path": setting.path}
+	some found in settings.hosts(setting.value)
+	place := {
+		"what": sprintf("%s leads to", [setting.name]),
+		"host": found.host,
+		"shown": found.shown,
+		"object": setting.object,
+		"path": setting.path,
+	}
 }
 
 places contains place if {
@@ -55,6 +61,10 @@ places contains place if {
 	some i, host in o.spec.hosts
 	place := {"what": "the mesh lets out to", "host": host, "object": objects.ref(o), "path": sprintf("spec.hosts[%d]", [i])}
 }
+
+shown(place) := place.shown
+
+shown(place) := sprintf("%q", [lower(place.host)]) if not place.shown
 
 known(host) if {
 	some entry in data.params.external_hosts
