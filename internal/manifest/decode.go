@@ -103,5 +103,11 @@ func decodeDocument(document *yaml.Node) (*Object, error) {
 	if err := o.UnmarshalJSON(text); err != nil {
 		return nil, errors.New("want a Kubernetes object with apiVersion and kind")
 	}
+	if o.GetAPIVersion() == "" {
+		return o, nil // a Set says it
+	}
+	if err := checkType(o); err != nil {
+		return nil, err
+	}
 	return o, nil
 }

@@ -40,6 +40,7 @@ func TestDecodeErrorsNameFileAndLine(t *testing.T) {
 	for _, test := range []struct{ name, text, want string }{
 		{"no kind", "kind: X\n---\na: 1\n", "f.yaml:2: want a Kubernetes object with apiVersion and kind"},
 		{"no kind, late", "# x\n\na: 1\n", "f.yaml:3: want a Kubernetes object"},
+		{"empty group", "kind: X\n---\napiVersion: /v1\nkind: Pod\n", `f.yaml:2: apiVersion is "/v1"; want a version such as v1`},
 		{"list", "kind: X\n---\n- a\n", "f.yaml:2: want a Kubernetes object, a mapping"},
 		{"text", "Error: not found\n---\nhello\n", "f.yaml:1: want a Kubernetes object with"},
 		{"syntax", "kind: X\n---\nkind: Z\n---\nb: [\n", "f.yaml:5: did not find expected node content"},

@@ -8,6 +8,7 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"fmt"
+	"regexp"
 	"slices"
 	"strings"
 
@@ -85,8 +86,11 @@ func NewSet(objects []*Object) (Set, error) {
 	set := Set{objects: flat, index: make(map[ID]*Object, len(flat))}
 	for i, o := range flat {
 		id := IDOf(o)
-		if o.GetAPIVersion() == "" || id.Kind == "" || id.Name == "" {
+		if o.GetAPIVersion() == "" || o.GetKind() == "" || id.Name == "" {
 			return Set{}, fmt.Errorf("object %d (%s): want apiVersion, kind and metadata.name", i+1, id)
+		}
+		if err := checkType(o); err != nil {
+			return Set{}, fmt.Errorf("object %d (%s): %w", i+1, id, err)
 		}
 		if _, twice := set.index[id]; twice {
 			return Set{}, fmt.Errorf("%s: rendered twice; want one object of a kind and name in a namespace", id)
@@ -103,6 +107,23 @@ func NewSet(objects []*Object) (Set, error) {
 		return IDOf(a).Compare(IDOf(b))
 	})
 	return set, nil
+}
+
+var (
+	apiVersion = regexp.MustCompile(`^([a-z0-9]([-a-z0-9.]*[a-z0-9])?/)?[A-Za-z0-9]([-A-Za-z0-9]*[A-Za-z0-9])?$`)
+	kindName   = regexp.MustCompile(`^[A-Za-z]([-A-Za-z0-9]*[A-Za-z0-9])?$`)
+)
+
+// checkType refuses what readers take for different kinds: the API server reads
+// "/v1" as v1, and a rule that splits it at the slash does not.
+func checkType(o *Object) error {
+	if text := o.GetAPIVersion(); len(text) > 320 || !apiVersion.MatchString(text) {
+		return fmt.Errorf("apiVersion is %.60q; want a version such as v1, or group/version such as apps/v1", text)
+	}
+	if text := o.GetKind(); len(text) > 63 || !kindName.MatchString(text) {
+		return fmt.Errorf("kind is %.60q; want one word such as Deployment", text)
+	}
+	return nil
 }
 
 // flatten takes lists apart, and lists in lists. Only a kind that says so is a

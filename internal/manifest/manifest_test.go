@@ -112,6 +112,29 @@ func TestSetRefuses(t *testing.T) {
 	}
 }
 
+// What the API server takes for v1 is a group without a name to who splits it.
+func TestSetRefusesTypesThatReadersTakeDifferently(t *testing.T) {
+	t.Parallel()
+	object := func(apiVersion, kind string) *Object {
+		return &Object{Object: map[string]any{"apiVersion": apiVersion, "kind": kind, "metadata": map[string]any{"name": "a"}}}
+	}
+	list := &Object{Object: map[string]any{"apiVersion": "v1", "kind": "List", "items": []any{object("/v1", "Pod").Object}}}
+	for _, o := range []*Object{
+		object("/v1", "Pod"), object("v1/", "Pod"), object("/", "Pod"), object("apps/v1/", "Deployment"), object("a/b/c", "Pod"), object("//v1", "Pod"),
+		object(" v1", "Pod"), object("v1\n", "Pod"), object("Apps/v1", "Deployment"), object(".apps/v1", "Deployment"), object("apps/", "Deployment"),
+		object("v1", "Deployment.apps"), object("v1", "a/b"), object("v1", "Pod "), object(strings.Repeat("a", 400)+"/v1", "Pod"), list,
+	} {
+		if _, err := NewSet([]*Object{o}); err == nil || !strings.Contains(err.Error(), "; want ") {
+			t.Errorf("%s %s: %v; want it refused", o.GetAPIVersion(), o.GetKind(), err)
+		}
+	}
+	for _, o := range []*Object{object("v1", "Pod"), object("apps/v1", "Deployment"), object("snapshot.storage.k8s.io/v1beta1", "VolumeSnapshot"), object("x.example.org/v1-2", "My-Kind")} {
+		if _, err := NewSet([]*Object{o}); err != nil {
+			t.Error(err)
+		}
+	}
+}
+
 func TestListsAreTakenApart(t *testing.T) {
 	t.Parallel()
 	got := set(t,
