@@ -110,13 +110,15 @@ func TestImagesOfMalformedObjects(t *testing.T) {
 func TestParsePodTemplates(t *testing.T) {
 	t.Parallel()
 	got, err := ParsePodTemplates(map[string]any{"Pod": []any{"spec"}, "Twin.example.org": []any{"spec.a", "spec.b"}})
-	if err != nil || len(got) != 2 || len(got["Twin.example.org"]) != 2 {
+	if err != nil || len(got["Twin.example.org"]) != 2 || len(got["CronJob.batch"]) != 1 {
 		t.Errorf("parsed %v, %v", got, err)
 	}
 	for _, value := range []any{
 		nil, "text", map[string]any{"Pod": "spec"}, map[string]any{"Pod": []any{3}},
 		map[string]any{"Pod": []any{"spec.a[]"}}, map[string]any{"Pod": []any{"spec[0].a"}},
 		map[string]any{"Pod": []any{""}}, map[string]any{"Pod": []any{"spec..a"}},
+		map[string]any{"ReplicaSet.apps": []any{"spec.tmplate.spec"}}, map[string]any{"ReplicaSet.apps": []any{}},
+		map[string]any{"Deploymnt.apps": []any{"spec.template.spec"}}, map[string]any{"ConfigMap": []any{"data"}},
 	} {
 		if _, err := ParsePodTemplates(value); err == nil {
 			t.Errorf("%v: accepted", value)

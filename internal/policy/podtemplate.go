@@ -44,7 +44,9 @@ func StandardPodTemplates() PodTemplates {
 	}
 }
 
-// ParsePodTemplates reads the table from policy data.
+// ParsePodTemplates reads the table from policy data. Kubernetes' own kinds have
+// their pods where they have them, whatever is said: a slip of the pen would take
+// them out of judgement.
 func ParsePodTemplates(value any) (PodTemplates, error) {
 	table, ok := value.(map[string]any)
 	if !ok {
@@ -64,8 +66,35 @@ func ParsePodTemplates(value any) (PodTemplates, error) {
 			}
 			templates[kind] = append(templates[kind], path)
 		}
+		if err := checkOwnKind(kind, templates[kind]); err != nil {
+			return nil, err
+		}
+	}
+	for kind, paths := range StandardPodTemplates() {
+		if ownGroup(kind) {
+			templates[kind] = paths
+		}
 	}
 	return templates, nil
+}
+
+// checkOwnKind refuses what leads nowhere in a kind of Kubernetes' own.
+func checkOwnKind(kind string, paths []string) error {
+	standard, known := StandardPodTemplates()[kind]
+	switch {
+	case !ownGroup(kind) || slices.Equal(paths, standard):
+		return nil
+	case known && len(standard) > 0:
+		return fmt.Errorf("pod templates: %s: want %s, where Kubernetes has its pods, not %v", kind, strings.Join(standard, ", "), paths)
+	}
+	return fmt.Errorf("pod templates: %s: Kubernetes has no pods in such a kind; want [] or another name, not %v", kind, paths)
+}
+
+// ownGroup reports whether a kind is of a group in which Kubernetes has all that
+// has pods.
+func ownGroup(kind string) bool {
+	_, group, _ := strings.Cut(kind, ".")
+	return kind != OtherKinds && slices.Contains([]string{"", "apps", "batch"}, group)
 }
 
 // Rules find the same in Rego (policies/lib/pods.rego), which reads no other
@@ -80,29 +109,32 @@ type PodSpec struct {
 }
 
 // PodSpecs finds the pod specs of an object. A path of OtherKinds counts only
-// where containers stand at its end: other objects have a `template` too.
+// where containers stand at its end: other objects have a `template` too. A kind
+// whose own paths all lead nowhere is searched as one that is not named.
 func (t PodTemplates) PodSpecs(o *manifest.Object) []PodSpec {
 	paths, named := t[kindKey(o)]
-	if !named {
-		paths = t[OtherKinds]
-	}
-	var specs []PodSpec
-	for _, path := range paths {
-		for _, at := range placesAt(o.Object, strings.Split(path, "."), "") {
-			if _, containers := at.Spec["containers"]; named || containers {
-				specs = append(specs, at)
-			}
-		}
-	}
-	if named {
+	specs := specsAt(o, paths)
+	if named && (len(paths) == 0 || len(specs) > 0) {
 		return specs
 	}
+	specs = slices.DeleteFunc(specsAt(o, t[OtherKinds]), func(s PodSpec) bool {
+		_, containers := s.Spec["containers"]
+		return !containers
+	})
 	eachMapping(o.Object, "", func(path string, mapping map[string]any) {
 		known := slices.ContainsFunc(specs, func(s PodSpec) bool { return s.Path == path })
 		if !known && looksLikePod(mapping) {
 			specs = append(specs, PodSpec{Path: path, Spec: mapping, alike: true})
 		}
 	})
+	return specs
+}
+
+func specsAt(o *manifest.Object, paths []string) []PodSpec {
+	var specs []PodSpec
+	for _, path := range paths {
+		specs = append(specs, placesAt(o.Object, strings.Split(path, "."), "")...)
+	}
 	return specs
 }
 

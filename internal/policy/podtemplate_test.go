@@ -39,6 +39,9 @@ func TestPodsAndImagesOfUnknownKinds(t *testing.T) {
 			nil, []string{"spec.imageName"}},
 		{"a picture", `{apiVersion: example.org/v1, kind: Twin, metadata: {name: a}, spec: {image: "https://example.org/a.png"}}`, nil, nil},
 		{"texts", `{apiVersion: v1, kind: ConfigMap, metadata: {name: a}, data: {image: a}}`, nil, nil},
+		{"a path that leads nowhere", `{apiVersion: example.org/v1, kind: Lost, metadata: {name: a}, spec: {template: {spec: {containers: [{image: a}]}}}}`,
+			[]string{"spec.template.spec"}, []string{"spec.template.spec.containers[0].image"}},
+		{"said to have none", `{apiVersion: example.org/v1, kind: None, metadata: {name: a}, spec: {template: {spec: {containers: [{name: a}]}}}}`, nil, nil},
 		{"names", `{apiVersion: example.org/v1, kind: Twin, metadata: {name: a}, spec: {containers: [a, b]}}`, nil, nil},
 		{"a path through lists", `{apiVersion: example.org/v1, kind: Fleet, metadata: {name: a},
 			spec: {groups: [{pods: [{spec: {}}, {spec: {containers: [{image: a}]}}]}, null]}}`,
@@ -46,6 +49,7 @@ func TestPodsAndImagesOfUnknownKinds(t *testing.T) {
 	} {
 		templates := StandardPodTemplates()
 		templates["Fleet.example.org"] = []string{"spec.groups[].pods[].spec"}
+		templates["Lost.example.org"], templates["None.example.org"] = []string{"spec.tmplate.spec"}, []string{}
 		o := objectOf(t, test.text)
 		var pods, images []string
 		for _, pod := range templates.PodSpecs(o) {

@@ -12,11 +12,13 @@ import data.lib.objects
 # securityContext, null where there is none.
 specs := specs_of(input.object)
 
-# specs_of is the same for any object. One of a kind that is not named has them
-# where containers stand.
-specs_of(o) := specs_at(o, paths, true) if {
+# specs_of is the same for any object. One of a kind that is not named, or whose
+# paths lead nowhere, has them where containers stand.
+specs_of(o) := specs if {
 	paths := data.params.pod_templates[objects.kind_key(o)]
 	is_array(paths)
+	specs := specs_at(o, paths, true)
+	found_or_none(paths, specs)
 } else := array.concat(usual, found) if {
 	usual := specs_at(o, object.get(data.params.pod_templates, "*", []), false)
 	known := {spec.path | some spec in usual}
@@ -28,6 +30,10 @@ specs_of(o) := specs_at(o, paths, true) if {
 		spec := described(value, path, at, true)
 	]
 }
+
+found_or_none([], _)
+
+found_or_none(_, specs) if count(specs) > 0
 
 # Most kinds have one path, and no list on it.
 specs_at(o, paths, named) := [found] if {

@@ -33,6 +33,13 @@ test_unknown_kind_with_another_template_is_none if {
 	count(pods.specs) == 0 with input.object as object
 }
 
+test_a_kind_whose_path_leads_nowhere_is_searched if {
+	object := {"apiVersion": "example.org/v1", "kind": "Thing", "spec": {"template": {"spec": spec}}}
+	[pod.path | some pod in pods.specs] == ["spec.template.spec"] with input.object as object
+		with data.params.pod_templates as {"Thing.example.org": ["spec.tmplate.spec"], "*": []}
+	count(pods.specs) == 0 with input.object as object with data.params.pod_templates as {"Thing.example.org": [], "*": ["spec.template.spec"]}
+}
+
 test_a_kind_of_another_group_is_not_the_core_one if {
 	object := {"apiVersion": "example.org/v1", "kind": "Pod", "spec": {"text": "x"}}
 	count(pods.specs) == 0 with input.object as object

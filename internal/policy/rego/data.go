@@ -71,22 +71,27 @@ func merge(into, content map[string]any) error {
 	return nil
 }
 
-// podTemplates takes data.params.pod_templates, or puts the standard table
-// there for rules to find.
+// podTemplates takes data.params.pod_templates, or the standard table, and puts
+// what counts there for rules to find.
 func podTemplates(data map[string]any) (policy.PodTemplates, error) {
-	if value, found := lookup(data, []string{"params", "pod_templates"}); found {
-		return policy.ParsePodTemplates(value)
+	templates := policy.StandardPodTemplates()
+	params, _ := data["params"].(map[string]any)
+	if value, found := params["pod_templates"]; found {
+		var err error
+		if templates, err = policy.ParsePodTemplates(value); err != nil {
+			return nil, err
+		}
+		delete(params, "pod_templates")
 	}
-	standard := policy.StandardPodTemplates()
 	table := map[string]any{}
-	for kind, paths := range standard {
+	for kind, paths := range templates {
 		list := make([]any, 0, len(paths))
 		for _, path := range paths {
 			list = append(list, path)
 		}
 		table[kind] = list
 	}
-	return standard, mount(data, []string{"params"}, map[string]any{"pod_templates": table})
+	return templates, mount(data, []string{"params"}, map[string]any{"pod_templates": table})
 }
 
 // occupied reports whether data stands where a rule is to stand: at its path,

@@ -91,6 +91,8 @@ func TestBundleFaults(t *testing.T) {
 		{"data with a key twice", textFiles{"params/data.yaml": "a: 1\na: 2\n"}, []string{"params/data.yaml", `key "a" already set`}},
 		{"data in two files", textFiles{"params/data.yaml": "a: 1\n", "params/data.json": `{"a": 2}`}, []string{"a is there already from another data file"}},
 		{"data in a rule's place", textFiles{"test/data.yaml": "one: 1\n"}, []string{"test/one/rule.rego", "conflict"}},
+		{"pod templates that lead nowhere", textFiles{"params/data.yaml": "pod_templates: {ReplicaSet.apps: [spec.tmplate.spec]}\n"},
+			[]string{"pod templates: ReplicaSet.apps: want spec.template.spec"}},
 		{"bad pod templates", textFiles{"params/data.yaml": "pod_templates: {Pod: spec}\n"}, []string{"pod templates: Pod"}},
 		{"exception for an unknown rule", textFiles{"exceptions/a.yaml": strings.Replace(testException, "test/one", "test/on", 1)},
 			[]string{`exceptions/a.yaml:5: spec.rule: no rule "test/on" in this bundle; did you mean "test/one"?`}},
