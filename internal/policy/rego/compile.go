@@ -34,7 +34,7 @@ func compile(ctx context.Context, files fileSet, limits Limits) (*Bundle, map[st
 	modules, moduleErr := parseModules(files.of(moduleFile))
 	tests, testErr := parseModules(files.of(testFile))
 	data, dataErr := parseData(files.of(dataFile))
-	if err := errors.Join(moduleErr, testErr, dataErr); err != nil {
+	if err := errors.Join(moduleErr, testErr, dataErr, rulesAmongTests(tests)); err != nil {
 		return nil, nil, err
 	}
 	templates, err := podTemplates(data)
@@ -115,6 +115,23 @@ func parseModules(files fileSet) (map[string]*ast.Module, error) {
 		}
 	}
 	return modules, errors.Join(problems...)
+}
+
+// rulesAmongTests refuses a rule whose file is named as tests are: it would take
+// part in no judgement.
+func rulesAmongTests(tests map[string]*ast.Module) error {
+	var problems []error
+	for _, name := range slices.Sorted(maps.Keys(tests)) {
+		for _, r := range tests[name].Rules {
+			called, _, _ := strings.Cut(r.Head.Ref()[0].String(), "_")
+			if slices.ContainsFunc(entrypoints, func(e entrypoint) bool { return e.name == called }) {
+				problems = append(problems, fmt.Errorf("%s: %s in a file of tests would deny nothing; want another name for the file, such as rule.rego",
+					at(r.Location), r.Head.Ref()[0]))
+				break
+			}
+		}
+	}
+	return errors.Join(problems...)
 }
 
 // explain takes OPA's errors apart, and adds what a person coming from older

@@ -2,8 +2,6 @@ package rego
 
 import (
 	"archive/tar"
-	"bytes"
-	"compress/gzip"
 	"crypto/sha256"
 	"encoding/hex"
 	"errors"
@@ -69,7 +67,9 @@ func kindOf(name string) (fileKind, error) {
 	base, ext := path.Base(name), path.Ext(name)
 	structured := ext == ".yaml" || ext == ".yml" || ext == ".json"
 	directories := strings.Split(path.Dir(name), "/")
-	switch {
+	switch plain := strings.ToLower(strings.TrimSpace(ext)); {
+	case plain != ext && slices.Contains(policyExtensions, plain):
+		return notPolicy, fmt.Errorf("%s:1: want %s at the end of its name; as it is, it would be left out", name, plain)
 	case strings.HasSuffix(base, "_test.rego"):
 		return testFile, nil
 	case ext == ".rego":
@@ -93,6 +93,35 @@ func kindOf(name string) (fileKind, error) {
 		"or testdata/pass/*.yaml and testdata/fail/*.yaml beside a rule", name)
 }
 
+var policyExtensions = []string{".rego", ".yaml", ".yml", ".json"}
+
+func hidden(name string) bool {
+	return slices.ContainsFunc(strings.Split(name, "/"), func(step string) bool { return strings.HasPrefix(step, ".") })
+}
+
+// ofOthers reports whether a directory is a tool's own: version control, a
+// linter, or what a Kubernetes volume keeps beside the links to it.
+func ofOthers(dir string) bool {
+	base := path.Base(dir)
+	return slices.Contains([]string{".git", ".github", ".hg", ".svn", ".regal"}, base) || dir == base && strings.HasPrefix(base, "..")
+}
+
+// overlooked refuses rules in hidden places, where nobody would miss them.
+func (c *collector) overlooked(name string) error {
+	if c.hidden++; c.hidden > c.limits.Files {
+		return fmt.Errorf("%s: more than %d files in hidden places", name, c.limits.Files)
+	}
+	for dir := path.Dir(name); dir != "."; dir = path.Dir(dir) {
+		if ofOthers(dir) {
+			return nil
+		}
+	}
+	if strings.ToLower(path.Ext(name)) == ".rego" {
+		c.problems = append(c.problems, fmt.Errorf("%s:1: a rule in a hidden place is left out; want no name that starts with a dot", name))
+	}
+	return nil
+}
+
 // within reports whether the directories end with these two.
 func within(directories []string, parent, child string) bool {
 	n := len(directories)
@@ -104,6 +133,7 @@ type collector struct {
 	limits   Limits
 	files    fileSet
 	bytes    int64
+	hidden   int // files in hidden places that were looked at
 	problems []error
 }
 
@@ -174,13 +204,12 @@ func readFiles(fsys fs.FS, limits Limits) (fileSet, error) {
 			return err
 		case name == ".":
 			return nil
-		case strings.HasPrefix(entry.Name(), "."):
-			if entry.IsDir() {
-				return fs.SkipDir
-			}
-			return nil
+		case entry.IsDir() && ofOthers(name):
+			return fs.SkipDir
 		case entry.IsDir():
 			return nil
+		case hidden(name):
+			return c.overlooked(name)
 		}
 		return c.addEntry(fsys, name)
 	})
@@ -241,28 +270,6 @@ func readArchive(fsys fs.FS, archive string, limits Limits) (fileSet, error) {
 	return c.finish()
 }
 
-// unpack calls each for every entry of an archive.
-func unpack(packed []byte, limits Limits, each func(*tar.Header, io.Reader) error) error {
-	unpacked, err := gzip.NewReader(bytes.NewReader(packed))
-	if err != nil {
-		return err
-	}
-	// Headers count too, so the bound on the stream is wider than on contents.
-	stream := tar.NewReader(io.LimitReader(unpacked, 2*limits.Bytes))
-	for {
-		header, err := stream.Next()
-		if errors.Is(err, io.EOF) {
-			return nil
-		}
-		if err != nil {
-			return err
-		}
-		if err := each(header, stream); err != nil {
-			return err
-		}
-	}
-}
-
 func (c *collector) addPacked(header *tar.Header, stream io.Reader) error {
 	name := strings.TrimSuffix(strings.TrimPrefix(header.Name, "./"), "/")
 	switch {
@@ -273,10 +280,8 @@ func (c *collector) addPacked(header *tar.Header, stream io.Reader) error {
 	case header.Typeflag != tar.TypeReg:
 		return fmt.Errorf("%s: want a regular file", name)
 	}
-	for step := range strings.SplitSeq(name, "/") {
-		if strings.HasPrefix(step, ".") {
-			return nil
-		}
+	if hidden(name) {
+		return c.overlooked(name)
 	}
 	return c.add(name, func() (io.ReadCloser, error) { return io.NopCloser(stream), nil })
 }

@@ -89,7 +89,7 @@ func newForeign(d folder, data map[string]any) (*rule, error) {
 		return nil, err
 	}
 	tests, err := parseForeign(d.tests, f.version)
-	if err != nil {
+	if err = errors.Join(err, rulesAmongTests(tests)); err != nil {
 		return nil, err
 	}
 	if err := r.enter(modules); err != nil {

@@ -109,13 +109,9 @@ func verifySignature(files fileSet, signed []byte, key Key) error {
 		}
 	}
 	for _, name := range slices.Sorted(maps.Keys(left)) {
-		if kind, err := kindOf(name); err == nil && kind != notPolicy && !hidden(name) {
+		if kind, err := kindOf(name); (err != nil || kind != notPolicy) && !hidden(name) {
 			return fmt.Errorf("verify signature: %s is signed and not there", name)
 		}
 	}
 	return nil
-}
-
-func hidden(name string) bool {
-	return slices.ContainsFunc(strings.Split(name, "/"), func(step string) bool { return strings.HasPrefix(step, ".") })
 }
