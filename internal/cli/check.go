@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"path/filepath"
 	"slices"
 	"strings"
 	"time"
@@ -23,6 +22,7 @@ import (
 type checkFlags struct {
 	repoFlags
 	policies    string
+	keyFile     string // of an archive of policies
 	files       []string
 	environment string
 	data        string
@@ -80,7 +80,8 @@ and -o junit one test for each environment and rule.
 		},
 	}
 	flags.add(cmd, c)
-	cmd.Flags().StringVar(&flags.policies, "policies", "", "directory of the policies; default policies/ in the directory --repo")
+	cmd.Flags().StringVar(&flags.policies, "policies", "", "directory of the policies, or their signed archive (.tar.gz); default policies/ in the directory --repo")
+	cmd.Flags().StringVar(&flags.keyFile, "policies-key-file", "", "file with the public key (PEM) that an archive must be signed for")
 	cmd.Flags().StringArrayVarP(&flags.files, "file", "f", nil, "manifests to judge instead; - is standard input")
 	cmd.Flags().StringVar(&flags.environment, "environment", "", "with -f: the environment they are judged in")
 	cmd.Flags().StringVar(&flags.data, "data", "", "with -f: judge them in any environment that holds such data: "+strings.Join(dataClasses, ", "))
@@ -174,20 +175,9 @@ func (f *checkFlags) run(ctx context.Context, c *command, names []string) ([]jud
 	return all, faults
 }
 
-func (f *checkFlags) bundle(ctx context.Context) (*rego.Bundle, error) {
-	dir := f.policies
-	if dir == "" {
-		if remote(f.repo) {
-			return nil, errors.New("check: want --policies with a repository elsewhere: whoever writes a release must not choose its judge")
-		}
-		dir = filepath.Join(f.repo, "policies")
-	}
-	return rego.LoadDir(ctx, dir, rego.DefaultLimits())
-}
-
 // judge asks the policies about an environment as it is, or with the files in it.
 func (f *checkFlags) judge(ctx context.Context, c *command, beside *around, env promotion.Environment) (policy.Report, error) {
-	given, err := f.given(c, env)
+	given, err := f.given(c)
 	if err != nil {
 		return policy.Report{}, err
 	}
@@ -199,17 +189,24 @@ func (f *checkFlags) judge(ctx context.Context, c *command, beside *around, env 
 	if err != nil {
 		return before, err
 	}
-	places := sources{tree: beside.t.snapshot, env: env, objects: result.Set}
+	places := sources{tree: beside.t.snapshot, env: env, objects: result.Set, bundle: f.bundleDir()}
 	if len(f.files) == 0 {
 		return places.add(before), nil
 	}
-	with, err := merged(result.Set, given.Set)
+	with, err := merged(result.Set, given.Set, env.Target.Namespace)
 	if err != nil {
 		return policy.Report{}, err
 	}
-	after, err := evaluate(ctx, beside, env, with)
 	places.given, places.objects = given.traces, with
-	return places.add(brought(before, after, given.Set)), err
+	compared := comparison{before: before}
+	if compared.nothing, err = evaluate(ctx, beside, env, manifest.Set{}); err != nil {
+		return compared.nothing, err
+	}
+	if compared.alone, err = evaluate(ctx, beside, env, given.Set); err != nil {
+		return compared.alone, err
+	}
+	compared.after, err = evaluate(ctx, beside, env, with)
+	return places.add(compared.brought(given.Set, env.Target.Namespace)), err
 }
 
 // anywhere are environments that nobody has written a file for: nothing is known
@@ -226,18 +223,19 @@ var dataClasses = []string{"none", "synthetic", "anonymized", "phi"}
 func (f *checkFlags) judgeAnywhere(ctx context.Context, c *command, bundle *rego.Bundle) (judged, error) {
 	env := anywhere[f.data]
 	env.Data, env.Target.Namespace = promotion.Data(f.data), env.ID.Pipeline
-	given, err := f.given(c, env)
+	given, err := f.given(c)
 	if err != nil {
 		return judged{}, err
 	}
 	nowhere := newAround(&tree{snapshot: noSource{}}, nil, bundle)
-	before, err := evaluate(ctx, nowhere, env, manifest.Set{})
+	nothing, err := evaluate(ctx, nowhere, env, manifest.Set{})
 	if err != nil {
 		return judged{}, err
 	}
 	after, err := evaluate(ctx, nowhere, env, given.Set)
-	places := sources{given: given.traces, objects: given.Set}
-	return judged{places.add(brought(before, after, given.Set)), env.Data, bundle.Rules()}, err
+	places := sources{given: given.traces, objects: given.Set, bundle: f.bundleDir()}
+	report := comparison{nothing, nothing, after, after}.brought(given.Set, env.Target.Namespace)
+	return judged{places.add(report), env.Data, bundle.Rules()}, err
 }
 
 // noSource is a tree of no repository: nothing stands in it.

@@ -8,12 +8,9 @@ import (
 	"slices"
 	"strings"
 
-	"sigs.k8s.io/kustomize/kyaml/resid"
-
 	"chaperone.dev/chaperone/internal/manifest"
 	"chaperone.dev/chaperone/internal/origin"
 	"chaperone.dev/chaperone/internal/policy"
-	"chaperone.dev/chaperone/internal/promotion"
 )
 
 // maxManifests bounds one file of `check -f`.
@@ -25,9 +22,9 @@ type given struct {
 	traces []*origin.Trace
 }
 
-// given reads the manifests of -f. Those that say no namespace are in the
-// environment's.
-func (f *checkFlags) given(c *command, env promotion.Environment) (given, error) {
+// given reads the manifests of -f, and leaves them as they are: the daemon judges
+// what is rendered, in which many objects say no namespace, too.
+func (f *checkFlags) given(c *command) (given, error) {
 	var g given
 	var objects []*manifest.Object
 	for _, name := range f.files {
@@ -45,12 +42,6 @@ func (f *checkFlags) given(c *command, env promotion.Environment) (given, error)
 	if len(f.files) > 0 && len(objects) == 0 {
 		return g, errors.New("no object in the files given; nothing to judge is not a pass")
 	}
-	for _, o := range objects {
-		gvk := o.GroupVersionKind()
-		if o.GetNamespace() == "" && !resid.NewGvk(gvk.Group, gvk.Version, gvk.Kind).IsClusterScoped() {
-			o.SetNamespace(env.Target.Namespace)
-		}
-	}
 	var err error
 	if g.Set, err = manifest.NewSet(objects); err != nil {
 		return g, fmt.Errorf("%s: %w", strings.Join(f.files, ", "), err)
@@ -59,15 +50,18 @@ func (f *checkFlags) given(c *command, env promotion.Environment) (given, error)
 }
 
 func readFile(c *command, name string, longest int64) ([]byte, error) {
-	from := c.In
-	if name != "-" {
-		file, err := os.Open(name)
-		if err != nil {
-			return nil, err
-		}
-		defer file.Close()
-		from = file
+	if name == "-" {
+		return readBounded(c.In, name, longest)
 	}
+	file, err := os.Open(name)
+	if err != nil {
+		return nil, err
+	}
+	defer file.Close()
+	return readBounded(file, name, longest)
+}
+
+func readBounded(from io.Reader, name string, longest int64) ([]byte, error) {
 	content, err := io.ReadAll(io.LimitReader(from, longest+1))
 	if err == nil && int64(len(content)) > longest {
 		err = fmt.Errorf("%s: more than %d bytes", name, longest)
@@ -75,46 +69,64 @@ func readFile(c *command, name string, longest int64) ([]byte, error) {
 	return content, err
 }
 
-// merged is what is there, with what is given in its place or beside it.
-func merged(there, given manifest.Set) (manifest.Set, error) {
+// merged is what is there, with what is given in its place or beside it. What
+// says no namespace lands in the environment's.
+func merged(there, given manifest.Set, namespace string) (manifest.Set, error) {
 	objects := slices.Clone(given.Objects())
-	replaced := identities(given)
+	replaced := identities(given, namespace)
 	for _, o := range there.Objects() {
-		if !replaced[manifest.IDOf(o)] {
+		if !replaced[policy.RefOf(o).In(namespace)] {
 			objects = append(objects, o)
 		}
 	}
 	return manifest.NewSet(objects)
 }
 
-func identities(set manifest.Set) map[manifest.ID]bool {
+func identities(set manifest.Set, namespace string) map[manifest.ID]bool {
 	ids := map[manifest.ID]bool{}
 	for _, o := range set.Objects() {
-		ids[manifest.IDOf(o)] = true
+		ids[policy.RefOf(o).In(namespace)] = true
 	}
 	return ids
 }
 
-// brought is the report on what is given: findings on it, and those elsewhere
-// that were not there without it.
-func brought(before, after policy.Report, given manifest.Set) policy.Report {
-	own := identities(given)
-	known := map[string]bool{}
-	key := func(f policy.Finding) string {
-		object := ""
-		if f.Object != nil {
-			object = f.Object.String()
-		}
-		return fmt.Sprintf("%q %q %q %q", f.Rule, object, f.Path, f.Message)
-	}
-	for _, f := range before.Findings {
-		known[key(f)] = true
-	}
-	after.Findings = slices.DeleteFunc(after.Findings, func(f policy.Finding) bool {
-		return known[key(f)] && (f.Object == nil || !own[f.Object.ID()])
+// comparison is what tells findings that manifests bring from those that are
+// there anyway.
+type comparison struct {
+	nothing policy.Report // on the environment with nothing in it
+	before  policy.Report // on what is there
+	alone   policy.Report // on nothing but what is given
+	after   policy.Report
+}
+
+// brought is the report on what is given: findings on it, those that it has by
+// itself, and those elsewhere that were not there without it.
+func (c comparison) brought(given manifest.Set, namespace string) policy.Report {
+	own, report := identities(given, namespace), c.after
+	nothing, before, alone := keysOf(c.nothing), keysOf(c.before), keysOf(c.alone)
+	report.Findings = slices.DeleteFunc(slices.Clone(report.Findings), func(f policy.Finding) bool {
+		key := findingKey(f)
+		itself := f.Object != nil && own[f.Object.In(namespace)] || alone[key] && !nothing[key]
+		return before[key] && !itself
 	})
-	if after.Verdict == policy.VerdictDeny && len(after.Stopping()) == 0 {
-		after.Verdict = policy.VerdictAllow
+	if report.Verdict == policy.VerdictDeny && len(report.Stopping()) == 0 {
+		report.Verdict = policy.VerdictAllow
 	}
-	return after
+	return report
+}
+
+func keysOf(report policy.Report) map[string]bool {
+	keys := map[string]bool{}
+	for _, f := range report.Findings {
+		keys[findingKey(f)] = true
+	}
+	return keys
+}
+
+func findingKey(f policy.Finding) string {
+	object := ""
+	if f.Object != nil {
+		object = f.Object.String()
+	}
+	return fmt.Sprintf("%q %q %q %q", f.Rule, object, f.Path, f.Message)
 }

@@ -2,6 +2,7 @@ package cli
 
 import (
 	"io/fs"
+	"path"
 	"strings"
 
 	"chaperone.dev/chaperone/internal/manifest"
@@ -16,6 +17,7 @@ type sources struct {
 	env     promotion.Environment
 	given   []*origin.Trace // of the files of -f
 	objects manifest.Set
+	bundle  string        // directory of the policies, as findings name it
 	traced  *origin.Trace // of the environment's directory, once asked for
 }
 
@@ -23,6 +25,10 @@ type sources struct {
 func (s sources) add(report policy.Report) policy.Report {
 	for i := range report.Findings {
 		f := &report.Findings[i]
+		if f.Source != nil { // of an exception
+			f.Source = &policy.Place{File: path.Join(s.bundle, f.Source.File), Line: f.Source.Line, Exact: f.Source.Exact}
+			continue
+		}
 		if place, known := s.of(*f); known {
 			f.Source = &policy.Place{File: place.File, Line: place.Line, Exact: place.Exact}
 		}

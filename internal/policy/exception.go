@@ -64,9 +64,16 @@ func (e Exception) tooLong(now time.Time) bool {
 	return e.Expires.Sub(now) > maxExceptionAhead+24*time.Hour // the last day counts as a whole
 }
 
-func (e Exception) covers(environment promotion.ID, object ObjectRef) bool {
-	return slices.Contains(e.Environments, environment) &&
-		slices.ContainsFunc(e.Objects, func(o ObjectRef) bool { return o.ID() == object.ID() })
+// covers finds an object among those of the exception, wherever both land.
+func (e Exception) covers(in Environment, object ObjectRef) bool {
+	return slices.Contains(e.Environments, in.ID) &&
+		slices.ContainsFunc(e.Objects, func(o ObjectRef) bool { return in.same(o, object) })
+}
+
+// same reports whether two references are to one object: what says no namespace
+// lands in the environment's.
+func (e Environment) same(a, b ObjectRef) bool {
+	return a.In(e.Target.Namespace) == b.In(e.Target.Namespace)
 }
 
 // ParseException reads the file of one exception, strictly. The error has

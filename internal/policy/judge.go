@@ -118,11 +118,11 @@ func (j judgement) finding(rule Rule, result Result) Finding {
 func (j judgement) waive(rule Rule, object ObjectRef) *ExceptionRef {
 	var ref *ExceptionRef
 	for i, e := range j.basis.Exceptions {
-		if e.Rule != rule.ID || !e.covers(j.in.Environment.ID, object) {
+		if e.Rule != rule.ID || !e.covers(j.in.Environment, object) {
 			continue
 		}
 		for n, o := range e.Objects {
-			if o.ID() == object.ID() {
+			if j.in.Environment.same(o, object) {
 				j.used[use{i, n}] = true
 			}
 		}
@@ -151,6 +151,7 @@ func (j judgement) exceptionFindings() []Finding {
 				Severity: SeverityMedium, Action: ActionWarn, Object: &object,
 				Message:   fmt.Sprintf("exception %s from %s (%s:%d, owner %s) %s", e.Name, e.Rule, e.File, e.Line, e.Owner, message),
 				Citations: []string{"45 CFR 164.306(d)(3)"},
+				Source:    &Place{File: e.File, Line: e.Line, Exact: true},
 			})
 		}
 	}

@@ -24,7 +24,7 @@ func rule(id string, severity Severity) Rule {
 
 func inputFor(data promotion.Data) Input {
 	id := promotion.ID{Pipeline: "novamind", Name: "staging"}
-	return Input{Environment: Environment{ID: id, Data: data}, Now: now}
+	return Input{Environment: Environment{ID: id, Data: data, Target: Target{Namespace: "novamind"}}, Now: now}
 }
 
 func denied(id string, object *ObjectRef) Result {
@@ -116,6 +116,9 @@ func TestExceptions(t *testing.T) {
 		{"in force", nil, &apiRef, VerdictAllow, ""},
 		{"another version of the API", func(e *Exception) { e.Objects[0].APIVersion = "apps/v1beta2" }, &apiRef, VerdictAllow, ""},
 		{"another group", func(e *Exception) { e.Objects[0].APIVersion = "example.org/v1" }, &apiRef, VerdictDeny, "exception/unused"},
+		{"no namespace, where it lands", func(e *Exception) { e.Objects[0].Namespace = "" }, &apiRef, VerdictAllow, ""},
+		{"another namespace", func(e *Exception) { e.Objects[0].Namespace = "elsewhere" }, &apiRef, VerdictDeny, "exception/unused"},
+		{"rendered without a namespace", nil, &ObjectRef{APIVersion: "apps/v1", Kind: "Deployment", Name: "api"}, VerdictAllow, ""},
 		{"another object", nil, &dbRef, VerdictDeny, "exception/unused"},
 		{"no object", nil, nil, VerdictDeny, "exception/unused"},
 		{"another rule", func(e *Exception) { e.Rule = "pod/b" }, &apiRef, VerdictDeny, "exception/unused"},
@@ -142,6 +145,9 @@ func TestExceptions(t *testing.T) {
 		about := ""
 		if len(report.Findings) > 1 {
 			about = report.Findings[1].Rule
+			if place := report.Findings[1].Source; place == nil || place.String() != "exceptions/legacy.yaml:6" {
+				t.Errorf("%s: the finding leads to %v; want the exception's own file", test.name, place)
+			}
 		}
 		if about != test.finding {
 			t.Errorf("%s: finding about the exception %q, want %q", test.name, about, test.finding)

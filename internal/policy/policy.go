@@ -95,6 +95,16 @@ func (r ObjectRef) ID() manifest.ID {
 	return manifest.ID{Group: group, Kind: r.Kind, Namespace: r.Namespace, Name: r.Name}
 }
 
+// In is its identity where what says no namespace lands in the given one. That of
+// a cluster-scoped object is one only beside others made so.
+func (r ObjectRef) In(namespace string) manifest.ID {
+	id := r.ID()
+	if id.Namespace == "" {
+		id.Namespace = namespace
+	}
+	return id
+}
+
 func (r ObjectRef) String() string { return r.ID().String() }
 
 // Finding is one rule's result on one object, or on the release as a whole
@@ -109,7 +119,8 @@ type Finding struct {
 	Message   string        `json:"message"`
 	Citations []string      `json:"citations"`
 	Exception *ExceptionRef `json:"exception"` // waives the finding; it is still reported
-	// Source is where to change it; nil where nobody looked, as in the daemon.
+	// Source is where to change it; nil where nobody looked, as in the daemon. That
+	// of a finding about an exception is in the bundle.
 	Source *Place `json:"source,omitempty"`
 }
 

@@ -3,6 +3,7 @@ package rego
 import (
 	"archive/tar"
 	"bytes"
+	"context"
 	"crypto/ecdsa"
 	"crypto/rsa"
 	"crypto/x509"
@@ -50,6 +51,20 @@ func ParseKey(content []byte) (Key, error) {
 	}
 	config := &bundle.KeyConfig{Key: string(pem.EncodeToMemory(block)), Algorithm: algorithm}
 	return Key{bundle.NewVerificationConfig(map[string]*bundle.KeyConfig{keyID: config}, keyID, "", nil)}, nil
+}
+
+// LoadSigned reads a bundle from an archive that the key has signed.
+func LoadSigned(ctx context.Context, archive []byte, key Key, from string, limits Limits) (*Bundle, error) {
+	limits = limits.withDefaults()
+	files, err := readSigned(archive, key, limits)
+	if err != nil {
+		return nil, fmt.Errorf("read policies from %s: %w", from, err)
+	}
+	b, err := load(ctx, files, limits)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", from, err)
+	}
+	return b, nil
 }
 
 // readSigned reads an archive of which every file is signed, and every signed

@@ -127,7 +127,11 @@ func TestSignedArchives(t *testing.T) {
 		{"a broken signature", with(files, ".signatures.json", "{"), ".signatures.json: "},
 	} {
 		store := NewStore(t.TempDir(), Limits{})
-		_, err := store.OfferSigned(t.Context(), archiveOf(t, test.files, ""), ours.key(t), "the archive")
+		archive := archiveOf(t, test.files, "")
+		_, err := store.OfferSigned(t.Context(), archive, ours.key(t), "the archive")
+		if loaded, once := LoadSigned(t.Context(), archive, ours.key(t), "the archive", Limits{}); (once == nil) != (err == nil) || (loaded == nil) != (err != nil) {
+			t.Errorf("%s: taken once %v, followed %v", test.name, once, err)
+		}
 		switch {
 		case test.want == "" && (err != nil || store.Current() == nil):
 			t.Errorf("%s: %v; want it taken", test.name, err)
