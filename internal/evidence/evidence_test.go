@@ -62,7 +62,7 @@ func TestStatements(t *testing.T) {
 		"earlier provenance": {pss, pss.Statement("https://slsa.dev/provenance/v0.2", earlier, one),
 			Image{Provenance: []Provenance{{record, "https://b", "git+https://g", "2026-04-05T06:07:08Z"}}}},
 		"scan": {ecdsa, ecdsa.Statement(attest.Scan, attest.Scanned(april, "CVE-1", "CRITICAL", "CVE-1", "LOW", "CVE-2", "HIGH", "CVE-3", "UNKNOWN"), one),
-			Image{Scans: []Scan{{record, "pkg:github/aquasecurity/trivy@0.60.0 0.60.0", "2026-04-05T06:07:08Z", 1, 1, []string{"CVE-1"}}}}},
+			Image{Scans: []Scan{{record, "pkg:github/aquasecurity/trivy", "0.60.0", "2026-04-05T06:07:08Z", 1, 1, []string{"CVE-1"}}}}},
 		"tests": {ecdsa, ecdsa.Statement(attest.Test, attest.Tested("FAILED", "smoke"), one),
 			Image{Tests: []Test{{record, "FAILED", "https://ci.example.org/runs/7", []string{"smoke"}}}}},
 		"several in one file": {ecdsa, slices.Concat(ecdsa.Image(one), []byte("\n"), ecdsa.Statement(attest.Test, attest.Tested("PASSED"), one)),

@@ -14,7 +14,9 @@ import (
 func readScan(r *reader, n node, s *statement) {
 	s.kind = KindScan
 	scanner := r.field(n, "scanner")
-	s.scan.Scanner = strings.TrimSpace(r.text(r.field(scanner, "uri")) + " " + r.text(r.field(scanner, "version")))
+	uri := r.text(r.field(scanner, "uri"))
+	s.scan.Scanner, _, _ = strings.Cut(uri, "@")
+	s.scan.Version = r.text(r.field(scanner, "version"))
 	finished := r.at(n, "metadata", "scanFinishedOn")
 	if s.scan.Finished = r.moment(finished); s.scan.Finished == "" {
 		r.refuse(finished, "when the scan ended")
