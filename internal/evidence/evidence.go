@@ -77,8 +77,8 @@ type Provenance struct {
 // Scan is what a scanner found, each vulnerability counted once.
 type Scan struct {
 	Record
-	Scanner  string   `json:"scanner"` // without its version
-	Version  string   `json:"version"` // "" where it is not told
+	Scanner  string   `json:"scanner"`  // without its version
+	Version  string   `json:"version"`  // "" where it is not told
 	Finished string   `json:"finished"` // RFC 3339
 	Critical int      `json:"critical"`
 	High     int      `json:"high"`
