@@ -94,6 +94,7 @@ type Cluster struct {
 	metadata metadata.Interface
 	kinds    *kinds
 	losses   *losses
+	searches gather[Owner, searched]
 	grants   *grants
 	http     *http.Client
 
@@ -140,6 +141,7 @@ func Connect(config *rest.Config, options Options) (*Cluster, error) {
 		return nil, fmt.Errorf("connect to cluster: %w", err)
 	}
 	c.kinds = newKinds(disco, options.RequestTimeout)
+	c.searches = gather[Owner, searched]{run: c.searchAll, most: maxTogether}
 	return c, nil
 }
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"slices"
 	"strings"
 	"sync"
@@ -30,6 +31,7 @@ type kinds struct {
 	client    *discovery.DiscoveryClient
 	within    time.Duration // bounds one look
 	sureAfter time.Duration
+	looks     gather[struct{}, struct{}]
 
 	mu     sync.Mutex
 	served map[schema.GroupKind]served
@@ -47,7 +49,11 @@ type served struct {
 }
 
 func newKinds(client *discovery.DiscoveryClient, within time.Duration) *kinds {
-	return &kinds{client: client, within: within, sureAfter: surelyGone, missed: map[schema.GroupKind]time.Time{}}
+	k := &kinds{client: client, within: within, sureAfter: surelyGone, missed: map[schema.GroupKind]time.Time{}}
+	k.looks = gather[struct{}, struct{}]{most: math.MaxInt, run: func(ctx context.Context, asked []struct{}) ([]struct{}, error) {
+		return asked, k.look(ctx)
+	}}
+	return k
 }
 
 // errUnknownKind says that the cluster does not serve a kind, for certain.
@@ -113,10 +119,19 @@ func (k *kinds) listable(ctx context.Context) (map[schema.GroupKind]kind, error)
 }
 
 // refresh looks at the cluster again. Every plan begins with it, so that a
-// broken or vanished API is known before anything is judged missing.
-// The cluster is asked outside the lock: an environment that waits for an
-// answer must not hold up another.
+// broken or vanished API is known before anything is judged missing. Plans that
+// begin together share a look, which began after they did.
 func (k *kinds) refresh(ctx context.Context) error {
+	_, err := k.looks.ask(ctx, struct{}{})
+	if err != nil && ctx.Err() != nil {
+		return fault.Retryable("discover", "", fmt.Errorf("ask the cluster for its kinds: %w", err))
+	}
+	return err
+}
+
+// look asks outside the lock: an environment that waits for an answer must not
+// hold up another.
+func (k *kinds) look(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, k.within)
 	defer cancel()
 	groups, lists, err := k.client.ServerGroupsAndResourcesWithContext(ctx)

@@ -2,22 +2,16 @@ package cluster
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"maps"
-	"slices"
 	"strings"
 	"sync"
 	"time"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 
-	"golang.org/x/sync/errgroup"
-
-	"chaperone.dev/chaperone/internal/fault"
 	"chaperone.dev/chaperone/internal/inventory"
 	"chaperone.dev/chaperone/internal/manifest"
 	"chaperone.dev/chaperone/internal/plan"
@@ -33,15 +27,11 @@ import (
 const AnnotationAgreed = manifest.AnnotationPrune // allow
 
 const (
-	// rebuiltPage is how many objects are asked for at once.
-	rebuiltPage = 500
 	// maxRebuilt bounds an inventory that is rebuilt, as one that is read.
 	maxRebuilt = 100_000
 	// freshFor is how long it is remembered that there was nothing to rebuild
 	// from. Only an environment that nothing was applied in yet asks again.
 	freshFor = 5 * time.Minute
-	// shyFor bounds the attempts at a kind that can be done without.
-	shyFor = 15 * time.Second
 )
 
 // losses remembers which inventories were not there, or incomplete.
@@ -49,9 +39,13 @@ type losses struct {
 	mu    sync.Mutex
 	fresh map[looked]time.Time // nothing carried the marks then
 	owed  map[string]bool      // by set ID: what was rebuilt or agreed to is not written down yet
+	// narrow is when the account was last told that it may not list a kind in all namespaces.
+	narrow map[schema.GroupKind]time.Time
 }
 
-func newLosses() *losses { return &losses{fresh: map[looked]time.Time{}, owed: map[string]bool{}} }
+func newLosses() *losses {
+	return &losses{fresh: map[looked]time.Time{}, owed: map[string]bool{}, narrow: map[schema.GroupKind]time.Time{}}
+}
 
 // looked is where a look for an environment's objects was.
 type looked struct{ set, allow string }
@@ -204,162 +198,4 @@ func (c *Cluster) loadSettled(ctx context.Context, w Owner, rendered manifest.Se
 		return holdings{}, err
 	}
 	return c.loadHoldings(ctx, w)
-}
-
-// shelf is what is looked through for an environment's objects.
-type shelf struct {
-	gk        schema.GroupKind
-	kind      kind
-	namespace string
-	name      string // of cluster-scoped objects: those are asked for by name
-}
-
-// rebuild finds what carries the owner's marks, where it may have objects. What
-// cannot be listed is left out and said: it can be lost from the inventory that
-// way, which only ever leaves an object where it is.
-func (c *Cluster) rebuild(ctx context.Context, w Owner) (inventory.Inventory, error) {
-	shelves, err := c.shelves(ctx, w)
-	if err != nil {
-		return inventory.Inventory{}, err
-	}
-	var (
-		mu      sync.Mutex
-		entries []inventory.Entry
-		skipped []string
-		group   errgroup.Group
-	)
-	group.SetLimit(c.options.Workers)
-	for _, s := range shelves {
-		group.Go(func() error {
-			found, err := c.search(ctx, w, s)
-			mu.Lock()
-			defer mu.Unlock()
-			switch {
-			case err == nil:
-			case apierrors.IsNotFound(err), apierrors.IsMethodNotSupported(err):
-			case needed(s) && !apierrors.IsForbidden(err):
-				return failed("rebuild inventory", manifest.ID{Group: s.gk.Group, Kind: s.gk.Kind, Namespace: s.namespace, Name: s.name}, err)
-			default:
-				skipped = append(skipped, s.gk.String())
-			}
-			if len(entries)+len(found) > maxRebuilt {
-				return fault.Terminal("rebuild inventory", w.inventoryName(), fmt.Errorf("more than %d objects carry its marks", maxRebuilt))
-			}
-			entries = append(entries, found...)
-			return nil
-		})
-	}
-	if err := group.Wait(); err != nil {
-		return inventory.Inventory{}, err
-	}
-	slices.Sort(skipped)
-	if skipped = slices.Compact(skipped); len(skipped) > 0 && len(entries) > 0 {
-		c.options.Logger.Warn("kinds that cannot be listed are left out of a rebuilt inventory",
-			"environment", w.Environment.String(), "kinds", strings.Join(skipped, ", "))
-	}
-	return inventory.New(entries...), ctx.Err()
-}
-
-// needed are the kinds without which there is no telling: where they do not
-// answer, the API server does not.
-func needed(s shelf) bool { return s.gk.Group == "" || s.gk.Group == "apps" }
-
-// shelves are the kinds that the cluster serves, in every namespace that the
-// environment may have objects in, and each cluster-scoped object that it may own.
-func (c *Cluster) shelves(ctx context.Context, w Owner) ([]shelf, error) {
-	namespaces := []string{w.Namespace}
-	var shelves []shelf
-	for _, allowed := range w.Allow {
-		if allowed.Namespace != "" {
-			namespaces = append(namespaces, allowed.Namespace)
-			continue
-		}
-		gk := schema.GroupKind{Group: allowed.Group, Kind: allowed.Kind}
-		switch k, err := c.kinds.find(ctx, gk, ""); {
-		case err == nil && !k.namespaced:
-			shelves = append(shelves, shelf{gk: gk, kind: k, name: allowed.Name})
-		case err != nil && !errors.Is(err, errUnknownKind) && !c.kinds.partial():
-			return nil, err
-		}
-	}
-	listable, err := c.kinds.listable(ctx)
-	if err != nil {
-		return nil, err
-	}
-	for gk, k := range listable {
-		if k.resource.Resource == "events" {
-			continue // the one kind that there is too much of, and that nobody applies
-		}
-		for _, namespace := range namespaces {
-			shelves = append(shelves, shelf{gk: gk, kind: k, namespace: namespace})
-		}
-	}
-	return shelves, nil
-}
-
-// search finds the owner's objects on a shelf, from their metadata alone.
-func (c *Cluster) search(ctx context.Context, w Owner, s shelf) ([]inventory.Entry, error) {
-	if !needed(s) {
-		var cancel context.CancelFunc
-		ctx, cancel = context.WithTimeout(ctx, shyFor)
-		defer cancel()
-	}
-	resource := c.metadata.Resource(s.kind.resource)
-	if s.name != "" {
-		var o *metav1.PartialObjectMetadata
-		err := c.retry(ctx, func(ctx context.Context) (err error) {
-			o, err = resource.Get(ctx, s.name, metav1.GetOptions{})
-			return err
-		})
-		if err != nil {
-			return nil, err
-		}
-		return c.marked(w, s, nil, *o), nil
-	}
-	var entries []inventory.Entry
-	options := metav1.ListOptions{LabelSelector: plan.LabelPartOf + "=" + w.setID(), Limit: rebuiltPage}
-	for {
-		var page *metav1.PartialObjectMetadataList
-		err := c.retry(ctx, func(ctx context.Context) (err error) {
-			page, err = resource.Namespace(s.namespace).List(ctx, options)
-			return err
-		})
-		if err != nil {
-			return nil, err
-		}
-		entries = c.marked(w, s, entries, page.Items...)
-		if options.Continue = page.GetContinue(); options.Continue == "" || len(entries) > maxRebuilt {
-			return entries, nil
-		}
-	}
-}
-
-// marked adds the entries of those objects that are the owner's for certain.
-// Controllers copy labels, and people whole objects: only what has both marks,
-// has no owner, and was applied under our name in this very group counts. The
-// last tells apart two groups that serve the same objects.
-func (c *Cluster) marked(w Owner, s shelf, entries []inventory.Entry, items ...metav1.PartialObjectMetadata) []inventory.Entry {
-	for i := range items {
-		o := &items[i]
-		version := c.appliedIn(s.gk.Group, o)
-		if version == "" || len(o.OwnerReferences) > 0 || o.Labels[plan.LabelPartOf] != w.setID() ||
-			o.Annotations[plan.AnnotationEnvironment] != w.Environment.String() {
-			continue
-		}
-		id := manifest.ID{Group: s.gk.Group, Kind: s.gk.Kind, Namespace: o.Namespace, Name: o.Name}
-		entries = append(entries, inventory.Entry{ID: id, Version: version, UID: string(o.UID), Rebuilt: true})
-	}
-	return entries
-}
-
-// appliedIn is the version in which we applied an object in a group, or "".
-func (c *Cluster) appliedIn(group string, o *metav1.PartialObjectMetadata) string {
-	for _, entry := range o.ManagedFields {
-		gv, err := schema.ParseGroupVersion(entry.APIVersion)
-		if err == nil && gv.Group == group && entry.Manager == c.options.FieldManager &&
-			entry.Operation == metav1.ManagedFieldsOperationApply && entry.Subresource == "" {
-			return gv.Version
-		}
-	}
-	return ""
 }
