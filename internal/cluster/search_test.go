@@ -209,6 +209,7 @@ func TestSearchesOfManyAtOnce(t *testing.T) {
 	var lists listed
 	c := f.with(Options{OnRequest: lists.count}).c
 	impatient, goAway := context.WithCancel(t.Context())
+	defer goAway()
 	var group sync.WaitGroup
 	for i, w := range owners {
 		group.Go(func() {
