@@ -49,6 +49,33 @@ hosts(entry) := found if {
 	path := replace(entry.table.hosts[0], "[]", "[0]")
 } else := []
 
+# controllers that an Ingress may be for, by its class. Of a class that is not
+# listed nobody knows whose it is.
+controllers(o) := found if {
+	class := class_of(o)
+	found := {name | some name, patterns in data.params.entry_classes; some pattern in patterns; glob.match(pattern, [], class)}
+	count(found) > 0
+} else := object.keys(data.params.entry_classes)
+
+class_of(o) := class if {
+	class := o.spec.ingressClassName
+	is_string(class)
+} else := release.annotation(o, "kubernetes.io/ingress.class")
+
+# read_by are the annotations of an Ingress but those of another controller than
+# its own, to whom they say nothing.
+read_by(o) := {name: value |
+	own := controllers(o)
+	foreign := {prefix |
+		some other, prefixes in data.params.entry_prefixes
+		not other in own
+		some prefix in prefixes
+	}
+	some name, value in o.metadata.annotations
+	is_string(value)
+	not strings.any_prefix_match(name, foreign)
+}
+
 # Gateways have listeners; so has what adds some to them.
 listener_kinds := [
 	"Gateway.gateway.networking.k8s.io",

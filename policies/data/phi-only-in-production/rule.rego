@@ -39,6 +39,35 @@ deny contains result if {
 	])}
 }
 
+# Nothing needs to come after it: what is called development is not where
+# patients are treated.
+deny contains result if {
+	input.environment.data == "phi"
+	not input.environment.id in data.params.earlier_production
+	not input.environment.imagined
+	some name in early_names
+	result := {"msg": sprintf("environment %s is to hold real patient data, and is called %s", [input.environment.id, name])}
+}
+
+# Of several names, production-test, the last tells.
+early_names := {step |
+	steps := regex.split(`[^a-z]+`, lower(input.environment.name))
+	named := [step | some step in steps; step in all_names]
+	step := named[count(named) - 1]
+	not step in production_names
+}
+
+all_names contains name if {
+	some names in data.params.environment_names
+	some name in names
+}
+
+production_names contains name if {
+	some names in data.params.environment_names
+	"production" in names
+	some name in names
+}
+
 deny contains result if {
 	input.environment.data != "phi"
 	some o in input.objects

@@ -19,8 +19,8 @@ test_the_last_may if {
 }
 
 test_nobody_else_may if {
-	denials({"environment": environment("staging", "phi"), "pipeline": [other("production", "phi", "after")]}) == 1
-	denials({"environment": environment("staging", "phi"), "pipeline": [other("training", "synthetic", "after")]}) == 1
+	denials({"environment": environment("first", "phi"), "pipeline": [other("production", "phi", "after")]}) == 1
+	denials({"environment": environment("first", "phi"), "pipeline": [other("training", "synthetic", "after")]}) == 1
 }
 
 test_what_patient_data_uses_is_used_by_nobody_else if {
@@ -71,4 +71,15 @@ test_server_by_its_name if {
 	]
 	denials({"environment": environment("staging", "anonymized"), "references": own, "pipeline": [other("production", "phi", "after")]}) == 2
 	denials({"environment": environment("staging", "anonymized"), "references": own, "pipeline": [other("training", "synthetic", "before")]}) == 0
+}
+
+test_called_by_another_name if {
+	every name in ["development", "dev", "dev-2", "eu-staging", "production-test"] {
+		denials({"environment": environment(name, "phi")}) == 1
+	}
+	every name in ["production", "production-2", "live", "eu", "test-production", "testosterone"] {
+		denials({"environment": environment(name, "phi")}) == 0
+	}
+	denials({"environment": object.union(environment("staging", "phi"), {"imagined": true})}) == 0
+	denials({"environment": environment("staging", "phi")}) == 0 with data.params.earlier_production as ["example/staging"]
 }

@@ -29,7 +29,7 @@ import data.lib.release
 deny contains result if {
 	some o in release.of_kind("Ingress.networking.k8s.io")
 	objects.size_of(o, ["spec", "tls"]) > 0
-	settings := mapping(object.get(o, ["metadata", "annotations"], {}))
+	settings := entries.read_by(o)
 	not enough(settings)
 	result := {
 		"msg": sprintf("nothing says that it offers TLS %s and no older version", [data.params.minimum_tls]),

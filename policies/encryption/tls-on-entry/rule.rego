@@ -62,6 +62,33 @@ deny contains result if {
 	}
 }
 
+# Where the controller answers plain requests, too, unless it is told not to.
+deny contains result if {
+	some o in ingresses
+	objects.size_of(o, ["spec", "tls"]) > 0
+	known := entries.controllers(o)
+	count(known) == 1 # of a class that is not listed nobody knows
+	some controller in known
+	ways := data.params.entry_redirects[controller]
+	not closed(o, ways)
+	result := {
+		"msg": sprintf("%s answers plain HTTP, too; want one of %s", [controller, concat(", ", [name | some way in ways; some name, _ in way])]),
+		"object": objects.ref(o),
+		"path": "metadata.annotations",
+	}
+}
+
+# The first that is set decides.
+closed(o, ways) if {
+	set := [[value, pattern] |
+		some way in ways
+		some name, pattern in way
+		value := release.annotation(o, name)
+		value != ""
+	]
+	regex.match(set[0][1], set[0][0])
+}
+
 deny contains result if {
 	some o in gateways
 	some i, listener in o.spec.listeners

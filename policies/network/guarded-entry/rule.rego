@@ -74,33 +74,34 @@ guarded_entry(entry, guard) if {
 own_entries := array.concat(release.of_kind("Ingress.networking.k8s.io"), release.of_kind("Gateway.gateway.networking.k8s.io"))
 
 guarded(o, guard) if {
-	some controller, _ in data.params.entry_guards
-	read_by(o, controller)
+	some controller in (entries.controllers(o) | {"elsewhere"})
 	annotated(o, controller, guard)
 }
+
+# By objects that an annotation names, as the controller writes their names.
+guarded(o, guard) if {
+	some controller in entries.controllers(o)
+	by := data.params.entry_plugins[controller]
+	names := {trim_space(name) | some name in split(release.annotation(o, by.annotation), ",")}
+	some plugin in release.of_kind(by.kind)
+	namespace := objects.namespace_of(plugin)
+	namespace == objects.namespace_of(o)
+	name := plugin.metadata.name
+	some written in [name, sprintf("%s-%s@kubernetescrd", [namespace, name])]
+	written in names
+	some path, wanted in by[guard]
+	said(object.get(plugin, split(path, "."), null), wanted)
+}
+
+said(value, []) if value != null
+
+said(value, wanted) if value in wanted
 
 annotated(o, controller, guard) if {
 	some name in data.params.entry_guards[controller][guard]
 	value := release.annotation(o, name)
 	not lower(value) in {"", "0", "none", "false", "f", "no", "n", "off", "disabled"}
 }
-
-# The annotations of another controller than that of the Ingress are nothing to
-# it. Of a class that is not listed nobody knows whose it is.
-read_by(o, controller) if {
-	class := class_of(o)
-	listed := {name | some name, classes in data.params.entry_classes; class in classes}
-	controller in ((listed | {"elsewhere"}) | unlisted(listed))
-}
-
-class_of(o) := class if {
-	class := o.spec.ingressClassName
-	class != null
-} else := release.annotation(o, "kubernetes.io/ingress.class")
-
-unlisted(listed) := object.keys(data.params.entry_guards) if {
-	count(listed) == 0
-} else := set()
 
 # A policy of the Gateway API, attached to the Gateway or to each of its routes.
 guarded(o, guard) if policed(o, guard)
