@@ -33,6 +33,49 @@ keys := [setting |
 	setting := {"name": name, "value": value, "object": objects.ref(o), "path": sprintf("data[%q]", [name])}
 ]
 
+# words of commands and arguments that may name a host.
+words := [word |
+	some workload in workloads.all
+	some field in ["initContainers", "containers"]
+	some i, container in workload.pod.spec[field]
+	some list in ["command", "args"]
+	some j, text in container[list]
+	is_string(text)
+	contains(text, ".")
+	word := {
+		"text": text,
+		"object": objects.ref(workload.object),
+		"path": sprintf("%s.%s[%d].%s[%d]", [workload.pod.path, field, i, list, j]),
+	}
+]
+
+# hosts_in are those of every URL in a text, and of what is said to be a server:
+# --smtp=smtp.example.net:25.
+hosts_in(text) := {found |
+	some url in regex.find_n(`[a-zA-Z][a-zA-Z0-9+.-]*://[^\s"'<>|;&()]+`, text, -1)
+	some found in hosts(url)
+} | servers("", regex.replace(text, `^-[^=\s]*=`, ""))
+
+# servers that a setting names without a scheme: with a port, or by its name.
+servers(name, value) := {{"host": host, "shown": sprintf("%q", [host])} |
+	regex.match(`^[A-Za-z0-9.,:\s-]+$`, value)
+	contains(value, ".")
+	some address in split(value, ",")
+	[parts] := regex.find_all_string_submatch_n(`^\s*((?:[a-z0-9-]+\.)+[a-z]{2,}\.?)(:[0-9]{1,5})?\s*$`, lower(address), 1)
+	is_server(name, parts[2])
+	host := parts[1]
+	world_wide(host)
+}
+
+is_server(_, port) if port != ""
+
+is_server(name, "") if regex.match(`(?i)(^|[_.-])(host|hostname|server|servers|endpoint|addr|address|broker|brokers)$`, name)
+
+# Of two steps, the last may be a namespace: collector.monitoring.
+world_wide(host) if count(split(host, ".")) > 2
+
+world_wide(host) if regex.match(`\.([a-z]{2}|com|net|org|edu|gov|info|biz|cloud|app|dev|site|online|xyz|example)\.?$`, host)
+
 # hosts that a setting leads to: it is one address, or several with commas
 # between, and not a text in which one is mentioned. A host is shown unless it
 # might be a part of a password that should have been written with %.
@@ -66,7 +109,7 @@ plain_host(value) := lower(parts[1]) if {
 # inside the cluster: a Service's name, with or without its namespace.
 inside(host) if not contains(host, ".")
 
-inside(host) if regex.match(`\.(svc|cluster\.local|local)\.?$`, host)
+inside(host) if regex.match(`\.(svc|cluster\.local)\.?$`, host)
 
 # Numbers only: 10.example.net is a name.
 inside(host) if regex.match(`^((10|127)\.[0-9]{1,3}|192\.168|172\.(1[6-9]|2[0-9]|3[01]))(\.[0-9]{1,3}){2}$`, host)

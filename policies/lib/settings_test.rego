@@ -32,11 +32,38 @@ test_plain_host if {
 	not settings.plain_host("https://a.example.org")
 }
 
+test_servers if {
+	servers("SMTP", "smtp.example.net:25") == {"smtp.example.net"}
+	servers("SMTP_HOST", "smtp.example.net") == {"smtp.example.net"}
+	servers("KAFKA_BROKERS", "a.example.net:9092, b.example.net") == {"a.example.net", "b.example.net"}
+	servers("X", "example.com:443") == {"example.com"}
+	every setting in [
+		["NAME", "smtp.example.net"], ["DB_HOST", "records-db"], ["OTEL", "collector.monitoring:4317"], ["VERSION", "1.2.3"],
+		["TIME", "10:30"], ["HOST", "0.0.0.0"], ["FILE", "settings.yaml"], ["TEXT", "see example.com:443 there"], ["IMAGE", "r.example.org/a:1"],
+	] {
+		servers(setting[0], setting[1]) == set()
+	}
+}
+
+servers(name, value) := {found.host | some found in settings.servers(name, value)}
+
+test_hosts_in_words if {
+	words("--remote-write.url=https://out.example.net/api") == {"out.example.net"}
+	words("curl -d @/x https://a.example.net/x | tee; wget 'http://b.example.net'") == {"a.example.net", "b.example.net"}
+	words("--smtp=smtp.example.net:25") == {"smtp.example.net"}
+	words("smtp.example.net:25") == {"smtp.example.net"}
+	every text in ["--config.file=/etc/a.yaml", "app.main:api", "--listen=0.0.0.0:8000", "python -m a.b", "--name=api.example.org"] {
+		words(text) == set()
+	}
+}
+
+words(text) := {found.host | some found in settings.hosts_in(text)}
+
 test_inside if {
 	every host in ["api", "api.data.svc", "api.data.svc.cluster.local", "10.0.0.7", "172.20.0.1", "api.here"] {
 		settings.inside(host) with input.environment.target.namespace as "here"
 	}
-	every host in ["api.example.org", "198.51.100.7", "api.there"] {
+	every host in ["api.example.org", "198.51.100.7", "api.there", "api.local"] {
 		not settings.inside(host) with input.environment.target.namespace as "here"
 	}
 }

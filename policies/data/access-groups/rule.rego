@@ -28,6 +28,7 @@
 package data.access_groups
 
 import data.lib.objects
+import data.lib.pods
 
 deny contains result if {
 	not input.environment.imagined # nobody has written a list for it
@@ -69,12 +70,12 @@ deny contains result if {
 }
 
 # An account may be named as the user that it is, too.
-account_of(subject) := {"namespace": namespace, "name": object.get(subject, "name", "")} if {
+account_of(subject) := {"namespace": namespace, "name": pods.text(object.get(subject, "name", ""))} if {
 	subject.kind == "ServiceAccount"
-	namespace := object.get(subject, "namespace", objects.namespace_of(input.object))
+	namespace := pods.text(object.get(subject, "namespace", objects.namespace_of(input.object)))
 } else := {"namespace": parts[2], "name": parts[3]} if {
 	subject.kind == "User"
-	parts := split(object.get(subject, "name", ""), ":")
+	parts := split(pods.text(object.get(subject, "name", "")), ":")
 	array.slice(parts, 0, 2) == ["system", "serviceaccount"]
 	count(parts) == 4
 }

@@ -39,13 +39,25 @@ deny contains result if {
 
 places contains place if {
 	some setting in settings.all
-	some found in settings.hosts(setting.value)
+	some found in (settings.hosts(setting.value) | settings.servers(setting.name, setting.value))
 	place := {
 		"what": sprintf("%s leads to", [setting.name]),
 		"host": found.host,
 		"shown": found.shown,
 		"object": setting.object,
 		"path": setting.path,
+	}
+}
+
+places contains place if {
+	some word in settings.words
+	some found in settings.hosts_in(word.text)
+	place := {
+		"what": "a command leads to",
+		"host": found.host,
+		"shown": found.shown,
+		"object": word.object,
+		"path": word.path,
 	}
 }
 

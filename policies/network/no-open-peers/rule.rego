@@ -34,6 +34,7 @@
 package network.no_open_peers
 
 import data.lib.objects
+import data.lib.pods
 
 directions := {"ingress": "from", "egress": "to"}
 
@@ -152,7 +153,7 @@ deny contains result if {
 deny contains result if {
 	some place in cilium_rules
 	some i, name in place.rule.toFQDNs
-	regex.match(`^[*.]+$`, name.matchPattern)
+	regex.match(`^[*.]+$`, pods.text(name.matchPattern))
 	result := {"msg": "the pattern is every host", "path": sprintf("%s.toFQDNs[%d].matchPattern", [place.path, i])}
 }
 
@@ -162,7 +163,7 @@ cilium_open(selector) if {
 }
 
 cilium_open(selector) if {
-	objects.size_of(selector, ["matchLabels"]) == 0
+	objects.size_of({"selector": selector}, ["selector", "matchLabels"]) == 0
 	some e in selector.matchExpressions
 	endswith(e.key, "io.kubernetes.pod.namespace")
 	e.operator in {"Exists", "NotIn"}
@@ -173,6 +174,7 @@ cilium_rules contains {"rule": rule, "direction": direction, "fields": fields, "
 	some spec in cilium_specs
 	some direction, fields in cilium_fields
 	some i, rule in spec.spec[direction]
+	is_object(rule)
 	path := sprintf("%s.%s[%d]", [spec.path, direction, i])
 }
 

@@ -56,6 +56,7 @@ deny contains result if {
 	some i, volume in workload.pod.spec.volumes
 	some j, source in volume.projected.sources
 	token := source.serviceAccountToken
+	is_object(token)
 	for_the_api(token)
 	workloads.declared(workload, "chaperone.dev/needs-token") == ""
 	result := {
