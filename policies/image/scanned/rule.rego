@@ -65,7 +65,7 @@ deny contains result if {
 	]))
 }
 
-warn contains {"msg": "no key may speak of scans (params.evidence.keys): vulnerabilities of images are not judged"} if {
+audit contains {"msg": "no key may speak of scans (params.evidence.keys): vulnerabilities of images are not judged"} if {
 	not evidence.judged("scan")
 }
 

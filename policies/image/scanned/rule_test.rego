@@ -21,7 +21,7 @@ denials(scans) := {trim_prefix(message, "r.example.org/a:1@sha256:1… ") | some
 test_fresh_and_clean if {
 	denials([scan("trivy", "2026-05-19T12:00:00Z", 0)]) == set()
 	denials([scan("trivy", "2026-04-20T12:00:00Z", 0)]) == set()
-	answers("warn", ["scan"], []) == set()
+	answers("audit", ["scan"], []) == set()
 }
 
 test_none if denials([]) == {"has no scan by a key that counts; want one in the evidence"}
@@ -51,5 +51,5 @@ test_the_newest_of_each_scanner_counts if {
 
 test_not_judged if {
 	answers("deny", ["test"], []) == set()
-	count(answers("warn", ["test"], [])) == 1
+	count(answers("audit", ["test"], [])) == 1
 }

@@ -40,7 +40,7 @@ warn contains result if {
 	result := evidence.finding(image, without)
 }
 
-warn contains {"msg": "no key may sign images (params.evidence.keys): whose they are is not judged"} if {
+audit contains {"msg": "no key may sign images (params.evidence.keys): whose they are is not judged"} if {
 	not judged
 }
 

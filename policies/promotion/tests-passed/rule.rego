@@ -37,7 +37,7 @@ warn contains result if {
 	some result in (missing | failed)
 }
 
-warn contains {"msg": "no key may speak of tests (params.evidence.keys): whether they passed is not judged"} if {
+audit contains {"msg": "no key may speak of tests (params.evidence.keys): whether they passed is not judged"} if {
 	not evidence.judged("test")
 }
 

@@ -34,5 +34,5 @@ test_an_override_lets_it_in_and_is_told if {
 
 test_not_judged if {
 	answers("deny", "", ["scan"], []) == set()
-	count(answers("warn", "", ["scan"], [])) == 1
+	count(answers("audit", "", ["scan"], [])) == 1
 }
