@@ -89,7 +89,15 @@ func (r *references) read(o *manifest.Object) {
 			r.server(key, text, key, "data"+step(key))
 		}
 	case "ExternalSecret.external-secrets.io":
-		r.externalSecret(o)
+		r.externalSecret(o, "spec")
+	case "ClusterExternalSecret.external-secrets.io":
+		r.externalSecret(o, "spec.externalSecretSpec")
+	case "PushSecret.external-secrets.io":
+		r.pushSecret(o, "spec")
+	case "ClusterPushSecret.external-secrets.io":
+		r.pushSecret(o, "spec.pushSecretSpec")
+	case "VaultStaticSecret.secrets.hashicorp.com", "VaultDynamicSecret.secrets.hashicorp.com":
+		r.vaultSecret(o)
 	case "BackupStorageLocation.velero.io":
 		if bucket := textAt(o.Object, "spec", "objectStorage", "bucket"); bucket != "" {
 			prefix := strings.Trim(textAt(o.Object, "spec", "objectStorage", "prefix"), "/")
@@ -142,87 +150,6 @@ func (r *references) secret(o *manifest.Object) {
 			}
 		}
 	}
-}
-
-// store notes what a SecretStore of the release stands for: two names of one
-// vault are one vault, and the same name in two namespaces may be two.
-func (r *references) store(o *manifest.Object) {
-	kind, group, _ := strings.Cut(kindKey(o), ".")
-	if group != "external-secrets.io" || kind != "SecretStore" && kind != "ClusterSecretStore" {
-		return
-	}
-	provider, _ := fieldAt(o.Object, "spec.provider")
-	for _, name := range slices.Sorted(maps.Keys(provider)) {
-		settings, _ := provider[name].(map[string]any)
-		if identity := storeIdentity(name, settings); identity != "" {
-			r.stores[r.storeKey(kind, r.namespace(o), o.GetName())] = identity
-		}
-	}
-}
-
-func (r *references) storeKey(kind, namespace, name string) string {
-	if kind == "ClusterSecretStore" {
-		namespace = ""
-	}
-	return r.here(kind, namespace, name)
-}
-
-// storeIdentity leaves out how one gets in.
-func storeIdentity(provider string, settings map[string]any) string {
-	fields := map[string][]string{
-		"aws":     {"service", "region"},
-		"vault":   {"server", "namespace", "path"},
-		"gcpsm":   {"projectID"},
-		"azurekv": {"vaultUrl"},
-	}[provider]
-	if fields == nil {
-		return ""
-	}
-	parts := []string{provider}
-	for _, field := range fields {
-		parts = append(parts, strings.TrimSuffix(textAt(settings, field), "/"))
-	}
-	if account := strings.Split(textAt(settings, "role"), ":"); provider == "aws" && len(account) > 4 {
-		parts = append(parts, account[4]) // arn:partition:iam::ACCOUNT:role/…
-	}
-	return strings.Join(parts, " ")
-}
-
-func (r *references) externalSecret(o *manifest.Object) {
-	spec, _ := o.Object["spec"].(map[string]any)
-	common, _ := spec["secretStoreRef"].(map[string]any)
-	entries, _ := spec["data"].([]any)
-	for i, e := range entries {
-		entry, _ := e.(map[string]any)
-		if key := textAt(entry, "remoteRef", "key"); key != "" {
-			r.external(o, common, entry, key, fmt.Sprintf("spec.data[%d].remoteRef.key", i))
-		}
-	}
-	entries, _ = spec["dataFrom"].([]any)
-	for i, e := range entries {
-		entry, _ := e.(map[string]any)
-		if key := textAt(entry, "extract", "key"); key != "" {
-			r.external(o, common, entry, key, fmt.Sprintf("spec.dataFrom[%d].extract.key", i))
-		}
-		if key := textAt(entry, "find", "path"); key != "" {
-			r.external(o, common, entry, key, fmt.Sprintf("spec.dataFrom[%d].find.path", i))
-		}
-	}
-}
-
-func (r *references) external(o *manifest.Object, ref, entry map[string]any, key, path string) {
-	if own, has := fieldAt(entry, "sourceRef.storeRef"); has {
-		ref = own
-	}
-	kind := textAt(ref, "kind")
-	if kind == "" {
-		kind = "SecretStore"
-	}
-	store := r.storeKey(kind, r.namespace(o), textAt(ref, "name"))
-	if identity, known := r.stores[store]; known {
-		store = identity
-	}
-	r.add(ReferenceExternal, store+" "+strings.Trim(key, "/"), "", path)
 }
 
 func (r *references) volume(o *manifest.Object) {

@@ -77,15 +77,54 @@ func TestReferences(t *testing.T) {
 		{"a volume", volume("vol-1"), volume("vol-1"), true},
 		{"two volumes", volume("vol-1"), volume("vol-2"), false},
 	} {
-		shared := false
-		for _, a := range referencesIn(t, "", "dev", test.a) {
-			for _, b := range referencesIn(t, "", "prod", test.b) {
-				shared = shared || a.What == b.What && a.Identity == b.Identity
+		if shared := share(t, test.a, test.b); shared != test.shared {
+			t.Errorf("%s: shared %v, want %v", test.name, shared, test.shared)
+		}
+	}
+}
+
+// share reports whether two environments take the same.
+func share(t *testing.T, a, b string) bool {
+	t.Helper()
+	for _, x := range referencesIn(t, "", "dev", a) {
+		for _, y := range referencesIn(t, "", "prod", b) {
+			if x.What == y.What && x.Identity == y.Identity {
+				return true
 			}
 		}
-		if shared != test.shared {
-			t.Errorf("%s: shared %v, want %v\n%+v\n%+v", test.name, shared, test.shared,
-				referencesIn(t, "", "dev", test.a), referencesIn(t, "", "prod", test.b))
+	}
+	return false
+}
+
+// The same entry of a store is the same whoever takes it, or writes it.
+func TestReferencesOfOtherKinds(t *testing.T) {
+	t.Parallel()
+	take := func(key string) string {
+		return strings.NewReplacer("ROLE", "dev", "KEY", key).Replace(vaultStore)
+	}
+	store, _, _ := strings.Cut(strings.Replace(vaultStore, "ROLE", "prod", 1), "---")
+	push := func(key string) string {
+		return store + "---\napiVersion: external-secrets.io/v1alpha1\nkind: PushSecret\nmetadata: {name: p}\n" +
+			"spec: {secretStoreRefs: [{name: environment}], data: [{match: {secretKey: a, remoteRef: {remoteKey: " + key + "}}}]}\n"
+	}
+	clusterWide := store + "---\napiVersion: external-secrets.io/v1\nkind: ClusterExternalSecret\nmetadata: {name: p}\n" +
+		"spec: {externalSecretSpec: {secretStoreRef: {name: environment}, dataFrom: [{extract: {key: shop/db}}]}}\n"
+	fromVault := func(path string) string {
+		return "apiVersion: secrets.hashicorp.com/v1beta1\nkind: VaultStaticSecret\nmetadata: {name: v}\nspec: {mount: secret, path: " + path + "}\n"
+	}
+	for _, test := range []struct {
+		name, a, b string
+		shared     bool
+	}{
+		{"what one writes and the other takes", take("shop/db"), push("shop/db"), true},
+		{"what one writes and the other does not take", take("shop/db"), push("shop/cache"), false},
+		{"two that write one entry", push("shop/db"), push("/shop/db"), true},
+		{"taken for a whole cluster", take("shop/db"), clusterWide, true},
+		{"one path of the cluster's vault", fromVault("shop/db"), fromVault("/shop/db/"), true},
+		{"two paths of the cluster's vault", fromVault("shop/dev/db"), fromVault("shop/prod/db"), false},
+	} {
+		if shared := share(t, test.a, test.b); shared != test.shared {
+			t.Errorf("%s: shared %v, want %v", test.name, shared, test.shared)
 		}
 	}
 }

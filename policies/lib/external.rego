@@ -39,9 +39,10 @@ taken contains {"key": key, "object": objects.ref(workload.object), "path": spri
 # What fetches a secret when the program starts, or lets it do so.
 taken contains {"key": setting.value, "object": setting.object, "path": setting.path} if {
 	some setting in settings.all
-	some beginning in ["vault:", "arn:aws:secretsmanager:", "arn:aws:ssm:", "gcp:secretmanager:", "sm://"]
-	startswith(setting.value, beginning)
+	strings.any_prefix_match(setting.value, fetched)
 }
+
+fetched := ["vault:", "arn:aws:secretsmanager:", "arn:aws:ssm:", "gcp:secretmanager:", "sm://"]
 
 # searches take all that is found: each with what is searched for.
 searches contains {"find": place.value, "object": objects.ref(o), "path": pods.path_text(place.at)} if {

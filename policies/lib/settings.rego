@@ -58,8 +58,8 @@ hosts_in(text) := {found |
 
 # servers that a setting names without a scheme: with a port, or by its name.
 servers(name, value) := {{"host": host, "shown": sprintf("%q", [host])} |
-	regex.match(`^[A-Za-z0-9.,:\s-]+$`, value)
 	contains(value, ".")
+	regex.match(`^[A-Za-z0-9.,:\s-]+$`, value)
 	some address in split(value, ",")
 	[parts] := regex.find_all_string_submatch_n(`^\s*((?:[a-z0-9-]+\.)+[a-z]{2,}\.?)(:[0-9]{1,5})?\s*$`, lower(address), 1)
 	is_server(name, parts[2])
