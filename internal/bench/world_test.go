@@ -115,6 +115,7 @@ kind: Environment
 metadata:
   name: %s
 spec:
+  data: none
   target: {namespace: %s}
   verify: {timeout: 5m, settle: %s}
 `
@@ -126,6 +127,7 @@ kind: Environment
 metadata:
   name: none
 spec:
+  data: none
   target: {namespace: %s}
   promotion: {mode: pull-request}
 `

@@ -19,7 +19,7 @@ func TestDiffOfTheNextRevision(t *testing.T) {
 	commit := func(greeting, extra string) string {
 		return repo.Commit(t, gitserver.Commit{Files: map[string]string{
 			"environments/shop/staging.yaml": "apiVersion: chaperone.dev/v1alpha1\nkind: Environment\nmetadata: {name: staging}\n" +
-				"spec:\n  target: {namespace: " + target + "}\n" + extra,
+				"spec:\n  data: none\n  target: {namespace: " + target + "}\n" + extra,
 			"overlays/shop/staging/kustomization.yaml": "namespace: " + target + "\nresources: [app.yaml]\n",
 			"overlays/shop/staging/app.yaml":           "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: app}\ndata: {greeting: " + greeting + "}\n",
 		}})

@@ -18,6 +18,7 @@ func TestDiffShowsWhatIsWaitedFor(t *testing.T) {
 kind: Environment
 metadata: {name: staging}
 spec:
+  data: none
   target: {namespace: `+s.target+`, allow: [CustomResourceDefinition.apiextensions.k8s.io/widgets.`+group+`]}
 `)
 	s.write("overlays/shop/staging/kustomization.yaml", "namespace: "+s.target+"\nresources: [widget.yaml, app.yaml]\n")

@@ -54,7 +54,7 @@ func TestReadmeEnvironment(t *testing.T) {
 	set, err := promotion.Load(fstest.MapFS{
 		"environments/novamind/staging.yaml": {Data: []byte(only(t, blocks, "yaml"))},
 		"environments/novamind/testing.yaml": {Data: []byte(
-			"apiVersion: chaperone.dev/v1alpha1\nkind: Environment\nmetadata: {name: testing}\nspec: {target: {namespace: novamind-testing}}\n")},
+			"apiVersion: chaperone.dev/v1alpha1\nkind: Environment\nmetadata: {name: testing}\nspec: {data: none, target: {namespace: novamind-testing}}\n")},
 	})
 	if err != nil || len(set.Environments) != 2 || len(set.Misplaced) > 0 {
 		t.Errorf("%v, %v", set.Faults, err)

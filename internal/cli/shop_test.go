@@ -30,7 +30,7 @@ func pinnedTo(revision source.Revision) string {
 		pin = "\n  revision: " + string(revision)
 	}
 	return "apiVersion: chaperone.dev/v1alpha1\nkind: Environment\nmetadata: {name: production}\nspec:" + pin +
-		"\n  after: [staging] # first\n  target: {namespace: shop-production}\n  promotion: {mode: pull-request, soak: 1h}\n"
+		"\n  after: [staging] # first\n  data: phi\n  target: {namespace: shop-production}\n  promotion: {mode: pull-request, soak: 1h}\n"
 }
 
 func openShop(t testing.TB) *shopRepo {

@@ -43,6 +43,9 @@ const usualVerify = `  verify:
 func (s stop) file(namespace, pin string) string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "apiVersion: chaperone.dev/v1alpha1\nkind: Environment\nmetadata:\n  name: %s\nspec:\n", s.name)
+	if !strings.Contains(s.extra, "\n  data: ") {
+		b.WriteString("  data: none\n")
+	}
 	fmt.Fprintf(&b, "  # where it runs\n  target:\n    namespace: %s\n", namespace)
 	if s.after != "" {
 		fmt.Fprintf(&b, "  after: [%s]\n", s.after)

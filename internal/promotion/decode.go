@@ -45,8 +45,9 @@ type draft struct {
 	formerly []strictyaml.Value // places of Formerly
 }
 
-// decode reads one file whole; the error has all that is wrong with it.
-func decode(id ID, file string, content []byte) (draft, error) {
+// decode reads one file whole; the error has all that is wrong with it. Of
+// history it says nothing that was right once: `data` had not to be there.
+func decode(id ID, file string, content []byte, history bool) (draft, error) {
 	document := strictyaml.Parse(file, content)
 	root := document.Root()
 	root.Require("apiVersion", "want "+APIVersion)
@@ -56,7 +57,11 @@ func decode(id ID, file string, content []byte) (draft, error) {
 	decodeName(root.Object("metadata"), id, file)
 
 	d := draft{Environment: Environment{ID: id, File: file}}
-	d.decodeSpec(root.Object("spec"))
+	spec := root.Object("spec")
+	d.decodeSpec(spec)
+	if !history {
+		spec.Require("data", "want what it holds, by which it is judged: none, synthetic, anonymized or phi")
+	}
 	return d, document.Err()
 }
 

@@ -12,7 +12,7 @@ import (
 
 var update = flag.Bool("update", false, "write the error texts of testdata/environment.*.yaml anew; read the difference before committing")
 
-const valid = "apiVersion: chaperone.dev/v1alpha1\nkind: Environment\nmetadata:\n  name: NAME\nspec:\n  target:\n    namespace: novamind\n"
+const valid = "apiVersion: chaperone.dev/v1alpha1\nkind: Environment\nmetadata:\n  name: NAME\nspec:\n  data: none\n  target: {namespace: novamind}\n"
 
 func tree(files map[string]string) fstest.MapFS {
 	fsys := fstest.MapFS{}

@@ -98,7 +98,7 @@ func (l *loader) readFile(id ID, file string, entry fs.DirEntry) error {
 	if l.files++; l.files > MaxFiles {
 		return fault.Terminal("read", file, fmt.Errorf("more than %d environment files; want fewer, or another source", MaxFiles))
 	}
-	d, err := readDraft(l.fsys, id, file, entry.Type())
+	d, err := readDraft(l.fsys, id, file, entry.Type(), false)
 	var invalid invalidFile
 	switch {
 	case errors.As(err, &invalid):
@@ -118,7 +118,8 @@ var ErrInvalidFile = errors.New("invalid environment file")
 // LoadFile reads the file of one environment alone, for walking history: found
 // is false where a snapshot has none. An error that does not match
 // ErrInvalidFile means that nothing is known. Other environments are not looked
-// at, so After may name one that does not exist.
+// at, so After may name one that does not exist; and where Data is not said it is
+// DataNone, as in the past.
 func LoadFile(fsys fs.FS, id ID) (e Environment, found bool, err error) {
 	file := path.Join(Dir, id.Pipeline, id.Name+".yaml")
 	if err := checkID(id); err != nil {
@@ -131,7 +132,7 @@ func LoadFile(fsys fs.FS, id ID) (e Environment, found bool, err error) {
 	if err != nil {
 		return Environment{}, false, fmt.Errorf("read %s: %w", file, err)
 	}
-	d, err := readDraft(fsys, id, file, stat.Mode().Type())
+	d, err := readDraft(fsys, id, file, stat.Mode().Type(), true)
 	if err != nil {
 		return Environment{}, errors.Is(err, ErrInvalidFile), err
 	}
@@ -145,7 +146,7 @@ func (e invalidFile) Error() string        { return e.err.Error() }
 func (e invalidFile) Unwrap() error        { return e.err }
 func (e invalidFile) Is(target error) bool { return target == ErrInvalidFile }
 
-func readDraft(fsys fs.FS, id ID, file string, kind fs.FileMode) (draft, error) {
+func readDraft(fsys fs.FS, id ID, file string, kind fs.FileMode, history bool) (draft, error) {
 	if err := checkID(id); err != nil {
 		return draft{}, invalidFile{fmt.Errorf("%s: %w", file, err)}
 	}
@@ -156,7 +157,7 @@ func readDraft(fsys fs.FS, id ID, file string, kind fs.FileMode) (draft, error) 
 	if err != nil {
 		return draft{}, fmt.Errorf("read %s: %w", file, err)
 	}
-	d, err := decode(id, file, content)
+	d, err := decode(id, file, content, history)
 	if err != nil {
 		return draft{}, invalidFile{err}
 	}

@@ -169,7 +169,7 @@ func utc(text string) time.Time {
 func TestEnvironmentIsStoredAsJSON(t *testing.T) {
 	t.Parallel()
 	for _, content := range []string{complete, strings.Replace(valid, "NAME", "production", 1)} {
-		d, err := decode(ID{"novamind", "production"}, "f.yaml", []byte(content))
+		d, err := decode(ID{"novamind", "production"}, "f.yaml", []byte(content), false)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -336,7 +336,7 @@ func TestDocumentedEnvironmentsAreValid(t *testing.T) {
 		content, _, _ := strings.Cut(example, "```")
 		if fields, isPart := strings.CutPrefix(content, "spec:\n"); isPart {
 			content = "apiVersion: chaperone.dev/v1alpha1\nkind: Environment\nmetadata: {name: production}\n" +
-				"spec:\n  after: [staging]\n  target: {namespace: novamind}\n" + fields
+				"spec:\n  after: [staging]\n  data: none\n  target: {namespace: novamind}\n" + fields
 		}
 		set, err := Load(tree(map[string]string{"novamind/production.yaml": content, "novamind/staging.yaml": ""}))
 		if err != nil || len(set.Faults) != 0 || len(set.Environments) != 2 {
@@ -361,7 +361,7 @@ func FuzzDecode(f *testing.F) {
 	}
 	id := ID{"novamind", "production"}
 	f.Fuzz(func(t *testing.T, content []byte) {
-		d, err := decode(id, "f.yaml", content)
+		d, err := decode(id, "f.yaml", content, false)
 		if err != nil {
 			return
 		}

@@ -341,6 +341,9 @@ func environmentChange(env promotion.ID, after, below []string) (change, error) 
 		b.WriteString("  " + line)
 	}
 	text := b.String()
+	if _, given := said["data"]; !given {
+		text = strings.TrimSuffix(text, "\n") + "\n  data: none\n"
+	}
 	return func(_ *driver, tree files) error {
 		tree[environmentFile(env)] = text
 		base, overlay := "base/"+env.Pipeline, "overlays/"+env.String()
