@@ -32,12 +32,15 @@ func newAround(t *tree, renderer *render.Renderer, bundle *rego.Bundle) *around 
 func (a *around) tell(ctx context.Context, in *policy.Input, env promotion.Environment) {
 	in.LastGood.State, in.Approval.State = policy.StateUnknown, policy.ApprovalProposed
 	var files []promotion.Environment
+	var unread []promotion.ID
 	for _, id := range a.t.set.IDs() {
-		if file, valid := a.t.set.Environments[id]; valid && id.Pipeline == env.ID.Pipeline {
+		if file, valid := a.t.set.Environments[id]; !valid {
+			unread = append(unread, id)
+		} else if id.Pipeline == env.ID.Pipeline {
 			files = append(files, file)
 		}
 	}
-	in.Pipeline = policy.Neighbours(env, files)
+	in.Pipeline = policy.Neighbours(env, files, unread...)
 	looks := a.bundle.Around(env.Data)
 	for i := range in.Pipeline {
 		n := &in.Pipeline[i]

@@ -1,6 +1,9 @@
 package cli
 
 import (
+	"errors"
+	"slices"
+	"strings"
 	"testing"
 
 	"chaperone.dev/chaperone/internal/manifest"
@@ -76,6 +79,36 @@ func TestSampleIsAllowedEverywhere(t *testing.T) {
 		for _, f := range j.Findings {
 			if f.Exception != nil {
 				t.Errorf("%s: %s is waived by %s", j.Environment, f.Rule, f.Exception.Name)
+			}
+		}
+	}
+}
+
+// An environment whose file is wrong is there, whatever it is.
+func TestCheckTellsOfFilesThatCannotBeRead(t *testing.T) {
+	t.Parallel()
+	tree, err := loadWorkTree("../..")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer tree.close()
+	bundle, err := rego.LoadDir(t.Context(), "../../policies", rego.DefaultLimits())
+	if err != nil {
+		t.Fatal(err)
+	}
+	odd := promotion.ID{Pipeline: "novamind", Name: "odd"}
+	tree.set.Faults[odd] = promotion.Fault{Reason: promotion.InvalidEnvironment, Err: errors.New("no environment")}
+	for name, want := range map[string]policy.Action{"production": policy.ActionDeny, "staging": policy.ActionDeny, "development": policy.ActionWarn} {
+		env := tree.set.Environments[promotion.ID{Pipeline: "novamind", Name: name}]
+		report, err := evaluate(t.Context(), newAround(tree, render.New(render.DefaultLimits()), bundle), env, manifest.Set{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, rule := range []string{"data/nothing-shared", "data/phi-only-in-production"} {
+			if !slices.ContainsFunc(report.Findings, func(f policy.Finding) bool {
+				return f.Rule == rule && f.Action == want && strings.Contains(f.Message, "the file of novamind/odd cannot be read")
+			}) {
+				t.Errorf("%s: %s does not %s for what cannot be read: %+v", name, rule, want, report.Findings)
 			}
 		}
 	}

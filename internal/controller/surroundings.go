@@ -20,7 +20,11 @@ import (
 type neighbour struct {
 	file     promotion.Environment // as last valid
 	lastGood reconcile.Release
+	unread   bool // it never was, and only its name is known
 }
+
+// unreadable is why nothing may be known of an environment that there is.
+var unreadable = []promotion.Reason{promotion.InvalidEnvironment, promotion.DependencyCycle, promotion.UnknownEnvironment, promotion.UnreadableRecord}
 
 // neighbours are called for by the loop.
 func (c *Controller) neighbours(id promotion.ID) []neighbour {
@@ -31,7 +35,9 @@ func (c *Controller) neighbours(id promotion.ID) []neighbour {
 			continue
 		}
 		if file := c.environment(other.ID).file; file.ID == other.ID { // was valid at least once
-			found = append(found, neighbour{file, other.Journal.LastGood})
+			found = append(found, neighbour{file: file, lastGood: other.Journal.LastGood})
+		} else if slices.Contains(unreadable, other.Fault) {
+			found = append(found, neighbour{file: promotion.Environment{ID: other.ID}, unread: true})
 		}
 	}
 	return found
@@ -54,11 +60,16 @@ func (v *evaluation) lookAround(ctx context.Context, snapshot source.Snapshot) (
 	templates, looks := v.c.Policies.Around(v.file.Data)
 	look := looker{v, templates}
 	var files []promotion.Environment
+	var unread []promotion.ID
 	known := map[promotion.ID]neighbour{}
 	for _, n := range v.around {
+		if n.unread {
+			unread = append(unread, n.file.ID)
+			continue
+		}
 		files, known[n.file.ID] = append(files, n.file), n
 	}
-	s.pipeline = policy.Neighbours(v.file, files)
+	s.pipeline = policy.Neighbours(v.file, files, unread...)
 	for i := range s.pipeline {
 		n := known[s.pipeline[i].Environment]
 		if !looks.Pipeline || !s.pipeline[i].Compared(v.file) {

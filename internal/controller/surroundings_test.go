@@ -68,7 +68,7 @@ func surrounded(policies Policies, store Store, renderer Renderer) *evaluation {
 	good := reconcile.Release{Revision: revision(2), Digest: "c"}
 	return &evaluation{
 		c: c, policy: "p1", file: promotion.Environment{ID: production, After: []promotion.ID{staging}, Path: "overlays/production"},
-		around:   []neighbour{{file, good}},
+		around:   []neighbour{{file: file, lastGood: good}},
 		upstream: []upstream{{id: staging, path: file.Path, verified: good, before: []reconcile.Digest{"a", "b", "c"}}},
 	}
 }
@@ -157,5 +157,23 @@ func TestWhatIsNotKnownAround(t *testing.T) {
 	v.around[0].lastGood, v.upstream[0].verified, v.upstream[0].before = reconcile.Release{}, reconcile.Release{}, nil
 	if s := lookedAt(t, v, revision(0)); s.upstream[0].State != policy.StateNone || s.pipeline[0].State != policy.StateNone || s.lastGood.State != policy.StateNone {
 		t.Errorf("nothing verified: %+v, want none", s)
+	}
+}
+
+// What never had a valid file is told of; what has none any more is not.
+func TestNeighboursThatCannotBeRead(t *testing.T) {
+	t.Parallel()
+	v := surrounded(looking{}, &bundleless{err: state.ErrNoBundle}, &imaging{})
+	odd, gone := promotion.ID{Pipeline: "demo", Name: "odd"}, promotion.ID{Pipeline: "demo", Name: "gone"}
+	v.c.world.Environments = []reconcile.Environment{{ID: odd, Fault: promotion.InvalidEnvironment}, {ID: gone}, {ID: production}}
+	v.around = v.c.neighbours(production)
+	v.upstream = nil
+	s := lookedAt(t, v, revision(2))
+	if len(s.pipeline) != 1 || s.pipeline[0].Environment != odd || s.pipeline[0].Data != policy.DataUnknown || s.pipeline[0].State != policy.StateUnknown {
+		t.Errorf("%+v; want odd alone, of which nothing is known", s.pipeline)
+	}
+	v.around = nil
+	if without := lookedAt(t, v, revision(2)); without.digest == s.digest {
+		t.Error("a verdict without it would be kept")
 	}
 }

@@ -44,7 +44,12 @@ const (
 	OrderBefore = "before" // a change passes through it first, directly or not
 	OrderAfter  = "after"
 	OrderBeside = "beside"
+	// OrderUnknown: its file cannot be read, and no other says.
+	OrderUnknown = "unknown"
 )
+
+// DataUnknown is what an environment holds whose file cannot be read.
+const DataUnknown promotion.Data = "unknown"
 
 // Neighbour is another environment of the pipeline: what its file says, and
 // what its last good takes from outside.
@@ -64,8 +69,9 @@ type Neighbour struct {
 type Looks struct{ Upstream, Pipeline, LastGood bool }
 
 // Neighbours are the other environments of a pipeline, ordered by name, without
-// what they take from outside.
-func Neighbours(env promotion.Environment, all []promotion.Environment) []Neighbour {
+// what they take from outside. Of unread ones only their names are known: they
+// are told of, as whatever looks at others must not take them for not there.
+func Neighbours(env promotion.Environment, all []promotion.Environment, unread ...promotion.ID) []Neighbour {
 	before, after := map[promotion.ID][]promotion.ID{env.ID: env.After}, map[promotion.ID][]promotion.ID{}
 	for _, e := range all {
 		before[e.ID] = e.After
@@ -79,20 +85,30 @@ func Neighbours(env promotion.Environment, all []promotion.Environment) []Neighb
 		if e.ID.Pipeline != env.ID.Pipeline || e.ID == env.ID {
 			continue
 		}
-		order := OrderBeside
-		switch {
-		case earlier[e.ID]:
-			order = OrderBefore
-		case later[e.ID]:
-			order = OrderAfter
-		}
 		neighbours = append(neighbours, Neighbour{
-			Environment: e.ID, Name: e.ID.Name, Data: e.Data, Order: order, Mode: e.Promotion.Mode, Access: e.Access,
-			Checks: len(e.Verify.HTTP), State: StateUnknown,
+			Environment: e.ID, Name: e.ID.Name, Data: e.Data, Order: orderOf(e.ID, earlier, later, OrderBeside),
+			Mode: e.Promotion.Mode, Access: e.Access, Checks: len(e.Verify.HTTP), State: StateUnknown,
 		})
+	}
+	for _, id := range unread {
+		if id.Pipeline == env.ID.Pipeline && id != env.ID {
+			neighbours = append(neighbours, Neighbour{
+				Environment: id, Name: id.Name, Data: DataUnknown, Order: orderOf(id, earlier, later, OrderUnknown), State: StateUnknown,
+			})
+		}
 	}
 	slices.SortFunc(neighbours, func(a, b Neighbour) int { return a.Environment.Compare(b.Environment) })
 	return neighbours
+}
+
+func orderOf(id promotion.ID, earlier, later map[promotion.ID]bool, otherwise string) string {
+	switch {
+	case earlier[id]:
+		return OrderBefore
+	case later[id]:
+		return OrderAfter
+	}
+	return otherwise
 }
 
 // reached are the environments that edges lead to, over any others.
@@ -112,9 +128,9 @@ func reached(edges map[promotion.ID][]promotion.ID, from promotion.ID) map[promo
 
 // Compared reports whether what another environment takes from outside is
 // compared with what env takes: where both hold data of one class, they may
-// share it.
+// share it. Of one that cannot be read there is nothing to compare.
 func (n Neighbour) Compared(env promotion.Environment) bool {
-	return classOf(n.Data) != classOf(env.Data)
+	return n.Data != DataUnknown && classOf(n.Data) != classOf(env.Data)
 }
 
 func classOf(data promotion.Data) promotion.Data {

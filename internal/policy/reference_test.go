@@ -231,4 +231,14 @@ func TestNeighbours(t *testing.T) {
 	if len(got) != len(want) {
 		t.Errorf("neighbours %v, want %v", got, want)
 	}
+	lost := func(pipeline, name string) promotion.ID { return promotion.ID{Pipeline: pipeline, Name: name} }
+	unread := Neighbours(all[3], all[3:4], lost("shop", "testing"), lost("shop", "odd"), lost("shop", "staging"), lost("other", "odd"))
+	if len(unread) != 2 || unread[0].Name != "odd" || unread[0].Order != OrderUnknown || unread[1].Name != "testing" || unread[1].Order != OrderBefore {
+		t.Fatalf("of files that cannot be read %+v, want odd and testing", unread)
+	}
+	for _, n := range unread {
+		if n.Data != DataUnknown || n.State != StateUnknown || n.Compared(all[3]) {
+			t.Errorf("%+v, want nothing known of it", n)
+		}
+	}
 }

@@ -54,11 +54,17 @@ deny contains result if {
 deny contains result if {
 	rank[here.data] < rank.anonymized
 	some id in here.after
-	not id in {other.environment | some other in input.pipeline}
+	known := readable
+	not id in known
 	result := {"msg": sprintf("nothing is known of %s, which comes before, so nobody can tell whether spec.data may be %s", [
 		id,
 		here.data,
 	])}
+}
+
+readable := {other.environment | some other in input.pipeline} - {other.environment |
+	some other in input.pipeline
+	other.data == "unknown"
 }
 
 default registered := "none"

@@ -50,3 +50,7 @@ test_no_less_than_what_comes_before if {
 test_what_is_not_known_is_not_a_pass if {
 	denials("clinic/live", "none", {"after": ["clinic/staging"]}) == 1
 }
+
+test_a_file_that_cannot_be_read_is_not_a_pass if {
+	denials("clinic/live", "none", object.union({"after": ["clinic/staging"]}, before("clinic/staging", "unknown"))) == 1
+}

@@ -46,6 +46,13 @@ deny contains result if {
 	result := {"msg": sprintf("what %s runs cannot be read, so nobody can tell what is shared with it", [other.environment])}
 }
 
+# Where its file cannot be read, not even its class is known.
+deny contains result if {
+	some other in input.pipeline
+	other.data == "unknown"
+	result := {"msg": sprintf("the file of %s cannot be read, so nobody can tell what is shared with it", [other.environment])}
+}
+
 deny contains result if {
 	some own in input.references
 	own.what == "unread"

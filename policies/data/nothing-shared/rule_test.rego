@@ -34,3 +34,7 @@ test_more_than_is_read_is_no_pass if {
 	denials(own("unread", ""), other("synthetic", "bucket", "j")) == 1
 	denials(own("bucket", ""), other("synthetic", "unread", "")) == 1
 }
+
+test_a_file_that_cannot_be_read_is_no_pass if {
+	denials(own("bucket", ""), {"environment": "example/other", "data": "unknown", "state": "unknown", "references": []}) == 1
+}

@@ -124,6 +124,23 @@ deny contains result if {
 	}
 }
 
+# Nothing is known of an environment whose file cannot be read.
+deny contains result if {
+	input.environment.data in {"anonymized", "phi"}
+	some result in unread
+}
+
+warn contains result if {
+	not input.environment.data in {"anonymized", "phi"}
+	some result in unread
+}
+
+unread contains result if {
+	some other in input.pipeline
+	other.data == "unknown"
+	result := {"msg": sprintf("the file of %s cannot be read, so nobody can tell where real patient data is", [other.environment])}
+}
+
 # It might be of production; data/nothing-shared says it of what production takes.
 deny contains result if {
 	input.environment.data != "phi"

@@ -82,4 +82,12 @@ test_called_by_another_name if {
 	}
 	denials({"environment": object.union(environment("staging", "phi"), {"imagined": true})}) == 0
 	denials({"environment": environment("staging", "phi")}) == 0 with data.params.earlier_production as ["example/staging"]
+
+test_a_file_that_cannot_be_read_is_no_pass if {
+	unread := [other("odd", "unknown", "unknown")]
+	denials({"environment": environment("live", "phi"), "references": [], "pipeline": unread}) == 1
+	denials({"environment": environment("staging", "anonymized"), "references": [], "pipeline": unread}) == 1
+	synthetic := {"environment": environment("development", "synthetic"), "references": [], "pipeline": unread, "objects": []}
+	denials(synthetic) == 0
+	count(phi_only_in_production.warn) == 1 with input as synthetic
 }

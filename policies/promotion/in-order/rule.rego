@@ -30,6 +30,7 @@ own := rank[here.data]
 before contains other if {
 	some other in input.pipeline
 	other.order == "before"
+	other.data in object.keys(rank)
 }
 
 deny contains result if {

@@ -31,3 +31,7 @@ test_from_more_protected if {
 	count(in_order.deny) == 1 with input.environment as {"data": "anonymized", "after": staging, "promotion": {"mode": "pull-request"}}
 		with input.pipeline as [other("before", "phi")]
 }
+
+test_unreadable_is_not_before if {
+	denials("pull-request", staging, [other("before", "synthetic"), other("before", "unknown"), other("beside", "anonymized")]) == 1
+}

@@ -24,14 +24,21 @@ deny contains result if {
 	some id in input.environment.after
 	some other in input.pipeline
 	other.environment == id
+	id in readable
 	other.checks < 1
 	result := {"msg": sprintf("%s has no check of its own (spec.verify.http): that pods are ready is all it verifies", [id])}
 }
 
 deny contains result if {
 	some id in input.environment.after
-	not id in {other.environment | some other in input.pipeline}
+	known := readable
+	not id in known
 	result := {"msg": sprintf("nothing is known of %s, which comes before", [id])}
+}
+
+readable := {other.environment | some other in input.pipeline} - {other.environment |
+	some other in input.pipeline
+	other.data == "unknown"
 }
 
 deny contains result if {

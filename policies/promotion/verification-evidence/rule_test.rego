@@ -17,3 +17,9 @@ test_unknown if {
 	count(verification_evidence.deny) == 1 with input.environment as {"after": ["example/staging"], "promotion": {"soak": "1h"}}
 		with input.pipeline as []
 }
+
+test_unreadable if {
+	{f.msg | some f in verification_evidence.deny} == {"nothing is known of example/staging, which comes before"}
+		with input.environment as {"after": ["example/staging"], "promotion": {"soak": "1h"}}
+		with input.pipeline as [{"environment": "example/staging", "checks": 0, "data": "unknown"}]
+}
