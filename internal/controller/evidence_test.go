@@ -13,7 +13,7 @@ import (
 )
 
 func fileOf(namespace string) string {
-	return "apiVersion: chaperone.dev/v1alpha1\nkind: Environment\nmetadata: {name: staging}\nspec: {target: {namespace: " + namespace + "}}\n"
+	return "apiVersion: chaperone.dev/v1alpha1\nkind: Environment\nmetadata: {name: staging}\nspec: {data: none, target: {namespace: " + namespace + "}}\n"
 }
 
 // A commit that adds evidence, changes it or takes it away has the releases of
