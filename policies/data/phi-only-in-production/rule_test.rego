@@ -82,6 +82,7 @@ test_called_by_another_name if {
 	}
 	denials({"environment": object.union(environment("staging", "phi"), {"imagined": true})}) == 0
 	denials({"environment": environment("staging", "phi")}) == 0 with data.params.earlier_production as ["example/staging"]
+}
 
 test_a_file_that_cannot_be_read_is_no_pass if {
 	unread := [other("odd", "unknown", "unknown")]
