@@ -112,6 +112,8 @@ func Connect(config *rest.Config, options Options) (*Cluster, error) {
 	config = rest.CopyConfig(config)
 	// The server's priority and fairness decides, not the client.
 	config.QPS, config.Burst = -1, 0
+	// Packing a long list costs the server more than sending it costs the network.
+	config.DisableCompression = true
 	config.UserAgent = options.UserAgent
 	config.WarningHandler = rest.NoWarnings{}
 	if options.Impersonate != "" {

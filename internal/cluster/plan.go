@@ -112,10 +112,13 @@ func (c *Cluster) plan(ctx context.Context, w Owner, desired manifest.Set, skipH
 // look reads and tries everything that a plan is about.
 func (c *Cluster) look(ctx context.Context, w Owner, r release, owned inventory.Inventory) (map[manifest.ID]plan.Seen, error) {
 	var wants []want
+	fresh := owned.Len() == 0 && len(w.formers()) == 0 && c.losses.isFresh(w)
 	for id, k := range r.kinds {
 		// What is not under our label is met in the dry run, without a request
-		// of its own.
-		wants = append(wants, want{id: id, kind: k})
+		// of its own; and where a search has found nothing under it, so is all.
+		if !fresh || !k.namespaced {
+			wants = append(wants, want{id: id, kind: k})
+		}
 	}
 	left, err := c.wantEntries(ctx, owned.Unwanted(r.holds))
 	if err != nil {

@@ -236,3 +236,38 @@ func TestSearchesOfManyAtOnce(t *testing.T) {
 		t.Errorf("%d lists for %d environments and %d kinds (%v)", n, len(owners), len(served), err)
 	}
 }
+
+// Where a search has found nothing, a plan does not look for it again; what stands
+// in its way all the same is met in the dry run.
+func TestNewEnvironmentsObjectsAreNotListedAgain(t *testing.T) {
+	t.Parallel()
+	f := newFixture(t)
+	copied := f.set(configMap("copied", "a", "theirs")).Objects()[0].DeepCopy()
+	copied.SetLabels(map[string]string{plan.LabelPartOf: f.owner.setID()})
+	copied.SetAnnotations(map[string]string{plan.AnnotationEnvironment: "shop/production"})
+	if _, err := f.c.configMapsIn(f.owner).Create(t.Context(), copied, metav1.CreateOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	var lists listed
+	f = f.with(Options{OnRequest: lists.count})
+	if _, err := f.c.Inventory(t.Context(), f.owner); err != nil {
+		t.Fatal(err)
+	}
+	lists.taken()
+	fine := []string{configMap("one", "a", "b"), configMap("two", "a", "b"), configMap("three", "a", "b")}
+	if p := f.plan(f.set(fine...)); len(p.Applies()) != len(fine) {
+		t.Errorf("plan: %v", p.Changes)
+	}
+	_, err := f.c.Plan(t.Context(), f.owner, f.set(append(fine, configMap("copied", "a", "ours"))...))
+	var refusal *plan.Refusal
+	if !errors.As(err, &refusal) || len(refusal.Objects) != 1 || refusal.Objects[0].ID.Name != "copied" {
+		t.Errorf("plan over somebody else's object: %v, want it refused", err)
+	}
+	if n := lists.taken(); n > 0 {
+		t.Errorf("%d lists after the search", n)
+	}
+	f.release(f.set(fine...))
+	if p := f.plan(f.set(fine...)); !p.Quiet() || lists.taken() == 0 {
+		t.Errorf("once it is applied: %v", p.Changes)
+	}
+}
