@@ -105,6 +105,7 @@ type environment struct {
 	message       string
 	since         time.Time
 	glancing      time.Time // since when a status is held back because it is only a look
+	foretold      *shown    // what was stored with the last outcome, until it is published
 }
 
 // New makes a controller; Run runs it.

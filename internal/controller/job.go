@@ -30,6 +30,7 @@ type job struct {
 	rivals   int    // how often another writer was first, in a row
 	evidence string // of the last failed verification
 	upstream string // what speaks for a promotion
+	foretold *shown // what success will be shown as
 }
 
 // ended is what came of an effect.
@@ -64,6 +65,8 @@ func (c *Controller) start(ctx context.Context, a reconcile.Action) {
 		changed: !reflect.DeepEqual(before.Journal, after.Journal),
 		commit:  e.commits[a.Release.Revision],
 		rivals:  e.rivals,
+		// before it runs: the loop goes on meanwhile
+		foretold: c.foretell(a),
 	}
 	switch a.Kind {
 	case reconcile.ActionMove:
@@ -114,8 +117,10 @@ func (j *job) run(ctx, life context.Context) {
 	now := j.c.Now()
 	j.world.Now = now
 	observed := reconcile.Observe(j.world, end.result).Environments[0].Journal
+	var told *shown
 	if err := j.recorder.save(life, j.journal(), func(r *state.Record) {
 		r.Journal = observed
+		told = j.foretold.come(end.result.Outcome, now, r)
 		if j.action.Kind == reconcile.ActionMove {
 			r.Environment = j.file
 		}
@@ -128,7 +133,7 @@ func (j *job) run(ctx, life context.Context) {
 	}
 	j.recordRelease(life, observed, end)
 	j.c.Telemetry.Ended(j.action.Kind, j.action.Environment, end.result.Outcome)
-	j.c.post(life, func() { j.c.observed(end, observed, now) })
+	j.c.post(life, func() { j.c.observed(end, observed, now, told) })
 }
 
 // errLate: what was decided is too old to act on.
@@ -248,10 +253,10 @@ func (c *Controller) change(id promotion.ID, f func(*reconcile.Environment)) {
 }
 
 // observed folds an outcome that is stored into the world.
-func (c *Controller) observed(end ended, stored reconcile.Journal, now time.Time) {
+func (c *Controller) observed(end ended, stored reconcile.Journal, now time.Time, told *shown) {
 	a := end.result.Action
 	e := c.environment(a.Environment)
-	e.rivals = 0
+	e.rivals, e.foretold = 0, told
 	c.world.Now = now
 	before, _ := c.world.Find(a.Environment)
 	reconcile.ObserveIn(&c.world, end.result)

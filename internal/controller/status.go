@@ -32,12 +32,15 @@ func (c *Controller) publish(ctx context.Context, d reconcile.Decision) {
 		message := e.besides(world, status, c.sentence(world, e, status, d))
 		if status.Reason != e.status.Reason || e.since.IsZero() {
 			e.since = c.world.Now
+			if e.foretold != nil {
+				e.since = e.foretold.since
+			}
 			c.announce(ctx, status.Environment, status, message)
 		}
-		if visible(status) != visible(e.status) || message != e.message || !sameCountdown(e.excepted, e.exceptedShown) {
+		if e.worthStoring(status, message) {
 			c.saveStatus(ctx, world, e, shown{status, message, e.since, e.file, e.excepted}, storesStatus(d, status.Environment))
 		}
-		e.status, e.message, e.exceptedShown = status, message, e.excepted
+		e.status, e.message, e.exceptedShown, e.foretold = status, message, e.excepted, nil
 		view.Environments = append(view.Environments, EnvironmentView{
 			ID: status.Environment, Status: status, Message: message, Since: e.since, Journal: world.Journal, Excepted: e.excepted,
 		})
@@ -127,7 +130,7 @@ func (c *Controller) refresh(ctx context.Context, id promotion.ID, record state.
 // seen takes note of what is stored, so that what differs from it is stored
 // again.
 func (e *environment) seen(record state.Record) {
-	e.status, e.message = record.Status, record.Message
+	e.status, e.message, e.foretold = record.Status, record.Message, nil
 	if record.Evidence != "" {
 		e.notes[promotion.VerificationFailed] = record.Evidence
 	}
