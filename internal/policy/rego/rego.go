@@ -141,7 +141,7 @@ func load(ctx context.Context, files fileSet, limits Limits) (b *Bundle, err err
 	if err != nil {
 		return nil, refused("compile policies", err)
 	}
-	if err := b.verify(ctx, files, modules); err != nil {
+	if err := b.prove(ctx, files, modules); err != nil {
 		return nil, refused("test policies", err)
 	}
 	return b, nil

@@ -18,6 +18,13 @@ import (
 // testTimeout bounds one test of a bundle.
 const testTimeout = 10 * time.Second
 
+// prove verifies a bundle that is to be kept, and keeps nothing of that: its
+// queries are of one rule each, and releases ask many at once.
+func (b *Bundle) prove(ctx context.Context, files fileSet, modules map[string]*ast.Module) error {
+	defer clear(b.queries)
+	return b.verify(ctx, files, modules)
+}
+
 // verify runs the bundle's own tests and every rule's examples.
 func (b *Bundle) verify(ctx context.Context, files fileSet, modules map[string]*ast.Module) error {
 	ctx, cancel := context.WithTimeout(ctx, b.limits.Verify)
