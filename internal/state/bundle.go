@@ -128,8 +128,8 @@ func (s *Store) Bundle(ctx context.Context, id promotion.ID, digest reconcile.Di
 
 // KeepBundles deletes an environment's bundles but those named.
 func (s *Store) KeepBundles(ctx context.Context, id promotion.ID, keep ...reconcile.Digest) error {
-	secrets := s.core.CoreV1().Secrets(s.namespace)
-	list, err := secrets.List(ctx, metav1.ListOptions{
+	secrets := s.meta.Resource(corev1.SchemeGroupVersion.WithResource("secrets")).Namespace(s.namespace)
+	list, err := secrets.List(ctx, metav1.ListOptions{ // their content is not asked for: it is large
 		LabelSelector: labels.SelectorFromSet(labelsOf(id)).String() + "," + bundleLabel,
 		FieldSelector: "type=" + string(bundleType),
 	})

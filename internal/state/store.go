@@ -41,6 +41,7 @@ type Store struct {
 
 	mu    sync.Mutex
 	known map[promotion.ID]v1alpha1.Environment // as last read or written
+	kept  map[promotion.ID]keptReleases
 
 	watching  sync.Mutex                // held during WatchRequests
 	requested map[promotion.ID]Requests // as last told by WatchRequests
@@ -63,7 +64,7 @@ func New(config *rest.Config, namespace string, now func() time.Time) (*Store, e
 		return nil, fmt.Errorf("open state: %w", err)
 	}
 	return &Store{objects: objects, core: core, meta: meta, namespace: namespace, now: now,
-		known: map[promotion.ID]v1alpha1.Environment{}}, nil
+		known: map[promotion.ID]v1alpha1.Environment{}, kept: map[promotion.ID]keptReleases{}}, nil
 }
 
 func (s *Store) environments() dynamic.ResourceInterface {
@@ -196,6 +197,7 @@ func (s *Store) create(ctx context.Context, id promotion.ID, spec v1alpha1.Envir
 	if err != nil {
 		return e, classify("create", "Environment/"+ObjectName(id), err)
 	}
+	s.keep(id, func(kept *keptReleases) { *kept = keptReleases{counted: true} }) // those of one before it go with that
 	return written(e.Name, created, nil)
 }
 
@@ -221,49 +223,6 @@ func written(name string, saved *unstructured.Unstructured, err error) (v1alpha1
 		return e, classify("write", "Environment/"+name, err)
 	}
 	return e, fromObject(saved, &e)
-}
-
-// PutRelease writes how far a release came, and lets go of the oldest.
-func (s *Store) PutRelease(ctx context.Context, r Release) error {
-	wanted := releaseObject(r)
-	wanted.Namespace = s.namespace
-	object, err := toObject(wanted)
-	if err != nil {
-		return err
-	}
-	current, err := s.releases().Get(ctx, wanted.Name, metav1.GetOptions{})
-	if apierrors.IsNotFound(err) {
-		s.mu.Lock()
-		owner := s.known[r.Environment]
-		s.mu.Unlock()
-		if owner.UID != "" {
-			object.SetOwnerReferences([]metav1.OwnerReference{{
-				APIVersion: v1alpha1.GroupVersion.String(), Kind: "Environment", Name: owner.Name, UID: owner.UID}})
-		}
-		if current, err = s.releases().Create(ctx, object, metav1.CreateOptions{FieldManager: fieldManager}); err == nil {
-			err = s.trim(ctx, r.Environment)
-		}
-	}
-	if err != nil {
-		return classify("write", "Release/"+wanted.Name, err)
-	}
-	object.SetResourceVersion(current.GetResourceVersion())
-	_, err = s.releases().UpdateStatus(ctx, object, metav1.UpdateOptions{FieldManager: fieldManager})
-	return classify("write", "Release/"+wanted.Name, err)
-}
-
-func (s *Store) trim(ctx context.Context, id promotion.ID) error {
-	all, err := s.Releases(ctx, id)
-	if err != nil {
-		return err
-	}
-	for _, old := range all[min(maxReleases, len(all)):] {
-		err := s.releases().Delete(ctx, releaseObject(old).Name, metav1.DeleteOptions{})
-		if err != nil && !apierrors.IsNotFound(err) {
-			return err
-		}
-	}
-	return nil
 }
 
 // Releases are an environment's, newest first.
