@@ -42,12 +42,14 @@ type App struct {
 	alone   bool // the process is this daemon and nothing else
 	log     *slog.Logger
 	started atomic.Pointer[web.Server]
+	marks   markStore  // of policies; nil: none outlasts the process
+	refused func(bool) // told whether the newest policies are
 	teardown
 }
 
 // New takes a configuration; Run does the work.
 func New(c config.Config, build Build, log *slog.Logger) *App {
-	return &App{config: c, build: build, log: log, teardown: teardown{log: log}}
+	return &App{config: c, build: build, log: log, refused: func(bool) {}, teardown: teardown{log: log}}
 }
 
 // Addr is where the page is served, or "" before it is.
@@ -69,10 +71,12 @@ func (a *App) Run(ctx context.Context) (err error) {
 	if err != nil {
 		return err
 	}
+	a.marks = store
 	shown, err := a.serve()
 	if err != nil {
 		return err
 	}
+	a.refused = shown.PoliciesRefused
 	shown.reports = newPolicyReports(store.WritePolicyReport, reportPause, a.log)
 	a.follow(ctx, shown.reports)
 	repository, err := a.openSource(ctx)

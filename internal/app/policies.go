@@ -57,7 +57,7 @@ const policyPoll = 30 * time.Second
 func (a *App) policies(ctx context.Context, ports *controller.Ports, src *repository) (func(ctx context.Context, nudge func()), error) {
 	switch c := a.config.Policies; {
 	case c.FromSource:
-		from := &sourcePolicies{log: a.log}
+		from := &sourcePolicies{log: a.log, told: a.refused}
 		src.polled = func(ctx context.Context, head source.Revision) { from.follow(ctx, src, head) }
 		ports.Policies = policies{current: from.bundle.Load}
 		return func(context.Context, func()) {}, nil
@@ -82,6 +82,7 @@ func (a *App) policies(ctx context.Context, ports *controller.Ports, src *reposi
 }
 
 func (a *App) policiesChanged(s rego.Status) {
+	a.refused(s.Err != nil)
 	if s.Err != nil {
 		a.log.Error("policies refused; the ones before stay in force", "digest", s.Digest, "reason", promotion.PolicyError, "err", s.Err)
 		return
@@ -94,6 +95,7 @@ func (a *App) policiesChanged(s rego.Status) {
 type sourcePolicies struct {
 	bundle atomic.Pointer[rego.Bundle]
 	log    *slog.Logger
+	told   func(refused bool)
 
 	mu      sync.Mutex
 	from    source.Revision // the last head whose policies could be told
@@ -129,10 +131,12 @@ func (p *sourcePolicies) follow(ctx context.Context, src controllerSource, head 
 	}
 	if err != nil {
 		p.refused, p.at = head, time.Now()
+		p.told(true)
 		p.log.Error("policies refused; the ones before stay in force", "revision", head, "reason", promotion.PolicyError, "err", err)
 		return
 	}
 	p.from, p.refused = head, ""
+	p.told(false)
 	p.log.Info("policies", "revision", head, "digest", bundle.Digest())
 	p.bundle.Store(bundle)
 }

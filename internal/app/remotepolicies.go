@@ -51,11 +51,12 @@ func (a *App) openPolicies(ctx context.Context) (*remotePolicies, error) {
 			return nil, fmt.Errorf("open policies: %w", err)
 		}
 		a.later("policies", func() error { repository.Close(); return nil })
-		r.from, r.source = c.URL+" "+c.Branch, &gitPolicies{repository: repository, path: c.Path}
+		r.from, r.source = c.URL+" "+c.Branch, &gitPolicies{repository: repository, path: c.Path,
+			marks: marks{store: a.marks, from: c.URL + " " + c.Branch + " " + c.Path}}
 		return r, nil
 	}
 	r.from = c.Archive
-	archive := &archivePolicies{path: c.Archive, keyFile: c.KeyFile}
+	archive := &archivePolicies{path: c.Archive, keyFile: c.KeyFile, marks: marks{store: a.marks, from: c.Archive}}
 	r.source = archive
 	if strings.HasPrefix(c.Archive, oci.Scheme) {
 		artifact, err := oci.New(artifactOptions(a.config))
@@ -114,6 +115,7 @@ type gitPolicies struct {
 	repository *gogit.Repository
 	path       string
 	offered    source.Revision
+	marks      marks
 }
 
 func (g *gitPolicies) poll(ctx context.Context, store *rego.Store) (bool, error) {
@@ -121,8 +123,12 @@ func (g *gitPolicies) poll(ctx context.Context, store *rego.Store) (bool, error)
 	if err != nil {
 		return false, err
 	}
-	if head.Revision == g.offered && store.Status().Err == nil {
-		return false, nil
+	refused := store.Status().Err != nil
+	if head.Revision == g.offered && !refused {
+		return false, g.marks.set(ctx, string(g.offered), "")
+	}
+	if err := g.marks.ahead(ctx, g.repository.Contains, refused); err != nil {
+		return false, err
 	}
 	snapshot, err := g.repository.Snapshot(head.Revision)
 	if err != nil {
@@ -133,16 +139,18 @@ func (g *gitPolicies) poll(ctx context.Context, store *rego.Store) (bool, error)
 		return false, err
 	}
 	changed, err := store.Offer(ctx, dir, g.path+" at "+head.Revision.Short())
-	if err == nil {
-		g.offered = head.Revision
+	if err != nil {
+		return changed, nil // it is in the store's status
 	}
-	return changed, nil
+	g.offered = head.Revision
+	return changed, g.marks.set(ctx, string(g.offered), "")
 }
 
 // archivePolicies are a signed archive.
 type archivePolicies struct {
 	path    string
 	keyFile string
+	marks   marks
 	fetch   func(context.Context) ([]byte, error) // from a registry; nil: path is a file
 	last    []byte                                // what fetch gave when there was something new
 }
@@ -160,8 +168,14 @@ func (p *archivePolicies) poll(ctx context.Context, store *rego.Store) (bool, er
 	if err != nil {
 		return false, err
 	}
-	changed, _ := store.OfferSigned(ctx, archive, key, p.path)
-	return changed, nil
+	if err := p.marks.recallSeen(ctx, store); err != nil {
+		return false, err
+	}
+	changed, err := store.OfferSigned(ctx, archive, key, p.path)
+	if err != nil {
+		return changed, nil // it is in the store's status
+	}
+	return changed, p.marks.setSeen(ctx, store.Seen())
 }
 
 // read is the archive, also when it is the one from before: whether it is signed

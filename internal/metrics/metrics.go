@@ -8,6 +8,7 @@
 //	chaperone_last_good_age_seconds{environment}           gauge      since last good was verified; absent without one
 //	chaperone_findings{environment,rule,action}            gauge      of the newest release judged; action is deny, warn, audit, waived or error
 //	chaperone_policy_exception_expires_seconds{environment} gauge     until the first exception in force there ends; absent without one
+//	chaperone_policies_refused{}                           gauge      1 while the newest policies are not in force, as they are wrong, older, or cannot be had
 //	chaperone_pass_duration_seconds{step}                  histogram  step is source, render, policy, plan, or an action: evaluate, apply, verify, prune, restore, revert, …
 //	chaperone_applies_total{environment,outcome}           counter    outcomes are those of package reconcile: done, retry, rejected, failed, …
 //	chaperone_verifications_total{environment,outcome}     counter
@@ -48,6 +49,7 @@ type Metrics struct {
 	polls    *prometheus.CounterVec
 	fetches  *prometheus.CounterVec
 	requests *prometheus.CounterVec
+	refused  prometheus.Gauge
 	view     *view
 }
 
@@ -78,9 +80,12 @@ func New(r prometheus.Registerer, build Build, now func() time.Time) (*Metrics, 
 		polls:    counter("chaperone_source_polls_total", "Polls of the source, by outcome.", "outcome"),
 		fetches:  counter("chaperone_source_fetches_total", "Polls of the source that brought something new, by outcome.", "outcome"),
 		requests: counter("chaperone_api_requests_total", "Requests to Kubernetes API servers; code 0 is no answer.", "cluster", "verb", "code"),
-		view:     newView(now),
+		refused: prometheus.NewGauge(prometheus.GaugeOpts{
+			Name: "chaperone_policies_refused", Help: "Whether the newest policies are not in force.",
+		}),
+		view: newView(now),
 	}
-	collectors := []prometheus.Collector{m.steps, m.polls, m.fetches, m.requests, m.view, buildInfo(build)}
+	collectors := []prometheus.Collector{m.steps, m.polls, m.fetches, m.requests, m.refused, m.view, buildInfo(build)}
 	for kind, described := range counted {
 		m.actions[kind] = counter(described[0], described[1], "environment", "outcome")
 		collectors = append(collectors, m.actions[kind])
@@ -102,6 +107,14 @@ func buildInfo(b Build) prometheus.Collector {
 	})
 	info.Set(1)
 	return info
+}
+
+// PoliciesRefused says whether the newest policies are not in force.
+func (m *Metrics) PoliciesRefused(refused bool) {
+	m.refused.Set(0)
+	if refused {
+		m.refused.Set(1)
+	}
 }
 
 // Step took so long.

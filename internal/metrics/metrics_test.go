@@ -180,7 +180,7 @@ func TestPackageCommentListsEveryMetric(t *testing.T) {
 		t.Fatal(err)
 	}
 	var told []string
-	for _, match := range regexp.MustCompile(`(chaperone_\w+)\{([a-z_,]+)\}\s+(\w+)`).FindAllStringSubmatch(file.Doc.Text(), -1) {
+	for _, match := range regexp.MustCompile(`(chaperone_\w+)\{([a-z_,]*)\}\s+(\w+)`).FindAllStringSubmatch(file.Doc.Text(), -1) {
 		labels := strings.Split(match[2], ",")
 		slices.Sort(labels)
 		told = append(told, fmt.Sprintf("%s{%s} %s", match[1], strings.Join(labels, ","), match[3]))
@@ -189,6 +189,21 @@ func TestPackageCommentListsEveryMetric(t *testing.T) {
 	slices.Sort(real)
 	if !slices.Equal(told, real) {
 		t.Errorf("told\n%s\nreal\n%s", strings.Join(told, "\n"), strings.Join(real, "\n"))
+	}
+}
+
+func TestRefusedPoliciesShow(t *testing.T) {
+	t.Parallel()
+	m, registry := fresh(t)
+	for _, want := range []string{"0", "1", "0"} {
+		m.PoliciesRefused(want == "1")
+		err := testutil.GatherAndCompare(registry, strings.NewReader(`
+# HELP chaperone_policies_refused Whether the newest policies are not in force.
+# TYPE chaperone_policies_refused gauge
+chaperone_policies_refused `+want+"\n"), "chaperone_policies_refused")
+		if err != nil {
+			t.Error(err)
+		}
 	}
 }
 

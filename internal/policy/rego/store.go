@@ -21,6 +21,7 @@ type Store struct {
 	mu     sync.Mutex
 	bundle *Bundle
 	status Status
+	seen   Seen
 }
 
 // Status is what is known of a Store's bundle.
@@ -70,7 +71,19 @@ func (s *Store) Offer(ctx context.Context, fsys fs.FS, from string) (changed boo
 
 // OfferSigned is Reload for an archive that carries a signature.
 func (s *Store) OfferSigned(ctx context.Context, archive []byte, key Key, from string) (changed bool, err error) {
-	return s.offer(ctx, from, func() (fileSet, error) { return readSigned(archive, key, s.limits) })
+	var newest Seen
+	changed, err = s.offer(ctx, from, func() (fileSet, error) {
+		files, err := readSigned(archive, key, s.limits)
+		if err != nil {
+			return nil, err
+		}
+		newest, err = s.Seen().next(files)
+		return files, err
+	})
+	if err == nil {
+		s.Recall(newest)
+	}
+	return changed, err
 }
 
 // Unavailable is Reload for policies that could not be had from where they come.
