@@ -90,6 +90,9 @@ chaperone_findings{action="warn",environment="novamind/production",rule="pod/pro
 # HELP chaperone_last_good_age_seconds Time since the environment's last good release was verified, in seconds.
 # TYPE chaperone_last_good_age_seconds gauge
 chaperone_last_good_age_seconds{environment="novamind/development"} 90
+# HELP chaperone_policies_refused Whether the newest policies are not in force.
+# TYPE chaperone_policies_refused gauge
+chaperone_policies_refused 0
 # HELP chaperone_policy_exception_expires_seconds Time until the first policy exception in force for the environment ends, in seconds; negative when it has.
 # TYPE chaperone_policy_exception_expires_seconds gauge
 chaperone_policy_exception_expires_seconds{environment="novamind/production"} 3600
