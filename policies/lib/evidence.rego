@@ -12,10 +12,9 @@ judged(kind) if {
 }
 
 # of an image. Nothing can be recorded of one without a digest.
-of(image) := recorded if {
-	some recorded in input.evidence.images
-	recorded.digest == image.digest
-} else := {"signatures": [], "provenance": [], "scans": [], "tests": []}
+of(image) := object.get(by_digest, image.digest, {"signatures": [], "provenance": [], "scans": [], "tests": []})
+
+by_digest := {recorded.digest: recorded | some recorded in input.evidence.images}
 
 # finding about an image.
 finding(image, message) := {

@@ -29,34 +29,33 @@ package image.scanned
 import data.lib.evidence
 
 deny contains result if {
-	some image in judged
-	count(evidence.of(image).scans) == 0
+	some image in input.images
+	scans_of[image.digest] == []
 	result := evidence.finding(image, "has no scan by a key that counts; want one in the evidence")
 }
 
 deny contains result if {
-	some image in judged
-	ages := {age(scan) | some scan in evidence.of(image).scans}
-	count(ages) > 0
-	min(ages) > data.params.evidence.scan_days
-	result := evidence.finding(image, sprintf("was scanned %d days ago; want that anew after %d days", [
-		floor(min(ages)),
-		data.params.evidence.scan_days,
-	]))
+	some image in input.images
+	scans := scans_of[image.digest]
+	last := max([scan.finished | some scan in scans])
+	last < oldest
+	result := evidence.finding(image, sprintf("was last scanned at %s; want that anew after %d days", [last, data.params.evidence.scan_days]))
 }
 
 # A record of a day to come would be the newest for ever.
 deny contains result if {
-	some image in judged
-	some scan in evidence.of(image).scans
-	age(scan) * 24 < -1
+	some image in input.images
+	some scan in scans_of[image.digest]
+	scan.finished > soon
 	result := evidence.finding(image, sprintf("was scanned at %s, which is still to come (%s)", [scan.finished, scan.file]))
 }
 
 deny contains result if {
-	some image in judged
-	some scan in newest(evidence.of(image).scans)
+	some image in input.images
+	scans := scans_of[image.digest]
+	some scan in scans
 	scan.critical > 0
+	newest(scan, scans)
 	result := evidence.finding(image, sprintf("has %d critical vulnerabilities: %s%s (%s)", [
 		scan.critical,
 		concat(", ", scan.worst),
@@ -69,23 +68,33 @@ audit contains {"msg": "no key may speak of scans (params.evidence.keys): vulner
 	not evidence.judged("scan")
 }
 
-judged contains image if {
+# scans_of each digest; of none where no key may speak of scans.
+scans_of := {image.digest: evidence.of(image).scans |
 	evidence.judged("scan")
 	some image in input.images
 }
 
-# newest of each scanner, and of each key that speaks for it. Times are alike in
-# form, so that they compare as texts.
-newest(scans) := {scan |
-	some by in {[scan.key, scan.scanner] | some scan in scans}
-	own := [scan | some scan in scans; [scan.key, scan.scanner] == by]
-	last := max([scan.finished | some scan in own])
-	some scan in own
-	scan.finished == last
+# newest of its scanner, as far as its key tells.
+newest(scan, scans) if {
+	every other in scans {
+		not later(other, scan)
+	}
 }
 
-# age in days.
-age(scan) := (time.parse_rfc3339_ns(input.now) - time.parse_rfc3339_ns(scan.finished)) / 86400000000000
+later(other, scan) if {
+	other.finished > scan.finished
+	other.scanner == scan.scanner
+	other.key == scan.key
+}
+
+# Times of scans are alike in form, so that they compare as texts.
+oldest := moment(now - (data.params.evidence.scan_days * 86400000000000))
+
+soon := moment(now + 3600000000000)
+
+now := time.parse_rfc3339_ns(input.now)
+
+moment(ns) := time.format([ns, "UTC", "2006-01-02T15:04:05Z07:00"])
 
 more(scan) := ", …" if {
 	scan.critical > count(scan.worst)

@@ -26,7 +26,7 @@ test_fresh_and_clean if {
 
 test_none if denials([]) == {"has no scan by a key that counts; want one in the evidence"}
 
-test_old if denials([scan("trivy", "2026-04-20T11:00:00Z", 0)]) == {"was scanned 30 days ago; want that anew after 30 days"}
+test_old if denials([scan("trivy", "2026-04-20T11:00:00Z", 0)]) == {"was last scanned at 2026-04-20T11:00:00Z; want that anew after 30 days"}
 
 test_of_a_day_to_come if {
 	denials([scan("trivy", "2099-05-19T12:00:00Z", 0)]) == {"was scanned at 2099-05-19T12:00:00Z, which is still to come (f)"}
