@@ -191,7 +191,7 @@ func (f *checkFlags) judge(ctx context.Context, c *command, beside *around, env 
 	}
 	places := sources{tree: beside.t.snapshot, env: env, objects: result.Set, bundle: f.bundleDir()}
 	if len(f.files) == 0 {
-		return places.add(before), nil
+		return places.add(ctx, before)
 	}
 	with, err := merged(result.Set, given.Set, env.Target.Namespace)
 	if err != nil {
@@ -205,8 +205,10 @@ func (f *checkFlags) judge(ctx context.Context, c *command, beside *around, env 
 	if compared.alone, err = evaluate(ctx, beside, env, given.Set); err != nil {
 		return compared.alone, err
 	}
-	compared.after, err = evaluate(ctx, beside, env, with)
-	return places.add(compared.brought(given.Set, env.Target.Namespace)), err
+	if compared.after, err = evaluate(ctx, beside, env, with); err != nil {
+		return compared.after, err
+	}
+	return places.add(ctx, compared.brought(given.Set, env.Target.Namespace))
 }
 
 // anywhere are environments that nobody has written a file for: nothing is known
@@ -233,9 +235,13 @@ func (f *checkFlags) judgeAnywhere(ctx context.Context, c *command, bundle *rego
 		return judged{}, err
 	}
 	after, err := evaluate(ctx, nowhere, env, given.Set)
+	if err != nil {
+		return judged{}, err
+	}
 	places := sources{given: given.traces, objects: given.Set, bundle: f.bundleDir()}
 	report := comparison{nothing, nothing, after, after}.brought(given.Set, env.Target.Namespace)
-	return judged{places.add(report), env.Data, bundle.Rules()}, err
+	report, err = places.add(ctx, report)
+	return judged{report, env.Data, bundle.Rules()}, err
 }
 
 // noSource is a tree of no repository: nothing stands in it.

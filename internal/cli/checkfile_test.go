@@ -1,9 +1,13 @@
 package cli
 
 import (
+	"context"
+	"errors"
+	"slices"
 	"testing"
 
 	"chaperone.dev/chaperone/internal/manifest"
+	"chaperone.dev/chaperone/internal/origin"
 	"chaperone.dev/chaperone/internal/policy"
 )
 
@@ -89,9 +93,38 @@ func TestFindingsAboutExceptionsLeadToTheirFiles(t *testing.T) {
 		{repoFlags: repoFlags{repo: "https://example.org/x"}, policies: "../rules"}: "../rules/exceptions/a.yaml",
 	} {
 		report := policy.Report{Findings: []policy.Finding{{Rule: "exception/unused", Source: &policy.Place{File: "exceptions/a.yaml", Line: 7, Exact: true}}}}
-		got := sources{bundle: flags.bundleDir()}.add(report).Findings[0].Source
+		located, err := sources{bundle: flags.bundleDir()}.add(t.Context(), report)
+		if err != nil {
+			t.Fatal(err)
+		}
+		got := located.Findings[0].Source
 		if got.String() != want+":7" {
 			t.Errorf("%q: %s, want %s:7", flags.repo, got, want)
 		}
+	}
+}
+
+// Looking for lines ends when somebody presses Ctrl-C, and does not go on for ever.
+func TestLocatingFindingsEnds(t *testing.T) {
+	t.Parallel()
+	objects, err := manifest.Decode("given.yaml", []byte("apiVersion: v1\nkind: Service\nmetadata: {name: given}\n"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	given, err := manifest.NewSet(objects)
+	if err != nil {
+		t.Fatal(err)
+	}
+	id := policy.ObjectRef{Kind: "Service", Name: "given"}
+	report := policy.Report{Findings: slices.Repeat([]policy.Finding{{Object: &id}}, maxLocated+1)}
+	places := sources{objects: given, given: []*origin.Trace{origin.OfFile("given.yaml", []byte("apiVersion: v1\nkind: Service\nmetadata: {name: given}\n"))}}
+	located, err := places.add(t.Context(), report)
+	if err != nil || located.Findings[maxLocated-1].Source == nil || located.Findings[maxLocated].Source != nil {
+		t.Errorf("%v, the last: %+v, %+v", err, located.Findings[maxLocated-1].Source, located.Findings[maxLocated].Source)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if _, err := places.add(ctx, report); !errors.Is(err, context.Canceled) {
+		t.Errorf("cancelled: %v", err)
 	}
 }

@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"context"
 	"io/fs"
 	"path"
 	"strings"
@@ -21,19 +22,29 @@ type sources struct {
 	traced  *origin.Trace // of the environment's directory, once asked for
 }
 
+// maxLocated bounds how many findings are looked for in files. Nobody works off
+// so many; those after them have their path.
+const maxLocated = 20_000
+
 // add tells of each finding where it is to be changed.
-func (s sources) add(report policy.Report) policy.Report {
+func (s sources) add(ctx context.Context, report policy.Report) (policy.Report, error) {
 	for i := range report.Findings {
+		if err := ctx.Err(); err != nil {
+			return report, err
+		}
 		f := &report.Findings[i]
 		if f.Source != nil { // of an exception
 			f.Source = &policy.Place{File: path.Join(s.bundle, f.Source.File), Line: f.Source.Line, Exact: f.Source.Exact}
+			continue
+		}
+		if i >= maxLocated {
 			continue
 		}
 		if place, known := s.of(*f); known {
 			f.Source = &policy.Place{File: place.File, Line: place.Line, Exact: place.Exact}
 		}
 	}
-	return report
+	return report, nil
 }
 
 func (s *sources) of(f policy.Finding) (origin.Place, bool) {

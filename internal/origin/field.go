@@ -167,28 +167,39 @@ func member(n *yaml.Node, key string, merges int) (place, value *yaml.Node) {
 // entryOf finds a list's entry by what tells entries apart, else by its place in
 // a list of the same length.
 func entryOf(list *yaml.Node, s step) *yaml.Node {
-	fields, mapping := s.entry.(map[string]any)
-	for _, key := range mergeKeys {
-		want, has := fields[key]
-		if !has || !isScalar(want) {
-			continue
+	is, keyed := s.told()
+	var inPlace *yaml.Node
+	if len(list.Content) == s.entries {
+		inPlace = list.Content[s.index]
+		if is(inPlace) { // as a rule: a long list is not searched for each of its entries
+			return inPlace
 		}
-		for _, entry := range list.Content {
-			if _, value := member(entry, key, maxMerges); value != nil && sameScalar(value, want) {
-				return entry
-			}
-		}
+	}
+	if i := slices.IndexFunc(list.Content, is); i >= 0 {
+		return list.Content[i]
+	}
+	if keyed {
 		return nil
 	}
-	for _, entry := range list.Content {
-		if mapping && sameMapping(entry, fields) || !mapping && sameScalar(entry, s.entry) {
-			return entry
+	return inPlace
+}
+
+// told is by what the step's entry is told from others, and whether that is one
+// of mergeKeys.
+func (s step) told() (is func(*yaml.Node) bool, keyed bool) {
+	fields, mapping := s.entry.(map[string]any)
+	if !mapping {
+		return func(n *yaml.Node) bool { return sameScalar(n, s.entry) }, false
+	}
+	for _, key := range mergeKeys {
+		if want, has := fields[key]; has && isScalar(want) {
+			return func(n *yaml.Node) bool {
+				_, value := member(n, key, maxMerges)
+				return value != nil && sameScalar(value, want)
+			}, true
 		}
 	}
-	if len(list.Content) == s.entries {
-		return list.Content[s.index]
-	}
-	return nil
+	return func(n *yaml.Node) bool { return sameMapping(n, fields) }, false
 }
 
 func resolved(n *yaml.Node) *yaml.Node {
