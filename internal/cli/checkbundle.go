@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
@@ -24,7 +25,11 @@ func (f *checkFlags) bundle(ctx context.Context) (*rego.Bundle, error) {
 	case !packed && f.keyFile != "":
 		return nil, fmt.Errorf("check --policies-key-file: only with an archive of policies (.tar.gz), not %s", path)
 	case !packed:
-		return rego.LoadDir(ctx, path, limits)
+		b, err := rego.LoadDir(ctx, path, limits)
+		if errors.Is(err, fs.ErrNotExist) && f.policies == "" {
+			return nil, fmt.Errorf("%w; run it where policies/ is, or name their directory with --policies", err)
+		}
+		return b, err
 	}
 	encoded, err := os.ReadFile(f.keyFile)
 	if err != nil {
