@@ -120,16 +120,29 @@ every_host(entry) := named | (more | matched) if {
 	more := {place | some place in entries.one_of(entry.object, entry.table.any_host)}
 	matched := {place |
 		some place in entries.values(entry.object, entry.table.match)
+		is_string(place.value)
 		matches_all(place.value)
 	}
 }
 
-# A part of an expression of Traefik's without a host, or with a pattern that
-# any host fits.
+# An expression of Traefik's that holds without a host, or with a pattern that any
+# host fits: H stands for what names a host, P for all other conditions.
 matches_all(expression) if {
-	some part in split(expression, "||")
-	not regex.match(`(^|[^!A-Za-z])(Host|HostSNI|HostHeader)\(\s*[\x60"'][^*\x60"']+[\x60"']`, part)
-	not regex.match(`(^|[^!A-Za-z])(HostRegexp|HostSNIRegexp)\(\s*[\x60"'].*[a-z0-9-]\\?\.[a-z]`, part)
+	some part in split(reduced(reduced(reduced(reduced(letters(expression))))), "||")
+	not contains(part, "H")
+}
+
+letters(expression) := regex.replace(patterned, concat("", [`[A-Za-z]+\((\s*,?\s*`, text, `)*\s*\)`]), "P") if {
+	text := "(`[^`]*`|\"[^\"]*\"|'[^']*')"
+	named := regex.replace(expression, `(^|[^A-Za-z])(Host|HostSNI|HostHeader)\((\s*,?\s*[\x60"'][^*\x60"']+[\x60"'])+\s*\)`, "${1}H")
+	patterned := regex.replace(named, `(^|[^A-Za-z])(HostRegexp|HostSNIRegexp)\(\s*[\x60"'][^\x60"']*[a-z0-9-]\\?\.[a-z][^\x60"']*[\x60"']\s*\)`, "${1}H")
+}
+
+# reduced takes the innermost parentheses away: a host is named in them where it
+# is in each alternative.
+reduced(formula) := regex.replace(hosts, `\([HP&|\s]*\)`, "P") if {
+	plain := regex.replace(formula, `!\s*[HP]`, "P")
+	hosts := regex.replace(plain, `\([P&\s]*H[HP&\s]*(\|\|[P&\s]*H[HP&\s]*)*\)`, "H")
 }
 
 undeclared(kind) := [o |

@@ -33,3 +33,40 @@ test_istio if {
 	findings([object.union(virtual, {"spec": {"hosts": ["*"], "gateways": ["public"]}})]) == {["VirtualService", "spec.hosts[0]"]}
 	findings([object.union(virtual, {"spec": {"hosts": ["*"], "gateways": ["mesh"]}})]) == set()
 }
+
+traefik(match) := found if {
+	found := {f.path | some f in declared_exposure.deny} with input.objects as [{
+		"apiVersion": "traefik.io/v1alpha1", "kind": "IngressRoute", "metadata": {"name": "a", "namespace": "a"},
+		"spec": {"routes": [{"match": match}]},
+	}]
+}
+
+test_expressions_that_name_a_host if {
+	every match in [
+		"Host(`a.example.org`)",
+		"Host(`a.example.org`, `b.example.org`) && Path(`/x`)",
+		"Host(`a.example.org`) && (PathPrefix(`/a`) || PathPrefix(`/b`))",
+		"(Host(`a.example.org`) || Host(`b.example.org`)) && !PathPrefix(`/internal`)",
+		"(Host(`a.example.org`) && (Method(`GET`) || (Header(`x`, `(y)`) && Method(`PUT`)))) || Host(\"b.example.org\")",
+		"HostRegexp(`^[a-z]+\\.clinics\\.example\\.org$`)",
+	] {
+		traefik(match) == set()
+	}
+}
+
+test_expressions_that_do_not if {
+	every match in [
+		"PathPrefix(`/`)",
+		"Host(`a.example.org`) || PathPrefix(`/`)",
+		"!Host(`a.example.org`)",
+		"!(Host(`a.example.org`) && Path(`/`))",
+		"Host(`*`)",
+		"HostRegexp(`.*`)",
+		"HostRegexp(`{any:.+}`)",
+		"(Host(`a.example.org`) || Path(`/x`)) && Method(`GET`)",
+		"Header(`X`, `Host(\"a.example.org\")`)",
+		"",
+	] {
+		traefik(match) == {"spec.routes[0].match"}
+	}
+}

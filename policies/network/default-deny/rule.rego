@@ -19,11 +19,13 @@
 #   remediation: >-
 #     Add a NetworkPolicy with podSelector {} and policyTypes [Ingress, Egress] to
 #     the namespace, and remove rules without peers and ports from those that
-#     select every pod.
+#     select every pod. Other kinds of policies than network/no-open-peers reads
+#     are listed in params.network_policy_kinds once somebody looks after them.
 package network.default_deny
 
 import data.lib.objects
 import data.lib.pods
+import data.lib.release
 
 deny contains result if {
 	some o in input.objects
@@ -33,6 +35,18 @@ deny contains result if {
 	not [namespace, direction] in closed
 	result := {
 		"msg": sprintf("no NetworkPolicy denies %s to every pod of namespace %q by default", [lower(direction), namespace]),
+		"object": objects.ref(o),
+	}
+}
+
+# Policies of other kinds add what they allow, or come before these.
+deny contains result if {
+	some kind, _ in release.index
+	regex.match(`^[A-Za-z]*NetworkPolicy\.`, kind)
+	not kind in data.params.network_policy_kinds
+	some o in release.of_kind(kind)
+	result := {
+		"msg": sprintf("no rule reads policies of kind %s, so nobody can tell what this one allows", [kind]),
 		"object": objects.ref(o),
 	}
 }
