@@ -2,6 +2,7 @@ package rego
 
 import (
 	"runtime"
+	"runtime/debug"
 	"testing"
 	"weak"
 
@@ -44,4 +45,20 @@ func TestABundleKeepsNothingOfItsProof(t *testing.T) {
 		t.Errorf("%d queries are still there", len(bundle.queries))
 	}
 	runtime.KeepAlive(bundle)
+}
+
+// BenchmarkBundleHeap is what the pack takes for as long as it is in force: what
+// lives, and the pages that this lies scattered over.
+func BenchmarkBundleHeap(b *testing.B) {
+	var before, after runtime.MemStats
+	debug.FreeOSMemory()
+	runtime.ReadMemStats(&before)
+	bundle := loadSample(b)
+	debug.FreeOSMemory()
+	runtime.ReadMemStats(&after)
+	for b.Loop() { // once: it is a state that is measured, no speed
+	}
+	b.ReportMetric(float64(after.HeapAlloc-before.HeapAlloc)/(1<<20), "live-MiB")
+	b.ReportMetric(float64(after.HeapInuse-before.HeapInuse)/(1<<20), "pages-MiB")
+	b.ReportMetric(float64(len(bundle.Rules())), "rules")
 }
