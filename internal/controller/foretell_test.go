@@ -160,3 +160,37 @@ func TestFailureIsNotShownAsForetold(t *testing.T) {
 		t.Errorf("stored %v", kept.reasons())
 	}
 }
+
+// published is a Telemetry that keeps the last view.
+type published struct {
+	silent
+	view View
+}
+
+func (p *published) Published(v View) { p.view = v }
+
+// A new environment that is only being looked at is shown so, and stored with the
+// first thing that comes of it; or as it is, when that takes long.
+func TestNewEnvironmentIsStoredOnceSomethingCameOfIt(t *testing.T) {
+	t.Parallel()
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	c, kept := first(t, &actor{branch: branch{{"environments/demo/staging.yaml": "x"}}})
+	c.world.Environments[0].Candidates = nil
+	shown := &published{}
+	now := time.Now()
+	c.Telemetry, c.Now = shown, func() time.Time { return now }
+	c.pass(ctx)
+	if got := shown.view.Environments[0]; got.Status.Reason != promotion.Evaluating || got.Message == "" || !got.Since.Equal(now) {
+		t.Errorf("shown while it is looked at: %+v", got)
+	}
+	now = now.Add(glance / 2)
+	again := c.pass(ctx)
+	if got := kept.reasons(); len(got) > 0 || again.After(now.Add(glance)) || again.IsZero() {
+		t.Errorf("stored %v, to be looked at again at %v; want it held back for %v", got, again, glance)
+	}
+	now = now.Add(glance)
+	turns(ctx, t, c, kept, promotion.Evaluating)
+	cancel()
+	c.work.Wait()
+}

@@ -24,9 +24,7 @@ func (c *Controller) publish(ctx context.Context, d reconcile.Decision) {
 		world := c.world.Environments[i]
 		e := c.environment(status.Environment)
 		if e.onlyGlances(status, c.world.Now) {
-			view.Environments = append(view.Environments, EnvironmentView{
-				ID: status.Environment, Status: e.status, Message: e.message, Since: e.since, Journal: world.Journal, Excepted: e.excepted,
-			})
+			view.Environments = append(view.Environments, c.glanced(e, world, status))
 			continue
 		}
 		message := e.besides(world, status, c.sentence(world, e, status, d))
@@ -59,9 +57,19 @@ func sameCountdown(a, b *policy.Countdown) bool {
 // commit has every environment looked at, and most of them stay as they are.
 const glance = 2 * time.Second
 
+// glanced is an environment as it was before a look at a new commit; one that is
+// new has not been anything.
+func (c *Controller) glanced(e *environment, world reconcile.Environment, status reconcile.Status) EnvironmentView {
+	view := EnvironmentView{ID: world.ID, Status: e.status, Message: e.message, Since: e.since, Journal: world.Journal, Excepted: e.excepted}
+	if e.since.IsZero() {
+		view.Status, view.Message, view.Since = status, status.Reason.Explain(), e.glancing
+	}
+	return view
+}
+
 // onlyGlances reports whether a status is just a short look at a new commit.
 func (e *environment) onlyGlances(status reconcile.Status, now time.Time) bool {
-	if status.Reason != promotion.Evaluating || e.since.IsZero() {
+	if status.Reason != promotion.Evaluating {
 		e.glancing = time.Time{}
 		return false
 	}
@@ -264,8 +272,8 @@ func (c *Controller) waitingFor(world reconcile.Environment, status reconcile.St
 			waits = append(waits, fmt.Sprintf("%s does not exist", id))
 			continue
 		}
-		if s.Reason == promotion.Evaluating {
-			s = c.environment(id).status // a look at a new commit says nothing about it
+		if shown := c.environment(id).status; s.Reason == promotion.Evaluating && shown.Reason != "" {
+			s = shown // a look at a new commit says nothing about it
 		}
 		before, _ := c.world.Find(id)
 		if s.Reason != promotion.UpToDate || before.Journal.LastGood.Revision != status.Wanted.Revision {
