@@ -61,7 +61,7 @@ const glance = 2 * time.Second
 // new has not been anything.
 func (c *Controller) glanced(e *environment, world reconcile.Environment, status reconcile.Status) EnvironmentView {
 	view := EnvironmentView{ID: world.ID, Status: e.status, Message: e.message, Since: e.since, Journal: world.Journal, Excepted: e.excepted}
-	if e.since.IsZero() {
+	if e.status.Reason == "" {
 		view.Status, view.Message, view.Since = status, status.Reason.Explain(), e.glancing
 	}
 	return view
