@@ -27,8 +27,25 @@ package promotion.named_approval
 asked := input.environment.promotion.approval
 
 deny contains result if {
-	asked.required < 1
-	result := {"msg": "promotion.approval.required asks nobody; want at least 1"}
+	asked.required < least
+	result := {"msg": sprintf("promotion.approval.required is %d; want at least %d", [asked.required, least])}
+}
+
+# Its file may ask more, and never less than the bundle does.
+default least := 1
+
+least := max([1, listed[0]]) if is_number(listed[0])
+
+listed := [number |
+	some key in [input.environment.id, sprintf("%s/*", [input.environment.pipeline]), input.environment.data]
+	number := data.params.promotion.least_approvals[key]
+]
+
+# A slip in the parameters is not a pass.
+deny contains result if {
+	some number in listed
+	type_name(number) != "number"
+	result := {"msg": sprintf("params.promotion.least_approvals has %v for %s; want a number", [number, input.environment.id])}
 }
 
 deny contains result if {

@@ -21,6 +21,25 @@ test_nobody_asked if {
 	denials({"required": 1, "from": []}, proposed) == 1
 }
 
+test_no_fewer_than_the_bundle_says if {
+	every listed, want in {"shop/live": 1, "shop/*": 1, "phi": 1, "shop/other": 0, "anonymized": 0} {
+		asked_by({listed: 2}) == want
+	}
+	asked_by({"shop/live": 1, "shop/*": 2, "phi": 2}) == 0
+	asked_by({"phi": 0}) == 0
+	asked_by({"phi": "2"}) == 1
+}
+
+asked_by(least) := found if {
+	found := count(named_approval.deny) with input.environment as {
+		"id": "shop/live", "pipeline": "shop", "data": "phi",
+		"promotion": {"approval": one},
+	}
+		with input.approval as proposed
+		with input.now as "2026-05-20T12:00:00Z"
+		with data.params.promotion.least_approvals as least
+}
+
 test_fresh if denials(one, approved("2026-05-19T12:00:00Z")) == 0
 
 test_old if {
