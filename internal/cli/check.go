@@ -47,8 +47,9 @@ closest to a field that nobody sets.
 
 With -f it judges any manifests as if they were in an environment, beside or in
 place of what is there: it shows what they bring, and not what the environment
-has anyway. With --data in place of --environment no repository is needed, only
-policies. It answers no (exit code 1) when a policy denies, or cannot be asked.
+has anyway, unless nothing at all may run there. With --data in place of
+--environment no repository is needed, only policies. It answers no (exit code
+1) when a policy denies, or cannot be asked.
 An environment whose file or manifests are wrong is told with exit code 2, after
 the others.
 
@@ -239,7 +240,7 @@ func (f *checkFlags) judgeAnywhere(ctx context.Context, c *command, bundle *rego
 		return judged{}, err
 	}
 	places := sources{given: given.traces, objects: given.Set, bundle: f.bundleDir()}
-	report := comparison{nothing, nothing, after, after}.brought(given.Set, env.Target.Namespace)
+	report := comparison{nothing, nothing, after, after, true}.brought(given.Set, env.Target.Namespace)
 	report, err = places.add(ctx, report)
 	return judged{report, env.Data, bundle.Rules()}, err
 }

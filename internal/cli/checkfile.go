@@ -97,17 +97,21 @@ type comparison struct {
 	before  policy.Report // on what is there
 	alone   policy.Report // on nothing but what is given
 	after   policy.Report
+	// imagined: there is no environment, and what is said of it is nobody's fault.
+	imagined bool
 }
 
 // brought is the report on what is given: findings on it, those that it has by
-// itself, and those elsewhere that were not there without it.
+// itself, and those elsewhere that were not there without it. Where nothing at all
+// may run in the environment, neither may this: its file may say less than it holds.
 func (c comparison) brought(given manifest.Set, namespace string) policy.Report {
 	own, report := identities(given, namespace), c.after
 	nothing, before, alone := keysOf(c.nothing), keysOf(c.before), keysOf(c.alone)
 	report.Findings = slices.DeleteFunc(slices.Clone(report.Findings), func(f policy.Finding) bool {
 		key := findingKey(f)
 		itself := f.Object != nil && own[f.Object.In(namespace)] || alone[key] && !nothing[key]
-		return before[key] && !itself
+		closed := f.Object == nil && f.Stops() && nothing[key] && !c.imagined
+		return before[key] && !itself && !closed
 	})
 	if report.Verdict == policy.VerdictDeny && len(report.Stopping()) == 0 {
 		report.Verdict = policy.VerdictAllow

@@ -41,7 +41,7 @@ func TestBrought(t *testing.T) {
 		"another's, because of it":        {[]policy.Finding{on("other", "x")}, []policy.Finding{on("other", "x"), on("other", "y")}, policy.VerdictDeny, policy.VerdictDeny, 1, nil},
 		"the whole's, because of it":      {nil, []policy.Finding{whole}, policy.VerdictDeny, policy.VerdictDeny, 1, nil},
 		"the whole's, of which it would be guilty alone": {[]policy.Finding{whole}, []policy.Finding{whole}, policy.VerdictDeny, policy.VerdictDeny, 1, []policy.Finding{whole}},
-		"the whole's, said of nothing as well":           {[]policy.Finding{whole, nothing}, []policy.Finding{whole, nothing}, policy.VerdictDeny, policy.VerdictAllow, 0, []policy.Finding{nothing}},
+		"where nothing at all may run":                   {[]policy.Finding{whole, nothing}, []policy.Finding{whole, nothing}, policy.VerdictDeny, policy.VerdictDeny, 1, []policy.Finding{nothing}},
 		"a rule that could not be asked":                 {nil, nil, policy.VerdictError, policy.VerdictError, 0, nil},
 	} {
 		compared := comparison{nothing: policy.Report{Findings: []policy.Finding{nothing}}, before: policy.Report{Findings: test.before},
@@ -49,6 +49,12 @@ func TestBrought(t *testing.T) {
 		got := compared.brought(given, "shop")
 		if got.Verdict != test.want || len(got.Findings) != test.left {
 			t.Errorf("%s: %s with %d findings, want %s with %d", name, got.Verdict, len(got.Findings), test.want, test.left)
+		}
+		compared.imagined = true
+		for _, f := range compared.brought(given, "shop").Findings {
+			if f.Rule == nothing.Rule {
+				t.Errorf("%s: %s is said of an environment that nobody has", name, f.Rule)
+			}
 		}
 	}
 }
