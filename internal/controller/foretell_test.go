@@ -4,6 +4,7 @@ import (
 	"context"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -178,18 +179,19 @@ func TestNewEnvironmentIsStoredOnceSomethingCameOfIt(t *testing.T) {
 	c, kept := first(t, &actor{branch: branch{{"environments/demo/staging.yaml": "x"}}})
 	c.world.Environments[0].Candidates = nil
 	shown := &published{}
-	now := time.Now()
-	c.Telemetry, c.Now = shown, func() time.Time { return now }
+	began := time.Now()
+	var passed atomic.Int64 // evaluations look at the clock, too
+	c.Telemetry, c.Now = shown, func() time.Time { return began.Add(time.Duration(passed.Load())) }
 	c.pass(ctx)
-	if got := shown.view.Environments[0]; got.Status.Reason != promotion.Evaluating || got.Message == "" || !got.Since.Equal(now) {
+	if got := shown.view.Environments[0]; got.Status.Reason != promotion.Evaluating || got.Message == "" || !got.Since.Equal(began) {
 		t.Errorf("shown while it is looked at: %+v", got)
 	}
-	now = now.Add(glance / 2)
+	passed.Store(int64(glance / 2))
 	again := c.pass(ctx)
-	if got := kept.reasons(); len(got) > 0 || again.After(now.Add(glance)) || again.IsZero() {
+	if got := kept.reasons(); len(got) > 0 || again.After(began.Add(glance)) || again.IsZero() {
 		t.Errorf("stored %v, to be looked at again at %v; want it held back for %v", got, again, glance)
 	}
-	now = now.Add(glance)
+	passed.Store(int64(glance))
 	turns(ctx, t, c, kept, promotion.Evaluating)
 	cancel()
 	c.work.Wait()
