@@ -179,8 +179,9 @@ volumes := [found |
 ]
 
 # annotations of a pod, which stand beside its spec.
-annotations(pod) := object.get(metadata_of(input.object, pod), "annotations", null) if {
-	is_object(metadata_of(input.object, pod))
+annotations(pod) := object.get(metadata, "annotations", null) if {
+	metadata := metadata_of(input.object, pod)
+	is_object(metadata)
 }
 
 annotation_path(pod, key) := sprintf("%s.annotations[%q]", [metadata_path(pod), key])

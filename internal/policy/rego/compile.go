@@ -72,7 +72,7 @@ func compile(ctx context.Context, files fileSet, limits Limits) (*Bundle, map[st
 		r.index = i
 		r.nameAnswers()
 		if r.foreign == nil {
-			r.sees = footprintOf(compiler, r.module)
+			r.sees, r.modules = footprintOf(compiler, r.module)
 		}
 		b.sees |= r.sees
 	}

@@ -50,16 +50,19 @@ func (f footprint) names() []string {
 
 // footprintOf follows everything that the rules of a module refer to, through
 // other rules and functions. The compiler's graph has an edge wherever a
-// reference might lead, so what is not found is not looked at.
-func footprintOf(compiler *ast.Compiler, module *ast.Module) footprint {
-	var sees footprint
-	seen := map[util.T]bool{}
+// reference might lead, so what is not found is not looked at. With it comes in
+// how many modules these rules are.
+func footprintOf(compiler *ast.Compiler, module *ast.Module) (sees footprint, modules int) {
+	seen, in := map[util.T]bool{}, map[*ast.Module]bool{}
 	var follow func(node util.T)
 	follow = func(node util.T) {
 		if seen[node] {
 			return
 		}
 		seen[node] = true
+		if r, ok := node.(*ast.Rule); ok {
+			in[r.Module] = true
+		}
 		ast.WalkRefs(node, func(ref ast.Ref) bool {
 			sees |= partOf(ref)
 			return false
@@ -71,7 +74,7 @@ func footprintOf(compiler *ast.Compiler, module *ast.Module) footprint {
 	for _, r := range module.Rules {
 		follow(r)
 	}
-	return sees
+	return sees, len(in)
 }
 
 // partOf is the part of the input that a reference leads to: every part where

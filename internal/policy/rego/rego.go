@@ -94,6 +94,7 @@ type rule struct {
 	foreign     *foreign     // nil: written for Chaperone
 	index       int          // among the rules of the bundle, by ID
 	sees        footprint
+	modules     int         // that it is made of, helpers included
 	answers     []*ast.Term // by entry point: the name of its answer in a query
 	exception   *ast.Term   // the name of what the rule excepts itself
 }

@@ -28,8 +28,10 @@ value(name) := text if {
 	is_string(text)
 } else := ""
 
+said := {name | some name, text in labels; is_string(text); text != ""}
+
 deny contains result if {
-	missing := [name | some name in data.params.required_labels; value(name) == ""]
+	missing := [name | some name in data.params.required_labels; not said[name]]
 	count(missing) > 0
 	result := {"msg": sprintf("without the labels %s", [concat(", ", missing)]), "path": "metadata.labels"}
 }

@@ -59,7 +59,7 @@ looks_like_one(value) if regex.match(any_pattern, value)
 
 looks_like_one(value) if regex.match(line_pattern, value)
 
-any_pattern := concat("|", [sprintf("(?:%s)", [pattern]) | some pattern in data.params.credential_patterns])
+any_pattern := concat("|", [pattern | some pattern in data.params.credential_patterns])
 
 settings contains setting if {
 	some c in pods.containers
@@ -124,17 +124,27 @@ settings contains setting if {
 
 words := [word |
 	some c in pods.containers
-	some place in [["command"], ["args"], ["lifecycle", "postStart", "exec", "command"], ["lifecycle", "preStop", "exec", "command"]]
-	list := object.get(c.container, place, null)
-	is_array(list)
-	some i, text in list
+	some list in lists_of(c.container)
+	is_array(list.words)
+	some i, text in list.words
 	is_string(text)
-	word := {"container": c, "place": place, "i": i, "text": text, "before": previous(list, i)}
+	word := {"container": c, "list": list, "i": i, "text": text, "before": previous(list.words, i)}
 ]
 
-what_of(word) := sprintf("%s %d of container %q", [trim_suffix(word.place[count(word.place) - 1], "s"), word.i, word.container.name])
+lists_of(container) := array.concat(
+	[{"what": trim_suffix(field, "s"), "path": field, "words": words} |
+		some field in ["command", "args"]
+		words := container[field]
+	],
+	[{"what": "command", "path": sprintf("lifecycle.%s.exec.command", [hook]), "words": handler.exec.command} |
+		some hook, handler in container.lifecycle
+		hook in {"postStart", "preStop"}
+	],
+)
 
-path_of(word) := sprintf("%s.%s[%d]", [word.container.path, concat(".", word.place), word.i])
+what_of(word) := sprintf("%s %d of container %q", [word.list.what, word.i, word.container.name])
+
+path_of(word) := sprintf("%s.%s[%d]", [word.container.path, word.list.path, word.i])
 
 previous(list, i) := list[i - 1] if {
 	i > 0
@@ -190,23 +200,24 @@ config_map if {
 
 # Annotations are searched, whatever they are called.
 settings contains setting if {
-	some place in annotated
-	some key, value in place.annotations
-	is_string(value)
-	looks_like_one(value)
-	setting := {
-		"what": sprintf("annotation %q", [key]),
-		"name": "",
-		"value": value,
-		"path": sprintf("%s.annotations[%q]", [place.path, key]),
-	}
+	some key, value in input.object.metadata.annotations
+	setting := annotation(key, value, "metadata")
 }
 
-annotated contains {"annotations": input.object.metadata.annotations, "path": "metadata"}
-
-annotated contains {"annotations": annotations, "path": pods.metadata_path(pod)} if {
+settings contains setting if {
 	some pod in pods.specs
-	annotations := pods.annotations(pod)
+	some key, value in pods.annotations(pod)
+	setting := annotation(key, value, pods.metadata_path(pod))
+}
+
+annotation(key, value, path) := {
+	"what": sprintf("annotation %q", [key]),
+	"name": "",
+	"value": value,
+	"path": sprintf("%s.annotations[%q]", [path, key]),
+} if {
+	is_string(value)
+	looks_like_one(value)
 }
 
 # --name=value gives a name; anything else is only searched.
