@@ -1,11 +1,12 @@
 # METADATA
 # title: Settings of a release
 # description: >-
-#   What ConfigMaps and environment variables say, and the hosts in it. For rules
-#   that are asked once per release.
+#   What ConfigMaps and environment variables say, and the hosts in it: of the
+#   whole release, or of the object under test.
 package lib.settings
 
 import data.lib.objects
+import data.lib.pods
 import data.lib.release
 import data.lib.workloads
 
@@ -32,6 +33,26 @@ keys := [setting |
 	is_string(value)
 	setting := {"name": name, "value": value, "object": objects.ref(o), "path": sprintf("data[%q]", [name])}
 ]
+
+# own are those of the object under test, for rules that are asked about each.
+own := array.concat(
+	[{"name": object.get(variable, "name", ""), "value": variable.value, "list": c.path, "key": j} |
+		some c in pods.containers
+		some j, variable in c.container.env
+		is_string(variable.value)
+	],
+	[{"name": name, "value": value, "list": "", "key": name} |
+		input.object.kind == "ConfigMap"
+		objects.kind_key(input.object) == "ConfigMap"
+		some name, value in input.object.data
+		is_string(value)
+	],
+)
+
+# path_of one of them.
+path_of(setting) := sprintf("data[%q]", [setting.key]) if {
+	setting.list == ""
+} else := sprintf("%s.env[%d].value", [setting.list, setting.key])
 
 # words of commands and arguments that may name a host.
 words := [word |

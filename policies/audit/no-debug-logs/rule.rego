@@ -10,6 +10,7 @@
 #   code: AUD-004
 #   severity: medium
 #   data: [anonymized, phi]
+#   kinds: [workloads, ConfigMap]
 #   waivable: false
 #   controls:
 #     hipaa:
@@ -22,61 +23,52 @@
 #     synthetic data, or an exception that ends by itself.
 package audit.no_debug_logs
 
-import data.lib.objects
-import data.lib.release
+import data.lib.pods
 import data.lib.settings
-import data.lib.workloads
 
 deny contains result if {
-	some setting in settings.all
-	about_level(setting.name)
-	lower(trim_space(setting.value)) in data.params.debug_levels
+	some setting in settings.own
+	level := lower(trim_space(setting.value))
+	level in data.params.debug_levels
+	regex.match(data.params.log_level_settings, lower(setting.name))
 	result := {
-		"msg": sprintf("%s is %s", [setting.name, lower(trim_space(setting.value))]),
-		"object": setting.object,
-		"path": setting.path,
+		"msg": sprintf("%s is %s", [setting.name, level]),
+		"path": settings.path_of(setting),
 	}
 }
 
 # DEBUG=true, or DEBUG=* for everything.
 deny contains result if {
-	some setting in settings.all
-	upper(setting.name) in data.params.debug_switches
+	some setting in settings.own
 	lower(trim_space(setting.value)) in {"true", "1", "yes", "on", "*"}
+	upper(setting.name) in data.params.debug_switches
 	result := {
 		"msg": sprintf("%s is %s", [setting.name, trim_space(setting.value)]),
-		"object": setting.object,
-		"path": setting.path,
+		"path": settings.path_of(setting),
 	}
 }
 
 deny contains result if {
-	some workload in workloads.all
-	some field in ["initContainers", "containers"]
-	some i, container in workload.pod.spec[field]
+	some c in pods.containers
 	some words in ["command", "args"]
-	some j, argument in container[words]
+	some j, argument in c.container[words]
 	is_string(argument)
 	regex.match(data.params.debug_arguments, argument)
 	result := {
-		"msg": sprintf("container %q is told %s", [object.get(container, "name", ""), argument]),
-		"object": objects.ref(workload.object),
-		"path": sprintf("%s.%s[%d].%s[%d]", [workload.pod.path, field, i, words, j]),
+		"msg": sprintf("container %q is told %s", [c.name, argument]),
+		"path": sprintf("%s.%s[%d]", [c.path, words, j]),
 	}
 }
 
 # A line of a configuration file.
 deny contains result if {
-	some o in release.of_kind("ConfigMap")
-	some key, text in o.data
+	input.object.kind == "ConfigMap"
+	some key, text in input.object.data
 	is_string(text)
 	contains(text, "\n")
 	[line] := regex.find_n(data.params.debug_lines, text, 1)
 	result := {
 		"msg": sprintf("%s says %s", [key, trim_space(line)]),
-		"object": objects.ref(o),
 		"path": sprintf("data[%q]", [key]),
 	}
 }
-
-about_level(name) if regex.match(data.params.log_level_settings, lower(name))

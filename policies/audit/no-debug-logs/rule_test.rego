@@ -4,7 +4,7 @@ import data.audit.no_debug_logs
 
 config(texts) := {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "c", "namespace": "a"}, "data": texts}
 
-denied(texts) if count(no_debug_logs.deny) == 1 with input.objects as [config(texts)]
+denied(texts) if count(no_debug_logs.deny) == 1 with input.object as config(texts)
 
 test_settings if {
 	every texts in [
@@ -30,10 +30,10 @@ test_lines_of_files if {
 }
 
 told(argument) if {
-	count(no_debug_logs.deny) == 1 with input.objects as [{
+	count(no_debug_logs.deny) == 1 with input.object as {
 		"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "a", "namespace": "a"},
 		"spec": {"containers": [{"name": "app", "args": [argument]}]},
-	}]
+	}
 }
 
 test_arguments if {

@@ -10,6 +10,7 @@
 #   code: NET-007
 #   severity: medium
 #   data: [anonymized, phi]
+#   kinds: [workloads, ConfigMap, Ingress.networking.k8s.io, RequestAuthentication.security.istio.io]
 #   waivable: false
 #   controls:
 #     hipaa:
@@ -26,39 +27,36 @@ import data.lib.release
 import data.lib.settings
 
 deny contains result if {
-	some o in release.of_kind("Ingress.networking.k8s.io")
+	objects.kind_key(input.object) == "Ingress.networking.k8s.io"
 	some name, values in data.params.shared_password_annotations
-	value := release.annotation(o, name)
+	value := release.annotation(input.object, name)
 	value != ""
 	listed(value, values)
 	result := {
 		"msg": "people sign in with a password that the Ingress keeps a list of",
-		"object": objects.ref(o),
 		"path": sprintf("metadata.annotations[%q]", [name]),
 	}
 }
 
 deny contains result if {
-	some setting in settings.all
+	some setting in settings.own
 	regex.match(data.params.identity_settings, lower(setting.name))
 	host := settings.plain_host(setting.value)
 	not settings.inside(host)
 	result := {
 		"msg": sprintf("%s asks %q over plain HTTP", [setting.name, host]),
-		"object": setting.object,
-		"path": setting.path,
+		"path": settings.path_of(setting),
 	}
 }
 
 deny contains result if {
-	some o in release.of_kind("RequestAuthentication.security.istio.io")
-	some i, rule in o.spec.jwtRules
+	objects.kind_key(input.object) == "RequestAuthentication.security.istio.io"
+	some i, rule in input.object.spec.jwtRules
 	some field in ["issuer", "jwksUri"]
 	host := settings.plain_host(object.get(rule, field, ""))
 	not settings.inside(host)
 	result := {
 		"msg": sprintf("%s %q is asked over plain HTTP", [field, host]),
-		"object": objects.ref(o),
 		"path": sprintf("spec.jwtRules[%d].%s", [i, field]),
 	}
 }

@@ -3,7 +3,7 @@ package network.federated_sign_in_test
 import data.network.federated_sign_in
 
 findings(o) := found if {
-	found := {f.path | some f in federated_sign_in.deny} with input.objects as [o]
+	found := {f.path | some f in federated_sign_in.deny} with input.object as o
 }
 
 ingress(annotations) := {
