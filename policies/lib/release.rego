@@ -17,6 +17,6 @@ places[objects.kind_key(o)] contains i if some i, o in input.objects
 
 # annotation is an annotation's text; "" where there is none, or nothing in it.
 annotation(o, name) := trim_space(value) if {
-	value := object.get(o, ["metadata", "annotations", name], "")
+	value := o.metadata.annotations[name]
 	is_string(value)
 } else := ""

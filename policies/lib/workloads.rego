@@ -53,7 +53,7 @@ texts(metadata, field) := {name: value |
 # declared is what an annotation of the workload or of its pods says; "" for
 # nothing. The pods' own counts first.
 declared(workload, name) := text if {
-	text := trim_space(object.get(workload.annotations, name, ""))
+	text := trim_space(workload.annotations[name])
 	text != ""
 } else := release.annotation(workload.object, name)
 
@@ -69,8 +69,9 @@ service_ports(workload) := {name |
 }
 
 selecting(workload) := [s |
+	places := service_index[workload.namespace]
 	some name, value in workload.labels
-	some s in service_index[workload.namespace][name][value]
+	some s in places[name][value]
 	selects({"matchLabels": s.spec.selector}, workload.labels)
 ]
 
@@ -93,12 +94,11 @@ service_places[objects.namespace_of(s)][name][value] contains s if {
 
 # budgets that limit how many of the workload's pods go at once.
 budgets(workload) := {b |
-	some name, value in wanted_labels(workload)
-	some b in budget_index[workload.namespace][name][value]
+	places := budget_index[workload.namespace]
+	some name, value in object.union(workload.labels, {"": ""})
+	some b in places[name][value]
 	selects(b.spec.selector, workload.labels)
 }
-
-wanted_labels(workload) := object.union(workload.labels, {"": ""})
 
 budget_places[objects.namespace_of(b)][name][value] contains b if {
 	some b in release.of_kind("PodDisruptionBudget.policy")
@@ -154,23 +154,22 @@ fulfilled(expression, labels) if {
 # scale is between which numbers of pods the workload runs: as its autoscaler
 # says, or as it says itself.
 scale(workload) := found[0] if {
-	key := scale_key(workload.namespace, workload.object.kind, workload.object.metadata.name)
-	found := [scaler | some scaler in scaler_index[key]]
+	places := scaler_index[workload.namespace]
+	found := [scaler | some scaler in places[workload.object.kind][workload.object.metadata.name]]
 } else := {"object": null, "min": written, "max": written} if {
 	written := object.get(workload.object, ["spec", "replicas"], 1)
 	is_number(written)
 } else := {"object": null, "min": 1, "max": 1}
 
-scalers[key] contains {"object": o, "min": number(o, "minReplicas", 1), "max": number(o, "maxReplicas", 1)} if {
+scalers[objects.namespace_of(o)][target.kind][target.name] contains scaler if {
 	some o in release.of_kind("HorizontalPodAutoscaler.autoscaling")
 	target := o.spec.scaleTargetRef
-	key := scale_key(objects.namespace_of(o), target.kind, target.name)
+	scaler := {"object": o, "min": number(o, "minReplicas", 1), "max": number(o, "maxReplicas", 1)}
 }
 
-scalers[key] contains {"object": o, "min": number(o, "minReplicaCount", 0), "max": number(o, "maxReplicaCount", 100)} if {
+scalers[objects.namespace_of(o)][kind][target.name] contains scaler if {
 	some o in release.of_kind("ScaledObject.keda.sh")
 	target := o.spec.scaleTargetRef
-	key := scale_key(objects.namespace_of(o), object.get(target, "kind", "Deployment"), target.name)
+	kind := object.get(target, "kind", "Deployment")
+	scaler := {"object": o, "min": number(o, "minReplicaCount", 0), "max": number(o, "maxReplicaCount", 100)}
 }
-
-scale_key(namespace, kind, name) := concat("/", [namespace, kind, name])

@@ -25,9 +25,9 @@ import data.lib.workloads
 
 deny contains result if {
 	some workload in workloads.replicated
-	wanted(workload)
 	scale := workloads.scale(workload)
 	scale.min < 2
+	wanted(workload)
 	result := {
 		"msg": sprintf("%v of it runs, and nothing while that one is gone; want at least 2", [scale.min]),
 		"object": objects.ref(shown(workload, scale)),
