@@ -111,7 +111,7 @@ func TestAnswersAreThoseOfABundleThatRemembersNothing(t *testing.T) {
 }
 
 // judgeAnew asks every rule about every object, alone and in order, with the
-// whole input.
+// whole input. OPA forgets everything in between.
 func judgeAnew(ctx context.Context, b *Bundle, in policy.Input) policy.Report {
 	var results []policy.Result
 	var errs []policy.RuleError
@@ -129,7 +129,7 @@ func judgeAnew(ctx context.Context, b *Bundle, in policy.Input) policy.Report {
 			if !asked || !r.AppliesTo(in.Environment.Data) {
 				continue
 			}
-			a := &asking{evaluation: e, worker: e.watch.worker(), place: place}
+			a := &asking{evaluation: e, worker: e.watch.worker(), memory: newMemory(nil, nil, nil), place: place}
 			outcome := a.ask([]group{{sees: everything, rules: []*rule{&whole}}})[0]
 			results = append(results, outcome.results...)
 			if outcome.err != nil {
@@ -197,7 +197,7 @@ func TestFootprints(t *testing.T) {
 		if want == all {
 			want = strings.Join(parts, " ")
 		}
-		sees, _ := footprintOf(compiler, compiler.Modules["r.rego"])
+		sees := footprintOf(compiler, compiler.Modules["r.rego"])
 		if got := strings.Join(sees.names(), " "); got != want {
 			t.Errorf("%s: looks at %q, want %q", name, got, want)
 		}

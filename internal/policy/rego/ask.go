@@ -24,6 +24,7 @@ const maxQueries = 256
 type asking struct {
 	*evaluation
 	worker *worker
+	memory *memory
 	place  int
 	each   bool // one rule after the other
 }
@@ -165,6 +166,9 @@ func (a *asking) query(rules []*rule, input ast.Value) (answer, error) {
 		return answer{}, err
 	}
 	defer end()
+	if rules[0].foreign == nil {
+		query = query.WithVirtualCache(a.memory.begin()).WithBaseCache(a.memory.base)
+	}
 	set, err := query.WithCancel(a.worker.begin()).Run(a.watch.ctx)
 	if why := a.worker.finish(); why != nil {
 		return answer{}, why

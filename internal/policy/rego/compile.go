@@ -72,10 +72,11 @@ func compile(ctx context.Context, files fileSet, limits Limits) (*Bundle, map[st
 		r.index = i
 		r.nameAnswers()
 		if r.foreign == nil {
-			r.sees, r.modules = footprintOf(compiler, r.module)
+			r.sees = footprintOf(compiler, r.module)
 		}
 		b.sees |= r.sees
 	}
+	b.documents = documentsOf(compiler)
 	maps.Copy(modules, tests)
 	return b, modules, nil
 }

@@ -136,7 +136,7 @@ func (b *Bundle) withParams(params map[string]any) (*Bundle, error) {
 	return &Bundle{
 		limits: b.limits, digest: b.digest, rules: b.rules, exceptions: b.exceptions, templates: templates,
 		compiler: b.compiler, data: data, store: storeOf(data), queries: map[string]*prepared{},
-		byContent: b.byContent, sees: b.sees, recorded: b.recorded,
+		byContent: b.byContent, sees: b.sees, recorded: b.recorded, documents: b.documents,
 	}, nil
 }
 

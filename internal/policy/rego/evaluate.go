@@ -44,6 +44,7 @@ type evaluation struct {
 	input    *input
 	brokenAt []atomic.Int64 // by rule: the first place where it erred; it is not asked in later ones
 	found    atomic.Int64   // results so far
+	release  findings       // of documents that are the same for all objects
 	watch    *watchdog
 }
 
@@ -131,17 +132,15 @@ func (e *evaluation) plan(rules []*rule) []task {
 		}
 	}
 	var tasks []task
-	slices.SortStableFunc(release, func(a, b *rule) int { return b.modules - a.modules })
-	for part := range slices.Chunk(release, together) {
+	for part := range slices.Chunk(release, max(together, (len(release)-1)/runtime.GOMAXPROCS(0)+1)) {
 		tasks = append(tasks, task{place: aboutRelease, groups: e.group(part)})
 	}
 	return append(tasks, e.planObjects(each)...)
 }
 
-// together is how many rules about the release are asked in one query: they
-// share what their helpers find out, which is half of the work. Those that have
-// most helpers come first, since they mostly have the same.
-const together = 20
+// together is how many rules about the release are asked in one query at least:
+// they share calls of functions.
+const together = 8
 
 func (e *evaluation) planObjects(each []*rule) []task {
 	type kind struct {
@@ -194,9 +193,9 @@ func (e *evaluation) askAll(ctx context.Context, tasks []task) ([][]outcome, err
 				e.watch.halt(panicError(panicked))
 			}
 		}()
-		on := e.watch.worker()
+		on, memory := e.watch.worker(), e.memory()
 		for i := int(next.Add(1)) - 1; i < len(tasks) && e.watch.stopped() == nil; i = int(next.Add(1)) - 1 {
-			outcomes[i] = (&asking{evaluation: e, worker: on, place: tasks[i].place}).ask(tasks[i].groups)
+			outcomes[i] = (&asking{evaluation: e, worker: on, memory: memory, place: tasks[i].place}).ask(tasks[i].groups)
 			done.Add(1)
 		}
 	}
@@ -212,6 +211,12 @@ func (e *evaluation) askAll(ctx context.Context, tasks []task) ([][]outcome, err
 	return outcomes, nil
 }
 
+func (e *evaluation) memory() *memory {
+	m := newMemory(e.bundle.documents, &e.bundle.constants, &e.release)
+	m.base = readBase(e.watch.ctx, e.bundle.store)
+	return m
+}
+
 // blame names the rules that used up the time or the memory of all: those that
 // were under way have that much once more, one by one.
 func (e *evaluation) blame(caller context.Context, tasks []task, outcomes [][]outcome) {
@@ -220,10 +225,10 @@ func (e *evaluation) blame(caller context.Context, tasks []task, outcomes [][]ou
 	defer cancel()
 	e.watch = newWatchdog(ctx, e.bundle.limits, e.input.size)
 	defer e.watch.stop()
-	on := e.watch.worker()
+	on, memory := e.watch.worker(), e.memory()
 	for i, task := range tasks {
 		if len(outcomes[i]) == 1 && outcomes[i][0].rule == nil && e.watch.stopped() == nil {
-			outcomes[i] = (&asking{evaluation: e, worker: on, place: task.place, each: true}).ask(task.groups)
+			outcomes[i] = (&asking{evaluation: e, worker: on, memory: memory, place: task.place, each: true}).ask(task.groups)
 		}
 	}
 }

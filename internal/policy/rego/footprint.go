@@ -48,33 +48,37 @@ func (f footprint) names() []string {
 	return names
 }
 
-// footprintOf follows everything that the rules of a module refer to, through
-// other rules and functions. The compiler's graph has an edge wherever a
-// reference might lead, so what is not found is not looked at. With it comes in
-// how many modules these rules are.
-func footprintOf(compiler *ast.Compiler, module *ast.Module) (sees footprint, modules int) {
-	seen, in := map[util.T]bool{}, map[*ast.Module]bool{}
-	var follow func(node util.T)
-	follow = func(node util.T) {
-		if seen[node] {
-			return
-		}
-		seen[node] = true
-		if r, ok := node.(*ast.Rule); ok {
-			in[r.Module] = true
-		}
-		ast.WalkRefs(node, func(ref ast.Ref) bool {
-			sees |= partOf(ref)
-			return false
-		})
-		for next := range compiler.Graph.Dependencies(node) {
-			follow(next)
-		}
-	}
+// footprints follow everything that rules refer to, through other rules and
+// functions. The compiler's graph has an edge wherever a reference might lead,
+// so what is not found is not looked at.
+type footprints struct {
+	compiler *ast.Compiler
+	known    map[util.T]footprint
+}
+
+func footprintOf(compiler *ast.Compiler, module *ast.Module) (sees footprint) {
+	all := footprints{compiler: compiler, known: map[util.T]footprint{}}
 	for _, r := range module.Rules {
-		follow(r)
+		sees |= all.of(r)
 	}
-	return sees, len(in)
+	return sees
+}
+
+// of a rule. Rules do not refer to themselves: such a bundle does not compile.
+func (f footprints) of(node util.T) footprint {
+	sees, known := f.known[node]
+	if known {
+		return sees
+	}
+	ast.WalkRefs(node, func(ref ast.Ref) bool {
+		sees |= partOf(ref)
+		return false
+	})
+	for next := range f.compiler.Graph.Dependencies(node) {
+		sees |= f.of(next)
+	}
+	f.known[node] = sees
+	return sees
 }
 
 // partOf is the part of the input that a reference leads to: every part where

@@ -80,6 +80,8 @@ type Bundle struct {
 	sees       footprint // of all rules
 	recorded   *recorded
 	answers    answers
+	documents  *document // of all rules and helpers
+	constants  findings
 
 	mu      sync.Mutex
 	queries map[string]*prepared // by the rules in them
@@ -94,7 +96,6 @@ type rule struct {
 	foreign     *foreign     // nil: written for Chaperone
 	index       int          // among the rules of the bundle, by ID
 	sees        footprint
-	modules     int         // that it is made of, helpers included
 	answers     []*ast.Term // by entry point: the name of its answer in a query
 	exception   *ast.Term   // the name of what the rule excepts itself
 }

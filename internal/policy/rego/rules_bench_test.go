@@ -68,13 +68,13 @@ func (c *cost) ask(bundle *Bundle, in policy.Input) {
 	}
 	e.watch = newWatchdog(context.Background(), bundle.limits, e.input.size)
 	defer e.watch.stop()
-	on := e.watch.worker()
+	on, memory := e.watch.worker(), e.memory()
 	var before, after runtime.MemStats
 	runtime.ReadMemStats(&before)
 	began := time.Now()
 	results := 0
 	for _, t := range tasks {
-		for _, o := range (&asking{evaluation: e, worker: on, place: t.place}).ask(t.groups) {
+		for _, o := range (&asking{evaluation: e, worker: on, memory: memory, place: t.place}).ask(t.groups) {
 			results += len(o.results)
 		}
 	}
