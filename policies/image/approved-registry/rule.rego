@@ -31,6 +31,7 @@ deny contains result if {
 # A reference that is not understood has no registry, and is not approved.
 approved(image) if {
 	image.registry != ""
-	some entry in data.params.approved_registries
-	startswith(concat("/", [image.registry, image.name]), concat("", [trim_suffix(entry, "/"), "/"]))
+	strings.any_prefix_match(concat("/", [image.registry, image.name]), beginnings)
 }
+
+beginnings := [concat("", [trim_suffix(entry, "/"), "/"]) | some entry in data.params.approved_registries]

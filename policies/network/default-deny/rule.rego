@@ -28,11 +28,10 @@ import data.lib.pods
 import data.lib.release
 
 deny contains result if {
+	some [namespace, direction] in missing
 	some o in input.objects
+	objects.namespace_of(o) == namespace
 	runs(o)
-	namespace := objects.namespace_of(o)
-	some direction in ["Ingress", "Egress"]
-	not [namespace, direction] in closed
 	result := {
 		"msg": sprintf("no NetworkPolicy denies %s to every pod of namespace %q by default", [lower(direction), namespace]),
 		"object": objects.ref(o),
@@ -50,6 +49,14 @@ deny contains result if {
 		"object": objects.ref(o),
 	}
 }
+
+missing contains [namespace, direction] if {
+	some namespace in namespaces
+	some direction in ["Ingress", "Egress"]
+	not [namespace, direction] in closed
+}
+
+namespaces := {objects.namespace_of(o) | some o in input.objects}
 
 # What only names an image is run by its operator.
 runs(o) if count(pods.specs_of(o)) > 0
@@ -77,8 +84,7 @@ opened contains [objects.namespace_of(o), direction] if {
 }
 
 policies_for_all contains o if {
-	some o in input.objects
-	objects.kind_key(o) == "NetworkPolicy.networking.k8s.io"
+	some o in release.of_kind("NetworkPolicy.networking.k8s.io")
 	objects.size_of(o, ["spec", "podSelector", "matchLabels"]) == 0
 	objects.size_of(o, ["spec", "podSelector", "matchExpressions"]) == 0
 }

@@ -122,29 +122,30 @@ settings contains setting if {
 	setting := {"what": what_of(word), "name": name, "value": text, "path": path_of(word)}
 }
 
-words := [word |
-	some c in pods.containers
-	some list in lists_of(c.container)
-	is_array(list.words)
-	some i, text in list.words
-	is_string(text)
-	word := {"container": c, "list": list, "i": i, "text": text, "before": previous(list.words, i)}
-]
-
-lists_of(container) := array.concat(
-	[{"what": trim_suffix(field, "s"), "path": field, "words": words} |
+words := array.concat(
+	[word |
+		some c in pods.containers
 		some field in ["command", "args"]
-		words := container[field]
+		list := c.container[field]
+		is_array(list)
+		some i, text in list
+		is_string(text)
+		word := {"container": c, "at": [field], "i": i, "text": text, "before": previous(list, i)}
 	],
-	[{"what": "command", "path": sprintf("lifecycle.%s.exec.command", [hook]), "words": handler.exec.command} |
-		some hook, handler in container.lifecycle
-		hook in {"postStart", "preStop"}
+	[word |
+		some c in pods.containers
+		some hook in ["postStart", "preStop"]
+		list := c.container.lifecycle[hook].exec.command
+		is_array(list)
+		some i, text in list
+		is_string(text)
+		word := {"container": c, "at": ["lifecycle", hook, "exec", "command"], "i": i, "text": text, "before": previous(list, i)}
 	],
 )
 
-what_of(word) := sprintf("%s %d of container %q", [word.list.what, word.i, word.container.name])
+what_of(word) := sprintf("%s %d of container %q", [trim_suffix(word.at[count(word.at) - 1], "s"), word.i, word.container.name])
 
-path_of(word) := sprintf("%s.%s[%d]", [word.container.path, word.list.path, word.i])
+path_of(word) := sprintf("%s.%s[%d]", [word.container.path, concat(".", word.at), word.i])
 
 previous(list, i) := list[i - 1] if {
 	i > 0
