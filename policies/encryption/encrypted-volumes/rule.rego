@@ -10,6 +10,7 @@
 #   code: ENC-001
 #   severity: critical
 #   data: [anonymized, phi]
+#   kinds: [workloads, StatefulSet.apps, PersistentVolumeClaim, PersistentVolume, StorageClass.storage.k8s.io]
 #   waivable: true
 #   controls:
 #     hipaa:
@@ -23,7 +24,6 @@ package encryption.encrypted_volumes
 
 import data.lib.objects
 import data.lib.pods
-import data.lib.release
 
 deny contains result if {
 	some claim in claims
@@ -31,14 +31,13 @@ deny contains result if {
 	not class in data.params.encrypted_storage_classes
 	result := {
 		"msg": sprintf("%s has %s, which is not known to encrypt", [claim.what, class_name(class)]),
-		"object": objects.ref(claim.object),
 		"path": concat("", [claim.path, ".storageClassName"]),
 	}
 }
 
 # A class of this release that is called encrypted must be so.
 deny contains result if {
-	some o in input.objects
+	o := input.object
 	objects.kind_key(o) == "StorageClass.storage.k8s.io"
 	o.metadata.name in data.params.encrypted_storage_classes
 	not encrypts(o)
@@ -47,7 +46,6 @@ deny contains result if {
 			o.metadata.name,
 			object.get(o, "provisioner", ""),
 		]),
-		"object": objects.ref(o),
 		"path": "parameters",
 	}
 }
@@ -55,53 +53,50 @@ deny contains result if {
 # A volume that was there before: its class is a name, and what it stands on is
 # what counts.
 deny contains result if {
-	some o in release.of_kind("PersistentVolume")
+	o := input.object
+	objects.kind_key(o) == "PersistentVolume"
 	driver := object.get(o, ["spec", "csi", "driver"], "")
 	not data.params.encrypting_parameters[driver]
 	result := {
 		"msg": sprintf("the volume stands on %s, which is not known to encrypt", [stands_on(o, driver)]),
-		"object": objects.ref(o),
 		"path": "spec",
 	}
 }
 
 # What a driver makes for one pod has no class.
 deny contains result if {
-	some o in input.objects
-	some pod in pods.specs_of(o)
+	some pod in pods.specs
 	some i, volume in pod.spec.volumes
 	driver := volume.csi.driver
 	not driver in data.params.memory_drivers
 	result := {
 		"msg": sprintf("volume %q is of driver %s, without a storage class that is known to encrypt", [object.get(volume, "name", ""), driver]),
-		"object": objects.ref(o),
 		"path": sprintf("%s.volumes[%d].csi", [pod.path, i]),
 	}
 }
 
-stands_on(o, driver) := sprintf("driver %s", [driver]) if {
+stands_on(volume, driver) := sprintf("driver %s", [driver]) if {
 	driver != ""
 } else := sources[0] if {
-	sources := [name | some name in ["nfs", "hostPath", "local", "iscsi", "fc", "cephfs", "rbd", "glusterfs", "azureFile"]; objects.is_set(o, ["spec", name])]
+	sources := [name | some name in ["nfs", "hostPath", "local", "iscsi", "fc", "cephfs", "rbd", "glusterfs", "azureFile"]; objects.is_set(volume, ["spec", name])]
 	count(sources) > 0
 } else := "nothing that is named"
 
-claims contains {"object": o, "spec": mapping(object.get(o, "spec", {})), "path": "spec", "what": "the claim"} if {
-	some o in input.objects
+claims contains {"spec": mapping(object.get(o, "spec", {})), "path": "spec", "what": "the claim"} if {
+	o := input.object
 	objects.kind_key(o) == "PersistentVolumeClaim"
 }
 
-claims contains {"object": o, "spec": mapping(object.get(template, "spec", {})), "path": path, "what": what} if {
-	some o in input.objects
+claims contains {"spec": mapping(object.get(template, "spec", {})), "path": path, "what": what} if {
+	o := input.object
 	objects.kind_key(o) == "StatefulSet.apps"
 	some i, template in o.spec.volumeClaimTemplates
 	path := sprintf("spec.volumeClaimTemplates[%d].spec", [i])
 	what := sprintf("claim template %q", [object.get(template, ["metadata", "name"], "")])
 }
 
-claims contains {"object": o, "spec": mapping(object.get(template, "spec", {})), "path": path, "what": what} if {
-	some o in input.objects
-	some pod in pods.specs_of(o)
+claims contains {"spec": mapping(object.get(template, "spec", {})), "path": path, "what": what} if {
+	some pod in pods.specs
 	some i, volume in pod.spec.volumes
 	template := volume.ephemeral.volumeClaimTemplate
 	path := sprintf("%s.volumes[%d].ephemeral.volumeClaimTemplate.spec", [pod.path, i])
