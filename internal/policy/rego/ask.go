@@ -176,6 +176,9 @@ func (a *asking) query(rules []*rule, input ast.Value) (answer, error) {
 	if err != nil {
 		return answer{}, err
 	}
+	if rules[0].foreign == nil {
+		a.memory.share()
+	}
 	if len(set) != 1 || set[0][bound] == nil {
 		return answer{}, errors.New("the query has no answer")
 	}

@@ -106,6 +106,7 @@ type memory struct {
 	constants  *findings // of the bundle
 	evaluation *findings
 	found      map[int]worth // in this query
+	toShare    []*document
 	calls      map[call]int
 	called     []called
 	args       []*ast.Term // of all calls
@@ -134,7 +135,7 @@ func (m *memory) begin() topdown.VirtualCache {
 	clear(m.calls)
 	clear(m.args)
 	clear(m.called)
-	m.args, m.called = m.args[:0], m.called[:0]
+	m.args, m.called, m.toShare = m.args[:0], m.called[:0], m.toShare[:0]
 	return m
 }
 
@@ -173,10 +174,10 @@ func (m *memory) Get(ref ast.Ref) (value *ast.Term, undefined bool) {
 		if i := m.lookup(callOf(d, args), args); i >= 0 {
 			found = m.called[i].worth
 		}
-	case shared != nil:
-		found = shared.get(d.number)
 	default:
-		found = m.found[d.number]
+		if found = m.found[d.number]; !found.known && shared != nil {
+			found = shared.get(d.number)
+		}
 	}
 	return found.value, found.known && found.value == nil
 }
@@ -188,14 +189,24 @@ func (m *memory) Put(ref ast.Ref, value *ast.Term) {
 		return
 	}
 	found := worth{value: value, known: true}
-	switch shared := m.shared(d); {
-	case d.function:
+	if d.function {
 		m.keep(callOf(d, args), args, found)
-	case shared != nil:
-		shared.put(d.number, found)
-	default:
-		m.found[d.number] = found
+		return
 	}
+	m.found[d.number] = found
+	if m.shared(d) != nil {
+		m.toShare = append(m.toShare, d)
+	}
+}
+
+// share what the query found, once it has ended without an error. Until then a
+// document may lack what a built-in function did not answer: OPA goes on, and
+// says so at the end.
+func (m *memory) share() {
+	for _, d := range m.toShare {
+		m.shared(d).put(d.number, m.found[d.number])
+	}
+	m.toShare = m.toShare[:0]
 }
 
 // shared is where a document is known to other queries, too.

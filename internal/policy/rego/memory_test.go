@@ -111,6 +111,36 @@ metadata: {name: data, namespace: novamind}
 spec: {storageClassName: plain}
 `}
 
+// What a helper did not find because of an error is nothing that is known: every
+// rule that asks it errs, each time.
+func TestMemoryOfErrors(t *testing.T) {
+	t.Parallel()
+	files := withExamples(textFiles{
+		"test/one/rule.rego": header("test/one") + denyBad("test.one", `deny contains "too many" if data.lib.helpers.limit < count(input.object.metadata.name)`),
+		"test/two/rule.rego": releaseHeader("test/two") + strings.Replace(denyBad("test.two", `deny contains "too many" if data.lib.helpers.most < count(input.objects)`),
+			"input.object.metadata", "input.objects[_].metadata", 1),
+		"lib/helpers.rego": "package lib.helpers\n\nlimit := to_number(data.params.limit)\n\nmost := to_number(input.environment.name)\n",
+		"params/data.yaml": "limit: \"9\"\n",
+	})
+	for name := range files {
+		if strings.Contains(name, "/testdata/") {
+			files[name] += "---\napiVersion: chaperone.dev/v1alpha1\nkind: PolicyInput\nenvironment: {name: \"9\"}\n"
+		}
+	}
+	loaded := loadFiles(t, files)
+	bundle, err := loaded.withParams(map[string]any{"limit": "none"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for range 3 {
+		forget(bundle)
+		report := evaluate(t, bundle, inputOf(t, promotion.DataPHI, configMap("a"), configMap("b")))
+		if report.Verdict != policy.VerdictError || len(report.Errors) != 2 {
+			t.Errorf("verdict %s, errors %v; want those of both rules", report.Verdict, report.Errors)
+		}
+	}
+}
+
 // A call is remembered by its arguments, also where they are alike.
 func TestMemoryOfCalls(t *testing.T) {
 	t.Parallel()
