@@ -96,7 +96,11 @@ directions(o) := {direction | some direction in o.spec.policyTypes} if {
 	objects.size_of(o, ["spec", "egress"]) > 0
 } else := {"Ingress"}
 
+# A rule that is null is empty.
+everything(null, _)
+
 everything(rule, peers) if {
+	is_object(rule)
 	objects.size_of(rule, [peers]) == 0
 	objects.size_of(rule, ["ports"]) == 0
 }
