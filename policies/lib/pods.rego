@@ -19,6 +19,8 @@ specs_of(o) := specs if {
 	is_array(paths)
 	specs := specs_at(o, paths, true)
 	found_or_none(paths, specs)
+} else := [] if {
+	objects.kind_key(o) in podless
 } else := array.concat(usual, found) if {
 	usual := specs_at(o, object.get(data.params.pod_templates, "*", []), false)
 	known := {spec.path | some spec in usual}
@@ -29,6 +31,18 @@ specs_of(o) := specs if {
 		not path in known
 		spec := described(value, path, at, true)
 	]
+}
+
+# podless are kinds of Kubernetes' own, of which the API server keeps no field
+# that they do not have: nobody hides a pod there.
+podless := {
+	"ConfigMap", "Endpoints", "Event", "LimitRange", "Namespace", "PersistentVolume", "PersistentVolumeClaim",
+	"ResourceQuota", "Secret", "Service", "ServiceAccount",
+	"ClusterRole.rbac.authorization.k8s.io", "ClusterRoleBinding.rbac.authorization.k8s.io",
+	"EndpointSlice.discovery.k8s.io", "HorizontalPodAutoscaler.autoscaling", "Ingress.networking.k8s.io",
+	"IngressClass.networking.k8s.io", "Lease.coordination.k8s.io", "NetworkPolicy.networking.k8s.io",
+	"PodDisruptionBudget.policy", "PriorityClass.scheduling.k8s.io", "Role.rbac.authorization.k8s.io",
+	"RoleBinding.rbac.authorization.k8s.io", "StorageClass.storage.k8s.io",
 }
 
 found_or_none([], _)

@@ -28,6 +28,16 @@ test_unknown_kind_with_containers_is_a_workload if {
 	count(pods.specs) == 1 with input.object as object
 }
 
+# The API server drops what such kinds do not have; of another group it might not.
+test_kinds_of_kubernetes_hide_no_pod if {
+	specs_of_kind("networking.k8s.io/v1", "NetworkPolicy") == []
+	specs_of_kind("v1", "ConfigMap") == []
+	count(specs_of_kind("example.org/v1", "NetworkPolicy")) == 1
+	count(specs_of_kind("networking.k8s.io/v1", "Thing")) == 1
+}
+
+specs_of_kind(version, kind) := pods.specs_of({"apiVersion": version, "kind": kind, "spec": {"template": {"spec": spec}}})
+
 test_unknown_kind_with_another_template_is_none if {
 	object := {"apiVersion": "example.org/v1", "kind": "Thing", "spec": {"template": {"spec": {"text": "x"}}}}
 	count(pods.specs) == 0 with input.object as object

@@ -23,7 +23,12 @@ import (
 // sum. Of each the quickest round counts: others may be busy meanwhile.
 func BenchmarkRules(b *testing.B) {
 	bundle := loadSample(b)
-	in := inputOf(b, promotion.DataPHI, workloads(199)...)
+	for name, manifests := range map[string][]string{"workloads": workloads(199), "environment": services(200)} {
+		b.Run(name, func(b *testing.B) { eachRule(b, bundle, inputOf(b, promotion.DataPHI, manifests...)) })
+	}
+}
+
+func eachRule(b *testing.B, bundle *Bundle, in policy.Input) {
 	var costs []cost
 	for _, r := range bundle.rules {
 		if r.AppliesTo(in.Environment.Data) {

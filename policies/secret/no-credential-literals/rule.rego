@@ -101,6 +101,8 @@ custom if {
 	contains(objects.group_of(input.object), ".")
 	key := objects.kind_key(input.object)
 	not key in object.keys(data.params.pod_templates)
+	podless := pods.podless
+	not key in podless
 }
 
 settings contains setting if {
