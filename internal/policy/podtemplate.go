@@ -2,7 +2,6 @@ package policy
 
 import (
 	"fmt"
-	"maps"
 	"regexp"
 	"slices"
 	"strings"
@@ -181,14 +180,34 @@ func eachMapping(value any, path string, visit func(path string, mapping map[str
 	switch value := value.(type) {
 	case map[string]any:
 		visit(path, value)
-		for _, name := range slices.Sorted(maps.Keys(value)) {
+		var deeper []string
+		for name, field := range value {
+			if leads(field) {
+				deeper = append(deeper, name)
+			}
+		}
+		slices.Sort(deeper)
+		for _, name := range deeper {
 			eachMapping(value[name], join(path, name), visit)
 		}
 	case []any:
 		for i, entry := range value {
-			eachMapping(entry, fmt.Sprintf("%s[%d]", path, i), visit)
+			if leads(entry) {
+				eachMapping(entry, fmt.Sprintf("%s[%d]", path, i), visit)
+			}
 		}
 	}
+}
+
+// leads reports whether a value may hold a mapping. Most hold nothing.
+func leads(value any) bool {
+	switch value := value.(type) {
+	case map[string]any:
+		return true
+	case []any:
+		return len(value) > 0
+	}
+	return false
 }
 
 func join(path, name string) string {
