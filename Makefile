@@ -52,7 +52,7 @@ test: cluster race-notice ## every test, on a real API server and real Git serve
 	$(GO) test $(RACE_FLAG) -timeout $(TIMEOUT) $$($(GO) list ./... | grep -v /internal/e2e)
 	$(GO) test $(RACE_FLAG) -timeout $(TIMEOUT) ./internal/e2e
 	$(GO) test -timeout $(TIMEOUT) -run Reachable ./internal/reconcile
-	GOGC=400 $(GO) test -timeout $(TIMEOUT) -run 'PodSecurity|Notice' ./internal/policy/rego
+	GOGC=400 $(GO) test -timeout $(TIMEOUT) -run 'PodSecurity|Notice|Sample|CheckTells|CheckAnywhere|ProposedRule' ./internal/policy/rego ./internal/cli
 	$(GO) test -tags mutation -timeout $(TIMEOUT) -run Mutation ./internal/reconcile
 	cd $(NESTED) && $(NESTED_GO) test -timeout $(TIMEOUT) ./...
 

@@ -11,12 +11,14 @@ import (
 	"chaperone.dev/chaperone/internal/policy/rego"
 	"chaperone.dev/chaperone/internal/promotion"
 	"chaperone.dev/chaperone/internal/render"
+	"chaperone.dev/chaperone/internal/testkit/racing"
 )
 
 // A check knows of other environments what the same tree would run there, and
 // says that it is no more than that.
 func TestCheckTellsOfOtherEnvironments(t *testing.T) {
 	t.Parallel()
+	racing.Without(t)
 	tree, err := loadWorkTree("../..")
 	if err != nil {
 		t.Fatal(err)
@@ -64,6 +66,7 @@ func TestCheckTellsOfOtherEnvironments(t *testing.T) {
 // or they are.
 func TestSampleIsAllowedEverywhere(t *testing.T) {
 	t.Parallel()
+	racing.Without(t)
 	flags := checkFlags{repoFlags: repoFlags{repo: "../.."}}
 	all, err := flags.run(t.Context(), &command{}, nil)
 	if err != nil {
@@ -87,6 +90,7 @@ func TestSampleIsAllowedEverywhere(t *testing.T) {
 // An environment whose file is wrong is there, whatever it is.
 func TestCheckTellsOfFilesThatCannotBeRead(t *testing.T) {
 	t.Parallel()
+	racing.Without(t)
 	tree, err := loadWorkTree("../..")
 	if err != nil {
 		t.Fatal(err)

@@ -15,6 +15,7 @@ import (
 	"chaperone.dev/chaperone/internal/promotion"
 	"chaperone.dev/chaperone/internal/render"
 	"chaperone.dev/chaperone/internal/testkit/attest"
+	"chaperone.dev/chaperone/internal/testkit/racing"
 )
 
 // signedSample is a copy of the sample whose security team has named a key.
@@ -130,6 +131,7 @@ func (r signedSample) findings(environment string) (verdict policy.Verdict, foun
 // does not when any of it is missing, old or not what was signed.
 func TestSampleWithEvidence(t *testing.T) {
 	t.Parallel()
+	racing.Without(t)
 	r := recordedSample(t)
 	now := time.Now()
 	digests := r.digests()

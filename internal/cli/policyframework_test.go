@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"chaperone.dev/chaperone/internal/policy"
+	"chaperone.dev/chaperone/internal/testkit/racing"
 )
 
 var samplePolicies = filepath.Join("..", "..", "policies")
@@ -53,6 +54,7 @@ func TestCoverageTables(t *testing.T) {
 // The proposed rule is cited as a whole, and knows no addressable paragraphs.
 func TestProposedRule(t *testing.T) {
 	t.Parallel()
+	racing.Without(t)
 	table := sampleCoverage(t, "hipaa-nprm")
 	if table.Cited != "90 FR 898 (proposed)" || table.Enforced || table.Profile != "hipaa" {
 		t.Errorf("cited %q, enforced %v", table.Cited, table.Enforced)

@@ -4,11 +4,14 @@ import (
 	"os"
 	"path/filepath"
 	"testing"
+
+	"chaperone.dev/chaperone/internal/testkit/racing"
 )
 
 // What `policy new` writes stands beside the sample's rules, and passes.
 func TestNewRuleInSample(t *testing.T) {
 	t.Parallel()
+	racing.Without(t)
 	dir := filepath.Join(t.TempDir(), "policies")
 	if err := os.CopyFS(dir, os.DirFS(filepath.Join("..", "..", "policies"))); err != nil {
 		t.Fatal(err)

@@ -8,6 +8,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"chaperone.dev/chaperone/internal/testkit/racing"
 )
 
 // The walk enumerates every world that a small pipeline can come to: every
@@ -379,7 +381,7 @@ func (w *walk) way(id int32) string {
 
 // walkLimit keeps walks short where speed does not allow more.
 func walkLimit() int {
-	if testing.Short() || raceDetector {
+	if testing.Short() || racing.Detector {
 		return 20_000
 	}
 	return 5_000_000

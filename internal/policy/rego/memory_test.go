@@ -8,6 +8,7 @@ import (
 
 	"chaperone.dev/chaperone/internal/policy"
 	"chaperone.dev/chaperone/internal/promotion"
+	"chaperone.dev/chaperone/internal/testkit/racing"
 )
 
 const helpers = `package lib.helpers
@@ -77,7 +78,7 @@ func TestMemory(t *testing.T) {
 // The whole pack says what OPA says that forgets everything between two queries.
 func TestMemoryIsOPAs(t *testing.T) {
 	t.Parallel()
-	withoutRaceDetector(t)
+	racing.Without(t)
 	bundle := loadSample(t)
 	in := inputOf(t, promotion.DataPHI, append(workloads(6), related...)...)
 	got, want := evaluate(t, bundle, in), judgeAnew(t.Context(), bundle, in)

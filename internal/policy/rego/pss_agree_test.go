@@ -16,6 +16,7 @@ import (
 	psspolicy "k8s.io/pod-security-admission/policy"
 
 	"chaperone.dev/chaperone/internal/manifest"
+	"chaperone.dev/chaperone/internal/testkit/racing"
 )
 
 const (
@@ -33,7 +34,7 @@ func podCount() (newest, older int) {
 	return 100_000, 250
 }
 
-func few() bool { return testing.Short() || raceDetector }
+func few() bool { return testing.Short() || racing.Detector }
 
 // Every rule says of every pod what upstream says of it.
 func TestPodSecurityAgreesWithUpstream(t *testing.T) {

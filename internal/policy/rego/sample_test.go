@@ -14,6 +14,7 @@ import (
 	"github.com/open-policy-agent/opa/v1/format"
 
 	"chaperone.dev/chaperone/internal/policy"
+	"chaperone.dev/chaperone/internal/testkit/racing"
 )
 
 const samplePolicies = "../../../policies"
@@ -102,7 +103,7 @@ func alone(t *testing.T, r policy.Rule, silence func(i int) bool) (files fstest.
 // Examples alone notice when a rule denies nothing any more.
 func TestSampleExamplesNoticeASilentRule(t *testing.T) {
 	t.Parallel()
-	withoutRaceDetector(t)
+	racing.Without(t)
 	for _, r := range loadSample(t).Rules() {
 		files, _ := alone(t, r, func(int) bool { return true })
 		delete(files, r.ID+"/rule_test.rego")
@@ -115,7 +116,7 @@ func TestSampleExamplesNoticeASilentRule(t *testing.T) {
 // Each single denial of a rule is needed by one of its examples or tests.
 func TestSampleTestsNoticeEveryDenial(t *testing.T) {
 	t.Parallel()
-	withoutRaceDetector(t)
+	racing.Without(t)
 	for _, r := range loadSample(t).Rules() {
 		_, denials := alone(t, r, func(int) bool { return false })
 		if denials == 0 {

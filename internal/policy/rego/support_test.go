@@ -115,12 +115,3 @@ func evaluate(t testing.TB, bundle *Bundle, in policy.Input) policy.Report {
 	}
 	return report
 }
-
-// withoutRaceDetector leaves to another run of `make test` what is about rules
-// only, and takes minutes with it.
-func withoutRaceDetector(t *testing.T) {
-	t.Helper()
-	if raceDetector || testing.Short() {
-		t.Skip("long: see `make test`")
-	}
-}

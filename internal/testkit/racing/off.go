@@ -1,0 +1,6 @@
+//go:build !race
+
+package racing
+
+// Detector is off.
+const Detector = false
