@@ -26,7 +26,7 @@ func (g *graph) evaluation(t *testing.T, head source.Revision, asked promotion.A
 const (
 	override = "Promote\n\nChaperone-Override: because\n"
 	promotes = "Promote\n\nChaperone-Promotes: 1111111111111111111111111111111111111111\n"
-	forge    = "noreply@forge.example"
+	byForge  = "noreply@forge.example"
 )
 
 var (
@@ -61,7 +61,7 @@ func TestApproval(t *testing.T) {
 		}, true, false, ""},
 		{"by the forge's button", managers, nil, func(g *graph) {
 			g.add("p1", "chaperone@localhost", promotes, pinA, "r0")
-			g.add("r1", "alice@x/"+forge, promotes, pinA, "r0", "p1")
+			g.add("r1", "alice@x/"+byForge, promotes, pinA, "r0", "p1")
 		}, true, false, ""},
 		{"merges in it are followed along the branch", managers, nil, func(g *graph) {
 			g.add("r1", "alice@x", "pin", pinA, "r0")
@@ -118,11 +118,11 @@ func TestApproval(t *testing.T) {
 			g.add("r1", "alice@x/mallory@x", "pin", pinA, "r0")
 		}, false, false, "P <alice@x> wrote r1, and P <mallory@x> committed it"},
 		{"a squash, of which the forge is the committer", managers, nil, func(g *graph) {
-			g.add("r1", "alice@x/"+forge, "pin", pinA, "r0")
-		}, false, false, "wrote r1, and P <" + forge + "> committed it"},
+			g.add("r1", "alice@x/"+byForge, "pin", pinA, "r0")
+		}, false, false, "wrote r1, and P <" + byForge + "> committed it"},
 		{"a merge that brought no pin, with a forge's address", managers, nil, func(g *graph) {
 			g.add("s1", "mallory@x", "anything", pinB, "r0")
-			g.add("r1", "alice@x/"+forge, "merge", pinA, "r0", "s1")
+			g.add("r1", "alice@x/"+byForge, "merge", pinA, "r0", "s1")
 		}, false, false, "committed it"},
 		{"the daemon", anybody, nil, func(g *graph) { g.add("r1", "chaperone@LOCALHOST", "pin", pinA, "r0") }, false, false, "is no person"},
 		{"the daemon of before", anybody, nil, func(g *graph) { g.add("r1", "old@x", promotes, pinA, "r0") }, false, false, "r1 by P <old@x> has the trailers"},
@@ -132,7 +132,7 @@ func TestApproval(t *testing.T) {
 		{"letters that fold to others", managers, nil, func(g *graph) { g.add("r1", "carol\u212a@x", "pin", pinA, "r0") }, false, false, "is no person"},
 		{"a hidden address", anybody, nil, func(g *graph) { g.add("r1", "7+alice@users.noreply.forge.example", "pin", pinA, "r0") }, false, false, "is no person"},
 		{"a hidden address that is known", managers, aliceTwice, func(g *graph) {
-			g.add("r1", "7+Alice@users.noreply.forge.example/"+forge, "merge", pinA, "r0", "s1")
+			g.add("r1", "7+Alice@users.noreply.forge.example/"+byForge, "merge", pinA, "r0", "s1")
 			g.add("s1", "dev@x", "pin", pinA, "r0")
 		}, true, false, ""},
 		{"one person with two addresses, twice", two, aliceTwice, func(g *graph) {
@@ -169,7 +169,7 @@ func TestApproval(t *testing.T) {
 		// Overrides.
 		{"written in the request, merged by another", promotion.Approval{}, nil, func(g *graph) {
 			g.add("s1", "bob@x", strings.Replace(promotes, "Chaperone-P", "Chaperone-Override: because\nChaperone-P", 1), pinA, "r0")
-			g.add("r1", "alice@x/"+forge, "merge", pinA, "r0", "s1")
+			g.add("r1", "alice@x/"+byForge, "merge", pinA, "r0", "s1")
 		}, true, true, ""},
 		{"written in the merge, of another's request", promotion.Approval{}, nil, func(g *graph) {
 			g.add("s1", "bob@x", "pin", pinA, "r0")
@@ -193,7 +193,7 @@ func TestApproval(t *testing.T) {
 		}, true, false, ""},
 		{"merged by a robot", promotion.Approval{}, nil, func(g *graph) {
 			g.add("p1", "dev@x", override, pinA, "r0")
-			g.add("r1", forge, "merge", pinA, "r0", "p1")
+			g.add("r1", byForge, "merge", pinA, "r0", "p1")
 		}, true, false, ""},
 		{"of one side, by who wrote another", promotion.Approval{}, nil, func(g *graph) {
 			g.add("p1", "dev@x", override, pinA, "r0")

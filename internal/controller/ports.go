@@ -4,6 +4,7 @@ import (
 	"context"
 	"time"
 
+	"chaperone.dev/chaperone/internal/forge"
 	"chaperone.dev/chaperone/internal/manifest"
 	"chaperone.dev/chaperone/internal/policy"
 	"chaperone.dev/chaperone/internal/promotion"
@@ -154,6 +155,31 @@ type Store interface {
 	KeepBundles(ctx context.Context, id promotion.ID, keep ...reconcile.Digest) error
 	PutRelease(ctx context.Context, r state.Release) error
 	Event(ctx context.Context, id promotion.ID, warning bool, reason promotion.Reason, message string) error
+}
+
+// Forge is where the source's pull requests are. Errors wrap the ones of package
+// forge. Every method looks before it writes, so that it may be repeated after a
+// crash or a lost answer, and touches nothing that others wrote. They are called
+// from many goroutines.
+type Forge interface {
+	// KeepPullRequest sees to it that one pull request is open from the branch to
+	// the base, with this title and body. One that a person closed with the same
+	// head stays so, and is returned as it is.
+	KeepPullRequest(ctx context.Context, want forge.Proposal) (forge.PullRequest, error)
+	// ClosePullRequest closes the one that is open from the branch to the base, if
+	// any, and says why in a comment.
+	ClosePullRequest(ctx context.Context, branch, base, why string) error
+	// OpenPullRequests are those to the base, the latest changed first; more reports
+	// that there are others beside them.
+	OpenPullRequests(ctx context.Context, base string) (open []forge.PullRequest, more bool, err error)
+	// MergedBy is the merged pull request that made this commit of the base what it
+	// is; found is false where none did.
+	MergedBy(ctx context.Context, base string, commit source.Revision) (merge forge.Merge, found bool, err error)
+	// SetStatus writes where the newest status of that context says something else.
+	SetStatus(ctx context.Context, commit source.Revision, status forge.Status) error
+	// Comment keeps one comment of the daemon's own on a pull request, found by its
+	// marker.
+	Comment(ctx context.Context, number int64, marker, body string) error
 }
 
 // Telemetry takes measurements. Its methods do not block.
