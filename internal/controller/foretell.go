@@ -46,9 +46,10 @@ func (s *shown) come(outcome reconcile.Outcome, now time.Time, into *state.Recor
 }
 
 // worthStoring reports whether a status differs from what is stored.
-func (e *environment) worthStoring(status reconcile.Status, message string) bool {
-	if told := e.foretold; told != nil {
-		return visible(status) != visible(told.status) || message != told.message || !sameCountdown(e.excepted, told.excepted)
+func (e *environment) worthStoring(now shown) bool {
+	stored := shown{status: e.status, message: e.message, excepted: e.exceptedShown}
+	if e.foretold != nil {
+		stored = *e.foretold
 	}
-	return visible(status) != visible(e.status) || message != e.message || !sameCountdown(e.excepted, e.exceptedShown)
+	return !now.same(&stored)
 }

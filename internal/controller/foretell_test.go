@@ -196,3 +196,26 @@ func TestNewEnvironmentIsStoredOnceSomethingCameOfIt(t *testing.T) {
 	cancel()
 	c.work.Wait()
 }
+
+// What is shown between an outcome that is stored and the loop's learning of it
+// takes the place of what was foretold: that is stored again when it comes true.
+func TestStatusShownAfterAnOutcomeIsNotTakenForTheOneForetold(t *testing.T) {
+	t.Parallel()
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	c, kept := first(t, &actor{})
+	c.pass(ctx)
+	outcome := <-c.events // stored by now, and the loop not told yet: its release is being written
+	c.world.Environments[0].Requests.Paused = true
+	for c.pass(ctx); kept.last().Status.Reason != promotion.Paused; c.pass(ctx) {
+		time.Sleep(time.Millisecond)
+	}
+	c.world.Environments[0].Requests.Paused = false
+	outcome()
+	c.pass(ctx)
+	cancel()
+	c.work.Wait()
+	if e := c.environment(staging); e.status.Reason != promotion.Verifying || !e.recorder.holds(&shown{status: e.status, message: e.message}) && e.recorder.waiting() == nil {
+		t.Errorf("shown is %s, stored %v", e.status.Reason, kept.reasons())
+	}
+}

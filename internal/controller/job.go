@@ -256,7 +256,10 @@ func (c *Controller) change(id promotion.ID, f func(*reconcile.Environment)) {
 func (c *Controller) observed(end ended, stored reconcile.Journal, now time.Time, told *shown) {
 	a := end.result.Action
 	e := c.environment(a.Environment)
-	e.rivals, e.foretold = 0, told
+	e.rivals, e.foretold = 0, nil
+	if e.recorder.holds(told) { // and not what was shown since
+		e.foretold = told
+	}
 	c.world.Now = now
 	before, _ := c.world.Find(a.Environment)
 	reconcile.ObserveIn(&c.world, end.result)

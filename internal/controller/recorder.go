@@ -29,6 +29,7 @@ type recorder struct {
 	shownMu sync.Mutex
 	shown   *shown // not stored yet
 	asked   bool   // a write of it is on its way that stores nothing else
+	last    shown  // as it was stored last
 }
 
 // shown is what people see of an environment.
@@ -84,12 +85,27 @@ func (r *recorder) waiting() *shown {
 	return r.shown
 }
 
-func (r *recorder) stored(s *shown) {
+// stored takes note of a write, in which s was taken along.
+func (r *recorder) stored(s *shown, saved state.Record) {
 	r.shownMu.Lock()
 	defer r.shownMu.Unlock()
+	r.last = shown{status: saved.Status, message: saved.Message, excepted: saved.Excepted}
 	if r.shown == s {
 		r.shown, r.asked = nil, false
 	}
+}
+
+// holds reports whether this is what is stored, and nothing waits to take its
+// place.
+func (r *recorder) holds(s *shown) bool {
+	r.shownMu.Lock()
+	defer r.shownMu.Unlock()
+	return s != nil && r.shown == nil && s.same(&r.last)
+}
+
+// same reports whether people see the same.
+func (s *shown) same(as *shown) bool {
+	return visible(s.status) == visible(as.status) && s.message == as.message && sameCountdown(s.excepted, as.excepted)
 }
 
 // flush stores the status that waits, unless another write took it along. It
@@ -126,7 +142,7 @@ func (r *recorder) write(ctx context.Context, base *reconcile.Journal, change fu
 		saved, err := r.store.Save(ctx, next)
 		if err == nil {
 			r.record = saved
-			r.stored(status)
+			r.stored(status, saved)
 			return nil
 		}
 		if errors.Is(err, state.ErrConflict) {

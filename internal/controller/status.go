@@ -35,8 +35,8 @@ func (c *Controller) publish(ctx context.Context, d reconcile.Decision) {
 			}
 			c.announce(ctx, status.Environment, status, message)
 		}
-		if e.worthStoring(status, message) {
-			c.saveStatus(ctx, world, e, shown{status, message, e.since, e.file, e.excepted}, storesStatus(d, status.Environment))
+		if now := (shown{status, message, e.since, e.file, e.excepted}); e.worthStoring(now) {
+			c.saveStatus(ctx, world, e, now, storesStatus(d, status.Environment))
 		}
 		e.status, e.message, e.exceptedShown, e.foretold = status, message, e.excepted, nil
 		view.Environments = append(view.Environments, EnvironmentView{
