@@ -42,14 +42,14 @@ type App struct {
 	alone   bool // the process is this daemon and nothing else
 	log     *slog.Logger
 	started atomic.Pointer[web.Server]
-	marks   markStore  // of policies; nil: none outlasts the process
-	refused func(bool) // told whether the newest policies are
+	marks   markStore   // of policies; nil: none outlasts the process
+	refused func(error) // told why the newest policies are, nil once they are in force
 	teardown
 }
 
 // New takes a configuration; Run does the work.
 func New(c config.Config, build Build, log *slog.Logger) *App {
-	return &App{config: c, build: build, log: log, refused: func(bool) {}, teardown: teardown{log: log}}
+	return &App{config: c, build: build, log: log, refused: func(error) {}, teardown: teardown{log: log}}
 }
 
 // Addr is where the page is served, or "" before it is.
@@ -76,7 +76,7 @@ func (a *App) Run(ctx context.Context) (err error) {
 	if err != nil {
 		return err
 	}
-	a.refused = shown.PoliciesRefused
+	a.refused = shown.policiesRefused
 	shown.reports = newPolicyReports(store.WritePolicyReport, reportPause, a.log)
 	a.follow(ctx, shown.reports)
 	repository, err := a.openSource(ctx)
@@ -145,7 +145,7 @@ func (a *App) serve() (telemetry, error) {
 		defer cancel()
 		return server.Shutdown(ctx)
 	})
-	return telemetry{Metrics: counted, page: server, branch: a.config.Source.Branch}, nil
+	return telemetry{Metrics: counted, page: server, branch: a.config.Source.Branch, refused: new(atomic.Pointer[string])}, nil
 }
 
 // ports are the controller's, but for the source.

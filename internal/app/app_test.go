@@ -253,7 +253,7 @@ deny contains {"msg": "there is a word", "path": "data.word"} if input.object.da
 `
 	bad, other := strings.Replace(good, "deny contains", "deny contians", 1), strings.Replace(good, "there is", "here is", 1)
 	h := &history{rules: map[source.Revision]string{"1": good, "2": bad, "4": other, "5": other}}
-	p := &sourcePolicies{log: slog.New(slog.DiscardHandler), told: func(bool) {}}
+	p := &sourcePolicies{log: slog.New(slog.DiscardHandler), told: func(error) {}}
 	var digests []string
 	for _, head := range []source.Revision{"1", "1", "2", "4", "5"} {
 		p.follow(t.Context(), h, head)

@@ -82,7 +82,7 @@ func (a *App) policies(ctx context.Context, ports *controller.Ports, src *reposi
 }
 
 func (a *App) policiesChanged(s rego.Status) {
-	a.refused(s.Err != nil)
+	a.refused(s.Err)
 	if s.Err != nil {
 		a.log.Error("policies refused; the ones before stay in force", "digest", s.Digest, "reason", promotion.PolicyError, "err", s.Err)
 		return
@@ -95,7 +95,7 @@ func (a *App) policiesChanged(s rego.Status) {
 type sourcePolicies struct {
 	bundle atomic.Pointer[rego.Bundle]
 	log    *slog.Logger
-	told   func(refused bool)
+	told   func(refused error)
 
 	mu      sync.Mutex
 	from    source.Revision // the last head whose policies could be told
@@ -131,12 +131,12 @@ func (p *sourcePolicies) follow(ctx context.Context, src controllerSource, head 
 	}
 	if err != nil {
 		p.refused, p.at = head, time.Now()
-		p.told(true)
+		p.told(err)
 		p.log.Error("policies refused; the ones before stay in force", "revision", head, "reason", promotion.PolicyError, "err", err)
 		return
 	}
 	p.from, p.refused = head, ""
-	p.told(false)
+	p.told(nil)
 	p.log.Info("policies", "revision", head, "digest", bundle.Digest())
 	p.bundle.Store(bundle)
 }

@@ -1,6 +1,8 @@
 package app
 
 import (
+	"strings"
+	"sync/atomic"
 	"time"
 
 	"chaperone.dev/chaperone/internal/controller"
@@ -17,7 +19,25 @@ type telemetry struct {
 	page    *web.Server
 	branch  string
 	reports *policyReports
+	refused *atomic.Pointer[string] // why the newest policies are not in force
 }
+
+// policiesRefused alarms on metrics and on the page, until err is nil.
+func (t telemetry) policiesRefused(err error) {
+	t.PoliciesRefused(err != nil)
+	if err == nil {
+		t.refused.Store(nil)
+		return
+	}
+	first, _, _ := strings.Cut(err.Error(), "\n") // the rest is in the log
+	if len(first) > maxRefusal {
+		first = strings.ToValidUTF8(first[:maxRefusal], "") + "…"
+	}
+	t.refused.Store(&first)
+}
+
+// maxRefusal bytes say on the page why policies are refused.
+const maxRefusal = 600
 
 // Judged implements controller.Telemetry.
 func (t telemetry) Judged(id promotion.ID, report policy.Report) {
@@ -32,6 +52,9 @@ func (t telemetry) Published(v controller.View) {
 	page := web.View{
 		At: v.At, Branch: t.branch, Head: v.Head, Policy: v.Policy, Polled: v.Polled,
 		SourceReason: v.SourceFault, SourceDetail: v.SourceDetail,
+	}
+	if refused := t.refused.Load(); refused != nil {
+		page.PoliciesRefused = *refused
 	}
 	var gauges []metrics.Environment
 	for _, e := range v.Environments {

@@ -51,7 +51,7 @@ func TestRun(t *testing.T) {
 		{"one silent", line{0, good}, checks("well", "silent"), Error, `http "silent" got no answer`, "ready well silent", 14 * time.Second},
 		{"error before no-data", line{0, good}, append(checks("silent"), none...), Error, `http "silent" got no answer`, "ready silent none", 14 * time.Second},
 		{"no-data before pass", line{0, good}, append(checks("well"), none...), NoData, `http "none" asked nothing`, "ready well none", 14 * time.Second},
-		{"more than run at once", line{0, good}, checks("well", "well", "well", "well", "well", "well", "well", "well", "well"), Pass, "and 7 more checks alike", "ready well well well well well well well well well", 18 * time.Second},
+		{"more than run at once", line{0, good}, checks("well", "well", "well", "well", "well", "well", "well", "well", "well"), Pass, "and 7 more alike", "ready well well well well well well well well well", 18 * time.Second},
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {

@@ -179,7 +179,7 @@ func combine(results []Result, ended time.Time) Report {
 	}
 	const most = 3
 	if more := len(told) - most; more > 0 {
-		told = append(told[:most], fmt.Sprintf("and %d more checks alike", more))
+		told = append(told[:most], fmt.Sprintf("and %d more alike", more))
 	}
 	report.Evidence = strings.Join(told, "; ")
 	return report

@@ -7,6 +7,7 @@ import (
 	"strings"
 	"time"
 
+	"chaperone.dev/chaperone/internal/promotion"
 	"chaperone.dev/chaperone/internal/reconcile"
 )
 
@@ -79,6 +80,10 @@ func (d pageData) header(m *markup) {
 	m.maybe("\n<p class=\"source\" role=\"status\">%s</p>", d.Notice)
 	if d.SourceReason != "" {
 		m.put("\n<p class=\"alarm\" role=\"alert\"><strong>%s</strong> %s</p>", string(d.SourceReason), d.SourceDetail)
+	}
+	if d.PoliciesRefused != "" {
+		m.put("\n<p class=\"alarm\" role=\"alert\"><strong>%s</strong> The newest policies are refused, and the ones before stay in force: %s</p>",
+			string(promotion.PolicyError), d.PoliciesRefused)
 	}
 }
 

@@ -19,8 +19,10 @@ type View struct {
 	Polled       bool             `json:"polled"`                // the source was read at least once
 	SourceReason promotion.Reason `json:"sourceReason,omitzero"` // why it cannot be read now
 	SourceDetail string           `json:"sourceDetail,omitempty"`
-	Notice       string           `json:"notice,omitempty"` // about this replica, such as that it stands by
-	Environments []Environment    `json:"environments"`
+	// PoliciesRefused is why the newest policies are not in force.
+	PoliciesRefused string        `json:"policiesRefused,omitempty"`
+	Notice          string        `json:"notice,omitempty"` // about this replica, such as that it stands by
+	Environments    []Environment `json:"environments"`
 }
 
 // Environment is one line: where it is, why it is not elsewhere, and who can

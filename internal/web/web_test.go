@@ -69,6 +69,8 @@ func TestEndpoints(t *testing.T) {
 	unpolled.Polled = false
 	faulty := sample()
 	faulty.SourceReason, faulty.SourceDetail = promotion.SourceUnavailable, "connection refused"
+	stale := sample()
+	stale.PoliciesRefused = "pod/root/rule.rego:3: <var> is unsafe"
 	tests := []struct {
 		name         string
 		views        []View
@@ -82,6 +84,8 @@ func TestEndpoints(t *testing.T) {
 		{"ready", []View{sample()}, "GET", "/readyz", 200, "ready\n"},
 		{"a source that fails later keeps it ready", []View{sample(), faulty}, "GET", "/readyz", 200, "ready\n"},
 		{"the page says why", []View{faulty}, "GET", "/", 200, "<strong>SourceUnavailable</strong> connection refused"},
+		{"the page says that policies are old", []View{stale}, "GET", "/", 200,
+			"<strong>PolicyError</strong> The newest policies are refused, and the ones before stay in force: pod/root/rule.rego:3: &lt;var&gt; is unsafe"},
 		{"a page without a view", nil, "GET", "/", 200, "Starting: the state is not loaded yet."},
 		{"a page without environments", []View{{At: noon, Polled: true}}, "GET", "/", 200, "defines no environment"},
 		{"metrics", nil, "GET", "/metrics", 200, "chaperone_build_info 1"},
@@ -133,7 +137,7 @@ func TestPageTellsWhereEverythingIs(t *testing.T) {
 func TestPageEscapes(t *testing.T) {
 	t.Parallel()
 	const attack = `"><script>alert(1)</script><img src=x onerror=alert(1)>'</style>`
-	v := View{At: noon, Branch: attack, Head: attack, Polled: true, SourceReason: attack, SourceDetail: attack, Environments: []Environment{{
+	v := View{At: noon, Branch: attack, Head: attack, Polled: true, SourceReason: attack, SourceDetail: attack, PoliciesRefused: attack, Environments: []Environment{{
 		ID: promotion.ID{Pipeline: attack, Name: attack}, Phase: attack, Reason: attack, Sentence: attack, Unblock: attack,
 		Running: reconcile.Release{Revision: attack, Digest: attack}, Since: noon,
 	}}}
