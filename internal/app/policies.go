@@ -67,6 +67,9 @@ func (a *App) policies(ctx context.Context, ports *controller.Ports, src *reposi
 			return nil, err
 		}
 		ports.Policies = policies{current: remote.store.Current}
+		if remote.first(ctx) && ctx.Err() == nil {
+			a.policiesChanged(remote.store.Status())
+		}
 		return func(ctx context.Context, nudge func()) {
 			remote.follow(ctx, func(s rego.Status) { a.policiesChanged(s); nudge() })
 		}, nil

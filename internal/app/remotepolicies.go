@@ -23,6 +23,9 @@ type policySource interface {
 	poll(ctx context.Context, store *rego.Store) (changed bool, err error)
 }
 
+// firstPolicyPoll is how long the loop waits for policies before it begins.
+const firstPolicyPoll = 30 * time.Second
+
 // maxPolicyPoll bounds the time between two looks that fail.
 const maxPolicyPoll = 15 * time.Minute
 
@@ -71,6 +74,15 @@ func (a *App) openPolicies(ctx context.Context) (*remotePolicies, error) {
 func artifactOptions(c config.Config) oci.Options {
 	return oci.Options{Address: c.Policies.Archive, Username: c.Policies.Username, TokenFile: c.Policies.TokenFile,
 		MaxBytes: rego.DefaultLimits().Bytes, Timeout: c.Source.Timeout}
+}
+
+// first looks once, for a while, and reports whether anything changed. Whoever does
+// not answer within it does not keep the loop from what needs no new policies.
+func (r *remotePolicies) first(ctx context.Context) bool {
+	ctx, cancel := context.WithTimeout(ctx, firstPolicyPoll)
+	defer cancel()
+	changed, _ := r.look(ctx) // follow looks again, and tells
+	return changed
 }
 
 // follow looks every interval, and less often while looking fails. It calls

@@ -86,6 +86,18 @@ func services(n int) []string {
 	return all[:n]
 }
 
+// plainMix is half ConfigMaps, a quarter Services and a quarter Deployments: what
+// applying is measured with.
+func plainMix(n int) []string {
+	var all []string
+	for i := 0; len(all) < n; i++ {
+		of := services(7 * (i + 1))[7*i:] // Deployment, Service, ConfigMap…
+		more := strings.Replace(of[2], "{name: ", "{name: more-", 1)
+		all = append(all, of[0], of[1], of[2], more)
+	}
+	return all[:n]
+}
+
 // BenchmarkEnvironment judges 200 objects in the mix that the samples have. In
 // BenchmarkPack, the worst case, each of them is a workload.
 func BenchmarkEnvironment(b *testing.B) {
@@ -99,6 +111,14 @@ func BenchmarkEnvironment(b *testing.B) {
 		}
 		perPair(b, pairs)
 		b.ReportMetric(float64(len(bundle.rules)), "rules")
+	})
+	b.Run("quarter-workloads", func(b *testing.B) {
+		in := inputOf(b, promotion.DataPHI, plainMix(200)...)
+		for b.Loop() {
+			forget(bundle)
+			evaluate(b, bundle, in)
+		}
+		perPair(b, pairsOf(bundle, in))
 	})
 	b.Run("one-changed", func(b *testing.B) { oneChanged(b, bundle, services(199)) })
 	b.Run("opa", func(b *testing.B) { plain(b, bundle, in, pairs) })
