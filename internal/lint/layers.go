@@ -28,7 +28,7 @@ var packages = []struct {
 	names []string
 }{
 	{pure, []string{"fault", "strictyaml", "manifest", "source", "promotion", "forge"}},
-	{rules, []string{"inventory", "health", "plan", "evidence", "policy", "origin", "ledger", "config", "source/merge", "state/v1alpha1", "reconcile"}},
+	{rules, []string{"inventory", "health", "plan", "evidence", "policy", "origin", "ledger", "config", "source/merge", "source/signature", "state/v1alpha1", "reconcile"}},
 	{adapter, []string{"source/gogit", "source/worktree", "render", "policy/rego", "policy/oci", "cluster", "verify", "state"}},
 	{loop, []string{"metrics", "web", "controller"}},
 	{wiring, []string{"app", "demo", "cli"}},
