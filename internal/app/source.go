@@ -22,18 +22,35 @@ type controllerSource = controller.Source
 // openSource makes the mirror. It does not need the server.
 func (a *App) openSource(ctx context.Context) (*repository, error) {
 	s := a.config.Source
+	signing := gogit.Signing{KeyFile: a.config.Author.SigningKeyFile, PassphraseFile: a.config.Author.PassphraseFile}
 	opened, err := gogit.Open(ctx, gogit.Options{
 		URL: s.URL, Branch: s.Branch, CacheDir: s.CacheDir, Timeout: s.Timeout,
 		Credentials: gogit.Credentials{
 			TokenFile: s.TokenFile, Username: s.Username, SSHKeyFile: s.SSHKeyFile, KnownHostsFile: s.KnownHostsFile,
 		},
 		Author: gogit.Author{Name: a.config.Author.Name, Email: a.config.Author.Email}, Logger: a.log,
+		Signing: signing,
 	})
 	if err != nil {
 		return nil, err
 	}
 	a.later("source", func() error { opened.Close(); return nil })
+	a.tellSigning(signing)
 	return &repository{Repository: opened, polled: func(context.Context, source.Revision) {}}, nil
+}
+
+// tellSigning says at the start which key signs, or that commits wait for one:
+// the file may still come.
+func (a *App) tellSigning(signing gogit.Signing) {
+	if signing.KeyFile == "" {
+		return
+	}
+	key, err := signing.Key()
+	if err != nil {
+		a.log.Error("reverts and promotions cannot be signed, and are not written until they can be", "err", err)
+		return
+	}
+	a.log.Info("reverts and promotions are signed", "key", key.Fingerprint())
 }
 
 // Poll implements controller.Source.

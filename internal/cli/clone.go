@@ -151,6 +151,7 @@ type pinFlags struct {
 	repo, branch string
 	direct, push bool
 	credentialFlags
+	signingFlags
 	clusterFlags
 }
 
@@ -160,6 +161,7 @@ func (f *pinFlags) add(cmd *cobra.Command, c *command) {
 	cmd.Flags().BoolVar(&f.direct, "direct", false, "commit on that branch itself, without a pull request")
 	cmd.Flags().BoolVar(&f.push, "push", false, "push the commit afterwards")
 	f.credentialFlags.add(cmd, c)
+	f.signingFlags.add(cmd, c)
 	f.clusterFlags.add(cmd, askSoon)
 }
 

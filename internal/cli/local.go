@@ -36,17 +36,11 @@ func (f *repoFlags) add(cmd *cobra.Command, c *command) {
 type credentialFlags struct{ gogit.Credentials }
 
 func (f *credentialFlags) add(cmd *cobra.Command, c *command) {
-	for _, flag := range []struct {
-		value              *string
-		name, env, meaning string
-	}{
+	fileFlags(cmd, c, []fileFlag{
 		{&f.TokenFile, "token-file", "CHAPERONE_SOURCE_TOKEN_FILE", "file with the token for https"},
 		{&f.SSHKeyFile, "ssh-key-file", "CHAPERONE_SOURCE_SSH_KEY_FILE", "file with the private key for ssh"},
 		{&f.KnownHostsFile, "known-hosts-file", "CHAPERONE_SOURCE_KNOWN_HOSTS_FILE", "file with the host keys that ssh accepts"},
-	} {
-		*flag.value = c.environ(flag.env)
-		cmd.Flags().Var(unshown{flag.value}, flag.name, flag.meaning+"; default $"+flag.env)
-	}
+	})
 }
 
 // check looks at the files before anybody is asked: what is wrong with them
@@ -63,6 +57,30 @@ func (f *credentialFlags) check() error {
 		_ = file.Close()
 	}
 	return nil
+}
+
+// signingFlags are what commits are signed with, as the daemon's are. Without
+// them Git's configuration decides.
+type signingFlags struct{ gogit.Signing }
+
+func (f *signingFlags) add(cmd *cobra.Command, c *command) {
+	fileFlags(cmd, c, []fileFlag{
+		{&f.KeyFile, "signing-key-file", "CHAPERONE_AUTHOR_SIGNING_KEY_FILE", "file with the private key, OpenPGP or SSH, to sign commits with"},
+		{&f.PassphraseFile, "passphrase-file", "CHAPERONE_AUTHOR_PASSPHRASE_FILE", "file with that key's passphrase"},
+	})
+}
+
+// fileFlag names a file, by default the one that a variable names.
+type fileFlag struct {
+	value              *string
+	name, env, meaning string
+}
+
+func fileFlags(cmd *cobra.Command, c *command, flags []fileFlag) {
+	for _, flag := range flags {
+		*flag.value = c.environ(flag.env)
+		cmd.Flags().Var(unshown{flag.value}, flag.name, flag.meaning+"; default $"+flag.env)
+	}
 }
 
 // unshown is a text whose default depends on the surroundings, so that help

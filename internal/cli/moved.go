@@ -53,7 +53,7 @@ func (f *pinFlags) move(ctx context.Context, b *bench, to source.Revision, note 
 	note.From = b.env.Revision
 	result, err := b.Promote(ctx, gogit.LocalPromote{
 		Environment: b.env.ID.String(), File: b.env.File, To: to, Note: note, Branch: b.branch, Direct: f.direct,
-		Now: time.Now, Push: f.push, Credentials: f.Credentials,
+		Now: time.Now, Push: f.push, Credentials: f.Credentials, Signing: f.Signing,
 	})
 	if err != nil {
 		return moved{}, err

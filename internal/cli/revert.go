@@ -30,6 +30,7 @@ type revertFlags struct {
 	repo, branch, reason string
 	push                 bool
 	credentialFlags
+	signingFlags
 }
 
 func newRevert(c *command) *cobra.Command {
@@ -68,7 +69,8 @@ local branch.
 	cmd.Flags().StringVar(&flags.branch, "branch", "", "branch to write on; default the one checked out")
 	cmd.Flags().StringVar(&flags.reason, "reason", "", "a sentence for the commit's message")
 	cmd.Flags().BoolVar(&flags.push, "push", false, "push the branch afterwards")
-	flags.add(cmd, c)
+	flags.credentialFlags.add(cmd, c)
+	flags.signingFlags.add(cmd, c)
 	outputFlag(cmd, &output)
 	return cmd
 }
@@ -103,7 +105,7 @@ func (f *revertFlags) run(ctx context.Context, commit string) (reverted, error) 
 	}
 	result, err := local.Revert(ctx, gogit.LocalRevert{
 		RevertRequest: gogit.RevertRequest{Guilty: guilty, Note: source.RevertNote{Evidence: f.reason}},
-		Branch:        branch, Push: f.push, Now: time.Now, Credentials: f.Credentials,
+		Branch:        branch, Push: f.push, Now: time.Now, Credentials: f.Credentials, Signing: f.Signing,
 	})
 	if err != nil {
 		return reverted{}, err

@@ -211,7 +211,7 @@ func (f *rollbackFlags) revert(ctx context.Context, b *bench, g goal, evidence s
 	}
 	results, err := b.RevertAll(ctx, gogit.LocalRevert{
 		RevertRequest: gogit.RevertRequest{Note: source.RevertNote{Evidence: evidence}},
-		Branch:        b.branch, Push: f.push, Now: time.Now, Credentials: f.Credentials,
+		Branch:        b.branch, Push: f.push, Now: time.Now, Credentials: f.Credentials, Signing: f.Signing,
 	}, guilty)
 	if err != nil {
 		return m, err

@@ -26,6 +26,9 @@ func (c *Config) complete() error {
 			"CHAPERONE_SOURCE_URL or source.url in the configuration file"))
 	}
 	problems = append(problems, c.Policies.complete()...)
+	if c.Author.PassphraseFile != "" && c.Author.SigningKeyFile == "" {
+		problems = append(problems, errors.New("author.signingKeyFile: missing; want the private key that author.passphraseFile is for"))
+	}
 	problems = append(problems, c.checkPeople()...)
 	s := c.Source
 	return errors.Join(append(problems, checkCredentials("source", s.URL, s.SSHKeyFile, s.KnownHostsFile, s.TokenFile)...)...)

@@ -62,10 +62,12 @@ type Policies struct {
 	KnownHostsFile string
 }
 
-// Author signs the daemon's commits.
+// Author writes the daemon's commits.
 type Author struct {
-	Name  string
-	Email string
+	Name           string
+	Email          string
+	SigningKeyFile string // signs them; "" is unsigned
+	PassphraseFile string // of the key
 }
 
 // Verify is how checks reach what they ask.

@@ -41,7 +41,7 @@ func TestEveryFieldHasASetting(t *testing.T) {
 		"  timeout: 9s", "  cacheDir: /c", "  tokenFile: /t", "  username: oauth2", "  sshKeyFile: /k", "  knownHostsFile: /h",
 		"policies: {directory: /p, branch: b, path: p, keyFile: /k, pollInterval: 9s, tokenFile: /t, username: u, sshKeyFile: /s, knownHostsFile: /h}",
 		"namespace: ops", "listen: 127.0.0.1:0", "kubeconfig: /kc", "context: ctx", "leaderElection: false",
-		"author: {name: A Robot, email: robot@example.org}", "verify: {proxy: 'http://u:"+canary+"@proxy:3128'}", "workers: 7",
+		"author: {name: A Robot, email: robot@example.org, signingKeyFile: /k, passphraseFile: /p}", "verify: {proxy: 'http://u:"+canary+"@proxy:3128'}", "workers: 7",
 		"groups: {release-managers: [alex@example.org]}", "people: {alex: [alex@example.org]}", "log: {level: debug, format: json}")
 	c, err := Load(Input{File: "chaperone.yaml", Content: file})
 	if err != nil {
@@ -181,6 +181,7 @@ func TestFaultsNameTheirPlaceAndTheFix(t *testing.T) {
 		{"url, password", environ("CHAPERONE_SOURCE_URL=ssh://git:" + canary + "@example.org/"), "CHAPERONE_SOURCE_URL: credentials do not belong in the address"},
 		{"url, unreadable", environ("CHAPERONE_SOURCE_URL=https://" + canary + ":x\x7f@example.org/"), "CHAPERONE_SOURCE_URL: want https://host/path"},
 		{"proxy", environ("CHAPERONE_VERIFY_PROXY=" + canary), "CHAPERONE_VERIFY_PROXY: want http://host:port"},
+		{"a passphrase alone", environ("CHAPERONE_SOURCE_URL=/g", "CHAPERONE_AUTHOR_PASSPHRASE_FILE=/p"), "author.signingKeyFile: missing; want the private key"},
 		{"ssh without key", environ("CHAPERONE_SOURCE_URL=git@example.org:x.git", "CHAPERONE_SOURCE_KNOWN_HOSTS_FILE=/h"), "source.sshKeyFile: missing"},
 		{"ssh without host keys", environ("CHAPERONE_SOURCE_URL=ssh://git@example.org/x.git", "CHAPERONE_SOURCE_SSH_KEY_FILE=/k"), "source.knownHostsFile: missing"},
 		{"token in clear", environ("CHAPERONE_SOURCE_URL=http://example.org/x.git", "CHAPERONE_SOURCE_TOKEN_FILE=/t"), "source.tokenFile: the token would travel unencrypted"},

@@ -101,13 +101,15 @@ func (w *workspace) WriteBlob(content []byte) (merge.Hash, error) {
 	return merge.Hash(w.add(plumbing.BlobObject, bytes.Clone(content))), nil
 }
 
-// signer signs commits with a name and the time.
+// signer signs commits with a name and the time, and with a key where there is
+// one.
 type signer struct {
 	author Author
 	now    func() time.Time
+	sign   sign // nil: there is none
 }
 
-func newSigner(author Author, now func() time.Time) signer {
+func newSigner(author Author, now func() time.Time, with sign) signer {
 	if author.Name == "" {
 		author.Name = DefaultAuthor.Name
 	}
@@ -117,7 +119,7 @@ func newSigner(author Author, now func() time.Time) signer {
 	if now == nil {
 		now = time.Now
 	}
-	return signer{author, now}
+	return signer{author, now, with}
 }
 
 func (s signer) signature() object.Signature {
@@ -132,7 +134,8 @@ func (s signer) signature() object.Signature {
 	return object.Signature{Name: plain(s.author.Name), Email: plain(s.author.Email), When: s.now()}
 }
 
-// commit makes a commit on one parent.
+// commit makes a commit on one parent. One that is to be signed and cannot be is
+// not made.
 func (w *workspace) commit(tree, parent plumbing.Hash, message string, by signer) (plumbing.Hash, error) {
 	who := by.signature()
 	made := object.Commit{Author: who, Committer: who, Message: message, TreeHash: tree, ParentHashes: []plumbing.Hash{parent}}
@@ -148,5 +151,12 @@ func (w *workspace) commit(tree, parent plumbing.Hash, message string, by signer
 	if _, err := content.ReadFrom(reader); err != nil {
 		return plumbing.ZeroHash, err
 	}
-	return w.add(plumbing.CommitObject, content.Bytes()), nil
+	if by.sign == nil {
+		return w.add(plumbing.CommitObject, content.Bytes()), nil
+	}
+	signed, err := by.sign(content.Bytes(), who.When)
+	if err != nil {
+		return plumbing.ZeroHash, err
+	}
+	return w.add(plumbing.CommitObject, signed), nil
 }

@@ -47,7 +47,8 @@ type Options struct {
 	Branch      string
 	CacheDir    string // of this process alone; may be lost at any time
 	Credentials Credentials
-	Author      Author        // of reverts
+	Author      Author        // of reverts and promotions
+	Signing     Signing       // of the same
 	Timeout     time.Duration // how long a server may be silent; default 1m
 	Limits      Limits
 	Now         func() time.Time // for the times of commits; default time.Now
@@ -106,7 +107,7 @@ func Open(ctx context.Context, o Options) (*Repository, error) {
 	if err != nil {
 		return nil, fault.Terminal("open source", "", err)
 	}
-	r := &Repository{remote: remote, signer: newSigner(o.Author, o.Now), log: o.Logger, turn: make(chan struct{}, 1), closed: make(chan struct{})}
+	r := &Repository{remote: remote, signer: newSigner(o.Author, o.Now, o.Signing.sign()), log: o.Logger, turn: make(chan struct{}, 1), closed: make(chan struct{})}
 	if r.log == nil {
 		r.log = slog.New(slog.DiscardHandler)
 	}

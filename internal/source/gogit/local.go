@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"time"
 
 	git "github.com/go-git/go-git/v5"
 	"github.com/go-git/go-git/v5/config"
@@ -190,6 +191,11 @@ func (l *Local) head() (plumbing.Hash, error) {
 	}
 	content, err := readSmall(filepath.Join(l.gitDir, "HEAD"))
 	return plumbing.NewHash(strings.TrimSpace(string(content))), err
+}
+
+func (l *Local) signer(given Author, now func() time.Time, signing Signing) signer {
+	author := l.author(given)
+	return newSigner(author, now, l.signsAs(signing, author))
 }
 
 func (l *Local) author(given Author) Author {

@@ -21,9 +21,10 @@ type LocalPromote struct {
 	Note        source.PromoteNote // its Environment, To and Direct are these
 	Branch      string             // the followed one
 	// Direct commits on Branch itself instead of the promotion branch.
-	Direct bool
-	Author Author           // default: user.name and user.email of Git's configuration
-	Now    func() time.Time // default time.Now
+	Direct  bool
+	Author  Author           // default: user.name and user.email of Git's configuration
+	Signing Signing          // default: as commit.gpgSign of that configuration has it
+	Now     func() time.Time // default time.Now
 	// Push sends the commit to where Branch comes from.
 	Push        bool
 	Credentials Credentials
@@ -70,7 +71,7 @@ func (l *Local) promoteDirect(ctx context.Context, request LocalPromote) (Propos
 	if err != nil {
 		return ProposeResult{}, err
 	}
-	by := newSigner(l.author(request.Author), request.Now)
+	by := l.signer(request.Author, request.Now, request.Signing)
 	// With a promotion branch that is not there, nothing else is looked at.
 	at := branches{followed: request.Branch, head: head, proposal: ref}
 	p, result, err := l.planProposal(ctx, request.request(), at, by)
@@ -114,7 +115,7 @@ func (l *Local) propose(ctx context.Context, request LocalPromote) (ProposeResul
 		return ProposeResult{}, err
 	}
 	here := branches{followed: request.Branch, head: head, proposal: ref, tip: tip}
-	by := newSigner(l.author(request.Author), request.Now)
+	by := l.signer(request.Author, request.Now, request.Signing)
 	if request.Push {
 		return l.proposeThere(ctx, request, here, by)
 	}

@@ -13,9 +13,10 @@ import (
 // LocalRevert is a revert by hand.
 type LocalRevert struct {
 	RevertRequest
-	Branch string
-	Author Author           // default: user.name and user.email of Git's configuration
-	Now    func() time.Time // default time.Now
+	Branch  string
+	Author  Author           // default: user.name and user.email of Git's configuration
+	Signing Signing          // default: as commit.gpgSign of that configuration has it
+	Now     func() time.Time // default time.Now
 	// Push sends the branch to where it comes from, afterwards.
 	Push        bool
 	Credentials Credentials
@@ -59,7 +60,7 @@ func (l *Local) revertOn(ctx context.Context, request LocalRevert, ref plumbing.
 	if err != nil {
 		return RevertResult{}, err
 	}
-	by := newSigner(l.author(request.Author), request.Now)
+	by := l.signer(request.Author, request.Now, request.Signing)
 	plan, result, err := l.planRevert(ctx, request.RevertRequest, head, by, false)
 	if err != nil || plan == nil {
 		return result, err

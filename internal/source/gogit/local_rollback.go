@@ -53,7 +53,7 @@ func (l *Local) revertAllOn(ctx context.Context, request LocalRevert, ref plumbi
 	if err != nil {
 		return nil, err
 	}
-	r := rollingBack{Local: l, request: request.RevertRequest, guilty: guilty, by: newSigner(l.author(request.Author), request.Now)}
+	r := rollingBack{Local: l, request: request.RevertRequest, guilty: guilty, by: l.signer(request.Author, request.Now, request.Signing)}
 	results, end, err := r.chain(ctx, start, r.next)
 	if err != nil {
 		return nil, err
