@@ -29,9 +29,11 @@ else ifeq ($(RACE),on)
 endif
 
 BINARY := bin/chaperone
-NESTED := cmd/localcluster
-# Where the tests look for the local cluster; they build it themselves when it is not there, only more quietly.
-CLUSTER = $(shell $(GO) env GOCACHE)/chaperone/localcluster
+NESTED := cmd/localcluster cmd/localforge
+# Gitea on SQLite; the tests build it with the same tags.
+FORGE_TAGS := sqlite sqlite_unlock_notify
+# Where the tests look for the programs that they run; they build them themselves when they are not there, only more quietly.
+BUILT = $(shell $(GO) env GOCACHE)/chaperone
 # Without the commit in it the binary stays the same from commit to commit, and is not linked again.
 NESTED_GO := GOWORK=off GOFLAGS=-buildvcs=false $(GO)
 
@@ -48,27 +50,28 @@ demo: $(BINARY) cluster ## two systems from development to production, on this m
 # thousand pods are judged, and each rule is silenced in turn, without race
 # detection, which would take ten times as long and has nothing to find there.
 .PHONY: test
-test: cluster race-notice ## every test, on a real API server and real Git servers
+test: cluster forge race-notice ## every test, on a real API server, real Git servers and a real forge
 	$(GO) test $(RACE_FLAG) -timeout $(TIMEOUT) $$($(GO) list ./... | grep -v /internal/e2e)
 	$(GO) test $(RACE_FLAG) -timeout $(TIMEOUT) ./internal/e2e
 	$(GO) test -timeout $(TIMEOUT) -run Reachable ./internal/reconcile
 	GOGC=400 $(GO) test -timeout $(TIMEOUT) -run 'PodSecurity|Notice|Sample|CheckTells|CheckAnywhere|ProposedRule' ./internal/policy/rego ./internal/cli
 	$(GO) test -tags mutation -timeout $(TIMEOUT) -run Mutation ./internal/reconcile
-	cd $(NESTED) && $(NESTED_GO) test -timeout $(TIMEOUT) ./...
+	cd cmd/localcluster && $(NESTED_GO) test -timeout $(TIMEOUT) ./...
 
 .PHONY: check
 check: lint race-notice ## before a commit: format, vet, the rules of the house, and the quick tests
 	$(GO) test $(RACE_FLAG) -short -timeout $(TIMEOUT) ./...
 
 # Vetting with the same flags as testing uses what that compiled. The nested
-# module is Kubernetes itself: racing that would take longer than all the rest.
+# modules are Kubernetes and Gitea: racing those would take longer than all the
+# rest. The tags mean nothing to Kubernetes.
 .PHONY: lint
 lint: ## the rules of the house, vet, tidy modules, and generated files that are up to date
 	$(GO) test -count=1 ./internal/lint
 	$(GO) vet $(RACE_FLAG) ./...
-	cd $(NESTED) && $(NESTED_GO) vet ./...
+	for module in $(NESTED); do (cd $$module && $(NESTED_GO) vet -tags '$(FORGE_TAGS)' ./...) || exit 1; done
 	$(GO) mod tidy -diff
-	cd $(NESTED) && $(NESTED_GO) mod tidy -diff
+	for module in $(NESTED); do (cd $$module && $(NESTED_GO) mod tidy -diff) || exit 1; done
 	@before=$$({ git status --porcelain; git diff; } | cksum); \
 	$(MAKE) generate; \
 	after=$$({ git status --porcelain; git diff; } | cksum); \
@@ -78,7 +81,7 @@ lint: ## the rules of the house, vet, tidy modules, and generated files that are
 	fi
 
 .PHONY: bench
-bench: cluster ## every benchmark, each beside what it is measured against
+bench: cluster forge ## every benchmark, each beside what it is measured against
 	@test -n "$(BENCH)" || { echo "bench: no package has a benchmark" >&2; exit 1; }
 	$(GO) test -run '^$$' -bench . -benchmem -benchtime $(BENCHTIME) -timeout $(BENCH_TIMEOUT) $(BENCH)
 
@@ -119,18 +122,24 @@ generate: ## what is written by programs: deep copies and custom resource defini
 fmt: ## format every Go file
 	@gofmt -l -w cmd internal
 
-# The first build compiles Kubernetes and etcd. A line for each hundred packages
-# shows that it moves; what the compiler has to say is shown as it is.
-.PHONY: cluster
-cluster:
-	@mkdir -p "$(dir $(CLUSTER))"
-	@cd $(NESTED) && { $(NESTED_GO) build -v -o "$(CLUSTER)" . 2>&1 || echo '!failed'; } | awk ' \
-		/^!failed$$/ {failed = 1; next} \
-		/^[a-z0-9.]+(\/[^ ]*)?$$/ {if (!n++) print "building the local cluster: minutes the first time, seconds later"; \
-			if (n % 100 == 0) print "  " n " packages compiled"; fflush(); next} \
-		/^go: downloading/ {if (!d++) {print "downloading modules"; fflush()}; next} \
-		{print; fflush()} \
-		END {if (failed) exit 1; if (n) print "built the local cluster"}' >&2
+# The first build compiles Kubernetes and etcd, or Gitea. A line for each hundred
+# packages shows that it moves; what the compiler has to say is shown as it is.
+.PHONY: cluster forge
+cluster: WHAT := the local cluster
+cluster: ; $(call build-nested,localcluster)
+forge: WHAT := the local forge
+forge: ; $(call build-nested,localforge,$(FORGE_TAGS))
+
+define build-nested
+@mkdir -p "$(BUILT)"
+@cd cmd/$(1) && { $(NESTED_GO) build -v -tags '$(2)' -o "$(BUILT)/$(1)" . 2>&1 || echo '!failed'; } | awk -v what="$(WHAT)" ' \
+	/^!failed$$/ {failed = 1; next} \
+	/^[a-z0-9.]+(\/[^ ]*)?$$/ {if (!n++) print "building " what ": minutes the first time, seconds later"; \
+		if (n % 100 == 0) print "  " n " packages compiled"; fflush(); next} \
+	/^go: downloading/ {if (!d++) {print "downloading modules"; fflush()}; next} \
+	{print; fflush()} \
+	END {if (failed) exit 1; if (n) print "built " what}' >&2
+endef
 
 .PHONY: race-notice
 race-notice:

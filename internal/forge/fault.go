@@ -3,6 +3,7 @@ package forge
 import (
 	"errors"
 	"fmt"
+	"net/url"
 	"time"
 
 	"chaperone.dev/chaperone/internal/fault"
@@ -13,16 +14,16 @@ import (
 // terminal, and so is asked again at a slow pace, after a rotation of the token
 // above all.
 var (
-	// ErrUnauthorised: the forge does not know the token; it is revoked, expired or mistyped.
-	ErrUnauthorised = errors.New("the forge does not know this token")
+	// ErrUnauthorised: there is no token, or it is revoked, expired or mistyped.
+	ErrUnauthorised = errors.New("not authorised by the forge")
 	// ErrForbidden: the token is known, and may not do this.
-	ErrForbidden = errors.New("the token may not do this")
+	ErrForbidden = errors.New("forbidden by the forge")
 	// ErrNotFound: there is no such thing, or the token may not see it.
-	ErrNotFound = errors.New("not found, or not to be seen with this token")
+	ErrNotFound = errors.New("not found by the forge")
 	// ErrRejected: the forge understood, and will not: there is nothing between two branches, say.
-	ErrRejected = errors.New("rejected")
+	ErrRejected = errors.New("rejected by the forge")
 	// ErrUnavailable: nobody knows what came of it. It may have been done.
-	ErrUnavailable = errors.New("the forge is unavailable")
+	ErrUnavailable = errors.New("forge unavailable")
 )
 
 // RateLimited says when it makes sense to ask again. It is ErrUnavailable, too.
@@ -51,39 +52,47 @@ func Limited(wait time.Duration) *RateLimited {
 	return &RateLimited{Wait: min(max(wait, time.Second), MaxWait)}
 }
 
-// Fault names what was done to what, says what the forge said in one line, and
-// classifies it. What it said must be without credentials. A nil cause is nil.
-func Fault(op, object string, cause error, said string) error {
-	if cause == nil {
+// Fault names what was done to what, and classifies what came of it. An error
+// that nobody put into a class leaves open what was done. Nil stays nil.
+func Fault(op, object string, err error) error {
+	if err == nil {
 		return nil
 	}
-	if said = Line(said, maxWords); said != "" {
-		cause = fmt.Errorf("%w: %s", cause, said)
+	var asked *url.Error // names the address again, and the method
+	if errors.As(err, &asked) {
+		err = asked.Err
 	}
 	for _, final := range []error{ErrUnauthorised, ErrForbidden, ErrNotFound, ErrRejected} {
-		if errors.Is(cause, final) {
-			return fault.Terminal(op, object, cause)
+		if errors.Is(err, final) {
+			return fault.Terminal(op, object, err)
 		}
 	}
-	return fault.Retryable(op, object, cause)
+	if !errors.Is(err, ErrUnavailable) {
+		err = fmt.Errorf("%w: %w", ErrUnavailable, err)
+	}
+	return fault.Retryable(op, object, err)
 }
 
-// ByStatus is the cause that an HTTP status stands for; nil is success. A forge
-// that limits rates may answer 403, which only it can tell from a plain one.
-func ByStatus(code int) error {
+// Answered is the error of an HTTP status, with what the forge said in one line,
+// which must be without credentials; nil is success. A forge that limits rates
+// may answer 403, which only its headers tell from a plain one.
+func Answered(code int, said string) error {
+	if said = Line(said, maxWords); said != "" {
+		said = ": " + said
+	}
 	switch {
 	case 200 <= code && code < 300:
 		return nil
 	case code == 401:
-		return ErrUnauthorised
+		return fmt.Errorf("%w: the token is unknown, revoked or expired%s", ErrUnauthorised, said)
 	case code == 403:
-		return ErrForbidden
+		return fmt.Errorf("%w: the token may not do this%s", ErrForbidden, said)
 	case code == 404 || code == 410:
-		return ErrNotFound
+		return fmt.Errorf("%w: it is not there, or not to be seen with this token%s", ErrNotFound, said)
 	case code == 429:
 		return Limited(time.Minute)
 	case code == 408 || code >= 500 || code < 400:
-		return fmt.Errorf("%w: it answered %d", ErrUnavailable, code)
+		return fmt.Errorf("%w: it answered %d%s", ErrUnavailable, code, said)
 	}
-	return fmt.Errorf("%w: it answered %d", ErrRejected, code)
+	return fmt.Errorf("%w: it answered %d%s", ErrRejected, code, said)
 }

@@ -99,9 +99,12 @@ const (
 
 // Review is one person's word on a pull request.
 type Review struct {
-	By      Account         `json:"by"`
-	Verdict Verdict         `json:"verdict"`
-	At      source.Revision `json:"at,omitempty"` // what was looked at; "" where the forge does not say
+	By      Account `json:"by"`
+	Verdict Verdict `json:"verdict"`
+	// Official: By may write to the repository, or the forge counts it for other
+	// reasons. On a public one anybody may say anything.
+	Official bool            `json:"official,omitempty"`
+	At       source.Revision `json:"at,omitempty"` // what was looked at; "" where the forge does not say
 }
 
 // Merge is how a commit came to the branch: the pull request, and its reviews
@@ -112,7 +115,7 @@ type Merge struct {
 }
 
 // Approvals are the reviews that stand: each person's last word where it is an
-// approval, the latest first. Comments take nothing back.
+// approval that counts, the latest first. Comments take nothing back.
 func (m Merge) Approvals() []Review {
 	var standing []Review
 	var spoken []Account
@@ -122,7 +125,7 @@ func (m Merge) Approvals() []Review {
 			continue
 		}
 		spoken = append(spoken, review.By)
-		if review.Verdict == Approved {
+		if review.Verdict == Approved && review.Official {
 			standing = append(standing, review)
 		}
 	}

@@ -3,6 +3,8 @@ package forge
 import (
 	"errors"
 	"fmt"
+	"io"
+	"net/url"
 	"strings"
 	"testing"
 	"time"
@@ -22,14 +24,15 @@ func TestApprovalsAreLastWords(t *testing.T) {
 		want    string
 	}{
 		{"none", nil, ""},
-		{"one", []Review{{ann, Approved, "1"}}, "ann@1"},
-		{"a comment takes nothing back", []Review{{ann, Approved, "1"}, {ann, Commented, "2"}}, "ann@1"},
-		{"taken back", []Review{{ann, Approved, "1"}, {ann, ChangesRequested, "1"}}, ""},
-		{"dismissed", []Review{{ann, Dismissed, "1"}}, ""},
-		{"approved after asking for changes", []Review{{ann, ChangesRequested, "1"}, {ann, Approved, "2"}}, "ann@2"},
-		{"once a person", []Review{{ann, Approved, "1"}, {Account{Login: "ANN"}, Approved, "2"}}, "ANN@2"},
-		{"two people, the latest first", []Review{{ann, Approved, "1"}, {bob, Approved, "1"}}, "Bob@1 ann@1"},
-		{"nobody", []Review{{Account{}, Approved, "1"}}, ""},
+		{"one", []Review{{ann, Approved, true, "1"}}, "ann@1"},
+		{"a comment takes nothing back", []Review{{ann, Approved, true, "1"}, {ann, Commented, true, "2"}}, "ann@1"},
+		{"taken back", []Review{{ann, Approved, true, "1"}, {ann, ChangesRequested, true, "1"}}, ""},
+		{"dismissed", []Review{{ann, Dismissed, true, "1"}}, ""},
+		{"approved after asking for changes", []Review{{ann, ChangesRequested, true, "1"}, {ann, Approved, true, "2"}}, "ann@2"},
+		{"once a person", []Review{{ann, Approved, true, "1"}, {Account{Login: "ANN"}, Approved, true, "2"}}, "ANN@2"},
+		{"two people, the latest first", []Review{{ann, Approved, true, "1"}, {bob, Approved, true, "1"}}, "Bob@1 ann@1"},
+		{"somebody from outside", []Review{{ann, Approved, false, "1"}}, ""},
+		{"nobody", []Review{{Account{}, Approved, true, "1"}}, ""},
 	} {
 		var got []string
 		for _, a := range (Merge{Reviews: test.reviews}).Approvals() {
@@ -126,16 +129,20 @@ func TestFaults(t *testing.T) {
 		409: {ErrRejected, true}, 422: {ErrRejected, true}, 429: {ErrUnavailable, false}, 408: {ErrUnavailable, false},
 		500: {ErrUnavailable, false}, 503: {ErrUnavailable, false}, 302: {ErrUnavailable, false}, 0: {ErrUnavailable, false},
 	} {
-		err := Fault("open pull request", "org/repo", ByStatus(code), "said\nthis")
+		err := Fault("open pull request", "org/repo", &url.Error{Op: "Post", URL: "https://forge", Err: Answered(code, "said\nthis")})
 		if !errors.Is(err, want.is) || fault.IsTerminal(err) != want.terminal {
 			t.Errorf("%d: %v, terminal %v; want %v, %v", code, err, fault.IsTerminal(err), want.is, want.terminal)
 		}
-		if !strings.HasPrefix(err.Error(), "org/repo: open pull request: ") || !strings.HasSuffix(err.Error(), "said this") {
+		if !strings.HasPrefix(err.Error(), "org/repo: open pull request: ") || code != 429 && !strings.HasSuffix(err.Error(), "said this") ||
+			strings.Contains(err.Error(), "https://") {
 			t.Errorf("%d: %v", code, err)
 		}
 	}
-	if Fault("x", "y", ByStatus(201), "said") != nil {
+	if Fault("x", "y", Answered(201, "said")) != nil {
 		t.Error("success is no fault")
+	}
+	if err := Fault("x", "y", io.ErrUnexpectedEOF); !errors.Is(err, ErrUnavailable) || !errors.Is(err, io.ErrUnexpectedEOF) || fault.IsTerminal(err) {
+		t.Errorf("%v: nobody knows what came of it", err)
 	}
 }
 

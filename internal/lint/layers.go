@@ -29,11 +29,11 @@ var packages = []struct {
 }{
 	{pure, []string{"fault", "strictyaml", "manifest", "source", "promotion", "forge"}},
 	{rules, []string{"inventory", "health", "plan", "evidence", "policy", "origin", "ledger", "config", "source/merge", "source/signature", "state/v1alpha1", "reconcile"}},
-	{adapter, []string{"source/gogit", "source/worktree", "render", "policy/rego", "policy/oci", "cluster", "verify", "state"}},
+	{adapter, []string{"source/gogit", "source/worktree", "render", "policy/rego", "policy/oci", "cluster", "verify", "state", "forge/wire", "forge/gitea"}},
 	{loop, []string{"metrics", "web", "controller"}},
 	{wiring, []string{"app", "demo", "cli"}},
 	{program, []string{"cmd/chaperone"}},
-	{testOnly, []string{"testkit/*", "sim", "sim/contract", "e2e", "bench", "lint"}},
+	{testOnly, []string{"testkit/*", "sim", "sim/contract", "forge/contract", "e2e", "bench", "lint"}},
 }
 
 // siblings says, for each layer, why its packages do not import each other;

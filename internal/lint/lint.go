@@ -1,6 +1,6 @@
 // Package lint holds the rules of the house. It guarantees that what design.md
 // says about layers, purity, sizes and wording is true of every Go file of the
-// repository, the nested module included, or that a test fails with the file,
+// repository, nested modules included, or that a test fails with the file,
 // the line and the reason for the rule.
 package lint
 

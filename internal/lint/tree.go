@@ -17,8 +17,8 @@ import (
 // Module is the root module; everything below internal/ is imported under it.
 const Module = "chaperone.dev/chaperone"
 
-// nested is the directory of the module of its own.
-const nested = "cmd/localcluster"
+// nested are the directories of modules of their own.
+var nested = []string{"cmd/localcluster/", "cmd/localforge/"}
 
 // File is one Go file.
 type File struct {
@@ -81,7 +81,9 @@ func (t *Tree) add(name string, content []byte) error {
 // the directory itself elsewhere, such as "cmd/chaperone".
 func (f *File) Package() string { return strings.TrimPrefix(path.Dir(f.Path), "internal/") }
 
-func (f *File) inNested() bool { return strings.HasPrefix(f.Path, nested+"/") }
+func (f *File) inNested() bool {
+	return slices.ContainsFunc(nested, func(dir string) bool { return strings.HasPrefix(f.Path, dir) })
+}
 
 func (f *File) line(n ast.Node) int { return f.set.Position(n.Pos()).Line }
 
