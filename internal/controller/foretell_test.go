@@ -192,7 +192,12 @@ func TestNewEnvironmentIsStoredOnceSomethingCameOfIt(t *testing.T) {
 		t.Errorf("stored %v, to be looked at again at %v; want it held back for %v", got, again, glance)
 	}
 	passed.Store(int64(glance))
-	turns(ctx, t, c, kept, promotion.Evaluating)
+	c.pass(ctx) // what came of the look waits to be told
+	for deadline := time.Now().Add(10 * time.Second); kept.last().Status.Reason != promotion.Evaluating; time.Sleep(time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatalf("stored are %v, want it told that it takes long", kept.reasons())
+		}
+	}
 	cancel()
 	c.work.Wait()
 }
