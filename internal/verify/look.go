@@ -77,8 +77,11 @@ func (w *wait) look(ctx context.Context, live Live, clock Clock) (sight, error) 
 }
 
 // couldDecide reports whether a look that spared something is one on which a
-// verdict would rest, were the rest ready, too.
+// verdict would rest: the time is up, or all is ready, were the rest so, too.
 func (w *wait) couldDecide(seen sight, now time.Time) bool {
+	if w.readySince.IsZero() && now.Sub(w.started) >= w.patience() {
+		return true
+	}
 	s := w.judge(seen.objects, seen.missing)
 	if s.Ready < s.Total() {
 		return false

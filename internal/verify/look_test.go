@@ -92,6 +92,33 @@ func TestReadySeesWhatWasSparedGo(t *testing.T) {
 	}
 }
 
+// What was ready when it was last looked at may have broken by the time that the
+// verdict is due: one that is not known does not hide it.
+func TestDeadlineIsAboutEverything(t *testing.T) {
+	t.Parallel()
+	good, dead := deployment(2, available), deployment(0, "ProgressDeadlineExceeded")
+	for name, test := range map[string]struct {
+		lines    []line
+		verdict  Verdict
+		evidence string
+	}{
+		"broken beside a Job that is gone":      {[]line{{0, gone(good)}, {10, gone(dead)}}, Fail, "2 of 2 objects not ready after 60s: Deployment.apps/novamind/api"},
+		"broken beside what is waited for":      {[]line{{0, show(good, job(""))}, {10, show(dead, job(""))}}, Fail, "2 of 2 objects not ready after 60s"},
+		"gone beside what is waited for":        {[]line{{0, show(configMapThere(), job(""))}, {10, without(job(""))}}, Fail, "2 of 2 objects not ready after 60s"},
+		"still ready beside a Job that is gone": {[]line{{0, gone(good)}}, NoData, "1 of 2 objects not ready"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				result, err := New(nil, SystemClock(), 0).Ready(t.Context(), (&cluster{lines: test.lines}).live(), time.Minute, 10*time.Second)
+				if err != nil || result.Verdict != test.verdict || !strings.HasPrefix(result.Evidence, test.evidence) {
+					t.Errorf("got %+v, %v; want %s, %s", result, err, test.verdict, test.evidence)
+				}
+			})
+		})
+	}
+}
+
 // A rest that cannot be read is no pass, and neither is a look without it.
 func TestReadyNeedsTheRestToPass(t *testing.T) {
 	t.Parallel()

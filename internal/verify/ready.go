@@ -179,7 +179,7 @@ func (w *wait) decide(now time.Time) (Verdict, string) {
 		return Pass, fmt.Sprintf("%d of %d objects ready after %s, and still so %s later", w.last.Ready, w.last.Total(),
 			health.Span(w.readySince.Sub(w.started)), health.Span(now.Sub(w.readySince)))
 	}
-	if waited < w.patience() {
+	if waited < w.patience() || !w.whole {
 		return "", ""
 	}
 	evidence := health.DeadlineEvidence(w.last, waited)
