@@ -92,23 +92,23 @@ func (g *gather[Q, A]) leave(r *round[Q, A]) {
 	}
 }
 
-// begin starts the next run, unless it has to wait for one before it; by the lock.
+// begin starts the next run, unless it has to wait for one before it, and sees to
+// it that those after it have their turn; by the lock.
 func (g *gather[Q, A]) begin() {
-	if len(g.next) == 0 || g.running >= gatherRuns {
-		return
-	}
-	if patience := gatherPatience - time.Since(g.latest); g.running > 0 && patience > 0 {
-		if !g.patient {
-			g.patient = true
-			time.AfterFunc(patience, g.losePatience)
+	for len(g.next) > 0 && g.running < gatherRuns {
+		if patience := gatherPatience - time.Since(g.latest); g.running > 0 && patience > 0 {
+			if !g.patient {
+				g.patient = true
+				time.AfterFunc(patience, g.losePatience)
+			}
+			return
 		}
-		return
+		r := g.next[0]
+		g.next = g.next[1:]
+		g.running++
+		g.latest = time.Now()
+		go g.carryOut(r)
 	}
-	r := g.next[0]
-	g.next = g.next[1:]
-	g.running++
-	g.latest = time.Now()
-	go g.carryOut(r)
 }
 
 func (g *gather[Q, A]) losePatience() {

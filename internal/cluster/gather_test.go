@@ -186,3 +186,29 @@ func TestGatherGoesOnBesideOneThatHangs(t *testing.T) {
 		}
 	})
 }
+
+// More that wait than one run may have are seen to all the same while runs hang,
+// also when nobody asks any more.
+func TestGatherGoesOnThroughAllThatWait(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		g := gather[int, int]{most: 1, run: func(ctx context.Context, asked []int) ([]int, error) {
+			if asked[0] == 0 {
+				<-ctx.Done()
+			}
+			return asked, ctx.Err()
+		}}
+		hangs, end := context.WithCancel(t.Context())
+		defer end()
+		for range 2 {
+			go func() { _, _ = g.ask(hangs, 0) }()
+			synctest.Wait()
+		}
+		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+		defer cancel()
+		began := time.Now()
+		if answer, err := g.ask(ctx, 1); err != nil || answer != 1 || time.Since(began) > 2*gatherPatience {
+			t.Errorf("%d, %v after %s", answer, err, time.Since(began))
+		}
+	})
+}

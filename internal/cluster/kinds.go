@@ -37,6 +37,9 @@ type kinds struct {
 	served map[schema.GroupKind]served
 	broken map[string]error // by group
 	loaded bool
+	// Looks go on beside one that hangs: asked counts those that began, and told is
+	// which of them that is known is from.
+	asked, told int
 	// missed are kinds of owned objects that discovery did not have, since when. An
 	// API server that has just begun lists definitions late, without an error.
 	missed map[schema.GroupKind]time.Time
@@ -134,6 +137,7 @@ func (k *kinds) refresh(ctx context.Context) error {
 func (k *kinds) look(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, k.within)
 	defer cancel()
+	turn := k.begin()
 	groups, lists, err := k.client.ServerGroupsAndResourcesWithContext(ctx)
 	broken := map[string]error{}
 	var failed *discovery.ErrGroupDiscoveryFailed
@@ -153,8 +157,17 @@ func (k *kinds) look(ctx context.Context) error {
 	}
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	k.served, k.broken, k.loaded = all, broken, true
+	if turn > k.told { // else a look that began later is known already
+		k.told, k.served, k.broken, k.loaded = turn, all, broken, true
+	}
 	return nil
+}
+
+func (k *kinds) begin() (turn int) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.asked++
+	return k.asked
 }
 
 func (k *kinds) known() bool {
