@@ -39,7 +39,7 @@ type losses struct {
 	mu    sync.Mutex
 	fresh map[looked]time.Time // nothing carried the marks then
 	owed  map[string]bool      // by set ID: what was rebuilt or agreed to is not written down yet
-	// narrow is when the account was last told that it may not list a kind in all namespaces.
+	// narrow is since when a kind is not listed in all namespaces at once.
 	narrow map[schema.GroupKind]time.Time
 }
 

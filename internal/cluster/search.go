@@ -34,7 +34,7 @@ const (
 	// wideFrom is how many namespaces are looked through in one request. Fewer are
 	// looked through one by one: what is not asked for costs the server, too.
 	wideFrom = 3
-	// narrowFor is how long it is remembered that an account may not do that.
+	// narrowFor is how long it is remembered that this cannot be done.
 	narrowFor = 10 * time.Minute
 	// searchFor bounds a search as a whole, shyFor the attempts at a kind that can
 	// be done without.
@@ -177,15 +177,11 @@ func (s *search) lookThrough(ctx context.Context, group *errgroup.Group, gk sche
 	}
 	wide := func() error {
 		all := shelf{gk: gk, kind: k, seekers: seekers}
-		err := s.look(ctx, all)
-		if apierrors.IsForbidden(err) {
-			s.c.losses.toldNarrow(gk)
-			for _, one := range narrow {
-				s.settle(one, s.look(ctx, one))
-			}
-			return nil
+		if err := s.lookWide(ctx, all); told(err) {
+			s.settle(all, err)
+		} else {
+			s.instead(ctx, narrow, err)
 		}
-		s.settle(all, err)
 		return nil
 	}
 	if gk == core {
@@ -193,6 +189,36 @@ func (s *search) lookThrough(ctx context.Context, group *errgroup.Group, gk sche
 		return
 	}
 	group.Go(wide)
+}
+
+// lookWide looks through all namespaces, for no longer than one request may take.
+func (s *search) lookWide(ctx context.Context, all shelf) error {
+	ctx, cancel := context.WithTimeout(ctx, s.c.options.RequestTimeout)
+	defer cancel()
+	return s.look(ctx, all)
+}
+
+// instead looks through each namespace where all at once may not be looked
+// through, or are too many. It is done with at the first that does not answer
+// where they together did not: it is the server then.
+func (s *search) instead(ctx context.Context, narrow []shelf, why error) {
+	gk, forbidden := narrow[0].gk, apierrors.IsForbidden(why)
+	for i, one := range narrow {
+		err := s.look(ctx, one)
+		s.settle(one, err)
+		if !forbidden && !told(err) && !apierrors.IsForbidden(err) {
+			for _, other := range narrow[i+1:] {
+				s.settle(other, err)
+			}
+			return
+		}
+	}
+	s.c.losses.toldNarrow(gk)
+}
+
+// told reports whether a look has told what there is.
+func told(err error) bool {
+	return err == nil || apierrors.IsNotFound(err) || apierrors.IsMethodNotSupported(err)
 }
 
 // shelvesOf are a kind's, one for each namespace.
@@ -239,8 +265,7 @@ func (s *search) settle(at shelf, err error) {
 	defer s.mu.Unlock()
 	for _, one := range at.seekers {
 		switch {
-		case err == nil || one.err != nil:
-		case apierrors.IsNotFound(err), apierrors.IsMethodNotSupported(err):
+		case one.err != nil || told(err):
 		case needed(at) && !apierrors.IsForbidden(err):
 			one.err = failed("rebuild inventory", manifest.ID{Group: at.gk.Group, Kind: at.gk.Kind, Namespace: at.namespace, Name: at.name}, err)
 		default:

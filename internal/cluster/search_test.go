@@ -8,10 +8,12 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime/schema"
 
 	"chaperone.dev/chaperone/internal/fault"
 	"chaperone.dev/chaperone/internal/plan"
@@ -164,6 +166,72 @@ func TestSearchWithinNamespacesWhereThatIsAllAnAccountMay(t *testing.T) {
 		if refused != 1 {
 			t.Errorf("%s: %d lists of all namespaces were refused, want one that tells", name, refused)
 		}
+	}
+}
+
+// All namespaces at once can be more than a server can look through in time. What
+// each of them has can be found all the same, and is not left out.
+func TestSearchWithinNamespacesWhereAllAtOnceTakeTooLong(t *testing.T) {
+	t.Parallel()
+	f := newFixture(t)
+	owners, want := bereft(f, wideFrom)
+	for name, slow := range map[string]string{"the first": "/api/v1/configmaps", "not this one": "/api/v1/services"} {
+		var asked atomic.Int32
+		c := f.connectThrough(func(request *http.Request) (*http.Response, error) {
+			if request.URL.Path != slow {
+				return nil, nil
+			}
+			asked.Add(1)
+			<-request.Context().Done()
+			return nil, request.Context().Err()
+		}).c
+		c.options.RequestTimeout, c.options.RetryFor = 3*time.Second, 6*time.Second
+		for range 2 {
+			found, err := c.searchAll(t.Context(), owners)
+			if err != nil {
+				t.Fatal(err)
+			}
+			for i, got := range found {
+				if got.err != nil || !slices.Equal(got.names(), want[i]) {
+					t.Errorf("%s: %s: %v, %v; want %v", name, owners[i].Environment, got.names(), got.err, want[i])
+				}
+			}
+		}
+		if n := asked.Load(); n != 1 {
+			t.Errorf("%s: asked %d times for what does not come, want it remembered", name, n)
+		}
+	}
+}
+
+// A kind that does not answer at all is not waited for in each namespace.
+func TestSearchGoesOnWithoutAKindThatDoesNotAnswer(t *testing.T) {
+	t.Parallel()
+	f := newFixture(t)
+	owners, want := bereft(f, wideFrom+1)
+	var mu sync.Mutex
+	asked := map[string]bool{}
+	c := f.connectThrough(func(request *http.Request) (*http.Response, error) {
+		if !strings.HasSuffix(request.URL.Path, "/poddisruptionbudgets") {
+			return nil, nil
+		}
+		mu.Lock()
+		asked[request.URL.Path] = true
+		mu.Unlock()
+		<-request.Context().Done()
+		return nil, request.Context().Err()
+	}).c
+	c.options.RequestTimeout, c.options.RetryFor = 2*time.Second, 2*time.Second
+	found, err := c.searchAll(t.Context(), owners)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i, got := range found {
+		if got.err != nil || !slices.Equal(got.names(), want[i]) {
+			t.Errorf("%s: %v, %v; want %v", owners[i].Environment, got.names(), got.err, want[i])
+		}
+	}
+	if len(asked) != 2 || c.losses.isNarrow(schema.GroupKind{Group: "policy", Kind: "PodDisruptionBudget"}) {
+		t.Errorf("asked %v, want all namespaces and one", asked)
 	}
 }
 
