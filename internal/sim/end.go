@@ -22,6 +22,9 @@ func (d *driver) inPlace() error {
 		if known == nil || known.status.Reason == "" || strings.TrimSpace(known.message) == "" {
 			return unexpected("%s does not say where it is", env)
 		}
+		if told, _ := s.store.told(env); !s.doubled && (told.Status.Reason != known.status.Reason || told.Message != known.message) {
+			return unexpected("%s is shown as %s: %s; stored is %s: %s", env, known.status.Reason, known.message, told.Status.Reason, told.Message)
+		}
 		file, valid := set.Environments[env]
 		if !valid {
 			continue

@@ -73,15 +73,17 @@ func (s *storage) tell() {
 
 // journal is what is stored of one environment now.
 func (s *storage) journal(env promotion.ID) (reconcile.Journal, bool) {
+	st, found := s.told(env)
+	return st.Journal, found
+}
+
+// told is all that is kept beside the file.
+func (s *storage) told(env promotion.ID) (st status, found bool) {
 	object, found := s.records[env]
-	if !found {
-		return reconcile.Journal{}, false
+	if !found || json.Unmarshal(object.status, &st) != nil {
+		return status{}, false
 	}
-	var st status
-	if json.Unmarshal(object.status, &st) != nil {
-		return reconcile.Journal{}, false
-	}
-	return st.Journal, true
+	return st, true
 }
 
 // storePort is the daemon's namespace as one life sees it.
