@@ -6,6 +6,8 @@ import (
 	"regexp"
 	"strings"
 	"testing"
+
+	"chaperone.dev/chaperone/internal/plan"
 )
 
 // Changes are shown in the order in which they are made, with what is waited
@@ -67,7 +69,7 @@ func TestEveryReasonIsExplained(t *testing.T) {
 		t.Fatalf("found only %d reasons", len(reasons))
 	}
 	for _, reason := range reasons {
-		if explained[reason[1]] == "" {
+		if plan.Explain(reason[1]) == "" {
 			t.Errorf("%s is not explained in diffshow.go", reason[1])
 		}
 	}

@@ -63,7 +63,7 @@ func (f compared) result(all bool) diffResult {
 		if change.Action == plan.Unchanged && !all {
 			continue
 		}
-		line := diffLine{Object: change.ID, Action: change.Action, Reason: change.Reason, Why: explained[change.Reason],
+		line := diffLine{Object: change.ID, Action: change.Action, Reason: change.Reason, Why: plan.Explain(change.Reason),
 			Loses: change.Loses, Fields: change.Fields, After: waits[change.ID], Staged: change.Staged}
 		switch change.Action {
 		case plan.Keep, plan.Forget: // nothing is done about them in any stage
@@ -79,30 +79,6 @@ func (f compared) result(all bool) diffResult {
 		}
 	}
 	return r
-}
-
-// explained are a plan's reasons in words.
-var explained = map[string]string{
-	plan.ReasonAdopted:          "was there without an owner",
-	plan.ReasonTakenOver:        "belonged to an environment that this one was",
-	plan.ReasonCompleted:        "has run with this very content",
-	plan.ReasonHookFailed:       "failed before, and runs again",
-	plan.ReasonImmutable:        "a field changes that cannot be changed in place",
-	plan.ReasonTerminating:      "is being deleted, and made again once it is gone",
-	plan.ReasonProtected:        "the environment says protect",
-	plan.ReasonInventoryRebuilt: "the inventory was lost and rebuilt; a person has to agree",
-	plan.ReasonHolds:            "what is in it, or of its kind, stays",
-	plan.ReasonProtectedKind:    "holds data or other objects, and does not allow it",
-	plan.ReasonPruneNever:       "says chaperone.dev/prune: never",
-	plan.ReasonPruneDisabled:    "the environment says prune: false",
-	plan.ReasonSystemNamespace:  "the system's",
-	plan.ReasonOwnObject:        "the daemon's own",
-	plan.ReasonHasOwner:         "another object owns it, and decides",
-	plan.ReasonPartialRead:      "a part of the API does not answer; decided when it is back",
-	plan.ReasonMassDeletion:     "too much to delete in a restore",
-	plan.ReasonGone:             "is not there any more",
-	plan.ReasonNoResult:         "a hook that is gone, and nobody saw how it ended",
-	plan.ReasonForeign:          "is somebody else's by now",
 }
 
 // because is a change's reason for people, or "".
@@ -186,7 +162,7 @@ func (c *command) diffText(f compared) error {
 		for _, text := range told.news(waits[change.ID]) {
 			fmt.Fprintln(w, c.painted(cyan, "# wait "+clean(text)))
 		}
-		line := diffLine{Reason: change.Reason, Why: explained[change.Reason]}
+		line := diffLine{Reason: change.Reason, Why: plan.Explain(change.Reason)}
 		fmt.Fprintln(w, c.painted(cyan, "# "+string(change.Action)+" "+clean(change.ID.String())+line.because()))
 		if change.Loses != "" {
 			fmt.Fprintln(w, "# loses "+clean(change.Loses))

@@ -145,7 +145,13 @@ func (c Change) Unified() string {
 	if c.Content.After == "" {
 		to = none
 	}
-	text, err := udiff.ToUnified(from, to, c.Content.Before, udiff.Lines(c.Content.Before, c.Content.After), diffContext)
+	return Unified(from, to, *c.Content, diffContext)
+}
+
+// Unified is what differs, with so many lines of context, as a unified diff. What
+// is too long is left out, and says so.
+func Unified(from, to string, content Content, context int) string {
+	text, err := udiff.ToUnified(from, to, content.Before, udiff.Lines(content.Before, content.After), context)
 	if err != nil {
 		return fmt.Sprintf("--- %s\n+++ %s\n# cannot be shown\n", from, to)
 	}
