@@ -2,6 +2,7 @@ package cluster
 
 import (
 	"context"
+	"errors"
 	"testing"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -123,5 +124,25 @@ func TestMirrorGoesByTheRulesOfItsEnvironment(t *testing.T) {
 	w.Leave = nil // the file has no rule any more
 	if c.Quiet(w) {
 		t.Error("a field that nobody is left any more is somebody else's still")
+	}
+}
+
+// From a cluster that is gone no event comes, so that it is gone is one; and that
+// it is back. What a list mends by itself is none.
+func TestMirrorTellsOfABrokenWatchOnce(t *testing.T) {
+	t.Parallel()
+	_, m, s, _, _ := mirrorOfOne(t)
+	told := 0
+	m.onChange = func(manifest.ID) { told++ }
+	lost := errors.New("connection refused")
+	for i, step := range []struct {
+		err  error
+		want int
+	}{{nil, 0}, {apierrors.NewResourceExpired("too old"), 0}, {nil, 0}, {lost, 1}, {lost, 1}, {nil, 2}, {nil, 2}, {lost, 3}} {
+		s.asks()
+		_ = s.refused(t.Context(), step.err)
+		if told != step.want {
+			t.Fatalf("told %d times after step %d, want %d", told, i, step.want)
+		}
 	}
 }

@@ -187,6 +187,7 @@ type scope struct {
 	listed   string    // likewise; the version of the last list
 	heard    time.Time // likewise; when the server last said something
 	broken   bool      // likewise; the last request failed, so that what is known may be old
+	failing  bool      // likewise; it was answered with an error, which is told
 }
 
 func (s *scope) listWatch() cache.ListerWatcher {
@@ -238,8 +239,15 @@ const refusedPause = 5 * time.Minute
 
 func (s *scope) refused(ctx context.Context, err error) error {
 	s.mu.Lock()
-	s.broken, s.heard = err != nil, time.Now()
+	failing := err != nil && !apierrors.IsResourceExpired(err) && !apierrors.IsGone(err) // it lists anew
+	news := s.failing != failing
+	s.broken, s.failing, s.heard = err != nil, failing, time.Now()
 	s.mu.Unlock()
+	if news {
+		// Nothing more may come from a cluster that is gone, and that it is back is
+		// news as well: who watches has to look by itself.
+		s.onChange(manifest.ID{Group: s.at.gk.Group, Kind: s.at.gk.Kind, Namespace: s.at.namespace})
+	}
 	if apierrors.IsForbidden(err) {
 		s.c.options.Logger.Warn("watch owned objects: grant list and watch to see changes at once",
 			"environment", s.w.Environment.String(), "kind", s.at.gk.String(), "namespace", s.at.namespace, "err", err)

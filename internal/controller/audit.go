@@ -39,7 +39,7 @@ func (d *drift) audit(ctx context.Context) {
 		stop()
 		switch {
 		case err != nil:
-			d.log(ctx, "audit", err)
+			d.log(ctx, "audit", promotion.Drifted, err)
 		case report.Tried > 0:
 			d.c.Telemetry.Step("audit", d.c.Now().Sub(began))
 			d.c.Log.Info("audited", "environment", file.ID.String(), "revision", "", "reason", promotion.UpToDate, "objects", report.Tried,

@@ -6,6 +6,7 @@ import (
 	"strings"
 	"time"
 
+	"chaperone.dev/chaperone/internal/fault"
 	"chaperone.dev/chaperone/internal/manifest"
 	"chaperone.dev/chaperone/internal/promotion"
 	"chaperone.dev/chaperone/internal/reconcile"
@@ -18,19 +19,26 @@ type drift struct {
 	c     *Controller
 	file  promotion.Environment // for its place; the rest of it may be another by now
 	woken chan struct{}
+	began time.Time // first look in vain since the last that was answered; the loop of run only
+	known bool      // one was answered; likewise
 }
 
 // soon lets what belongs together arrive before comparing: a drifted object
 // comes with other changes, and one comparison is enough for all of them.
 const soon = 20 * time.Millisecond
 
-// slowest is the pace of corrections where something keeps undoing them, and
-// of looks at a cluster that does not answer; patient is that of looks where all
-// that differs is left to somebody else.
+// slowest is the pace of corrections where something keeps undoing them; patient
+// is that of looks where all that differs is left to somebody else, and blindly
+// that of looks at a cluster that does not answer.
 const (
 	slowest = time.Minute
 	patient = 5 * time.Second
+	blindly = 20 * time.Second
 )
+
+// passes is how long a cluster that has answered may not before that is told: an
+// API server that begins anew is no news.
+const passes = 5 * time.Second
 
 // seldom is how often is looked though no watch said anything: one can be
 // interrupted, and a kind that the cluster did not know when it began has none.
@@ -92,23 +100,30 @@ func (d *drift) pace(result seen, wait, least time.Duration) time.Duration {
 		return max(least, min(2*wait, patient))
 	case unknown:
 		d.wake() // no change may come to ask for the next look
-		return max(least, min(4*wait, slowest))
+		return max(least, min(4*wait, blindly))
 	}
 	return wait // an effect is under way; the loop wakes when it has ended
 }
 
-// watch begins again after each end, at a bounded pace.
+// watch begins again after each end, at a bounded pace, and says once why.
 func (d *drift) watch(ctx context.Context) {
-	const pause = 2 * time.Second
-	for ctx.Err() == nil {
-		if err := d.c.Cluster.Watch(ctx, d.file, d.wake); err != nil {
-			d.log(ctx, "watch", err)
+	const shortest = 2 * time.Second
+	for pause, said := shortest, ""; ctx.Err() == nil; {
+		began := d.c.Now()
+		err := d.c.Cluster.Watch(ctx, d.file, d.wake)
+		if d.c.Now().Sub(began) > blindly {
+			pause, said = shortest, ""
+		}
+		if err != nil && err.Error() != said {
+			said = err.Error()
+			d.log(ctx, "watch", promotion.ClusterUnavailable, err)
 		}
 		select {
 		case <-ctx.Done():
 		case <-time.After(pause):
 			d.wake()
 		}
+		pause = min(2*pause, blindly)
 	}
 }
 
@@ -132,16 +147,17 @@ func (d *drift) compare(ctx context.Context) (result seen, until time.Time) {
 	}
 	found, err := d.c.Cluster.Drift(ctx, file, d.c.lastGood(file, digest))
 	if err != nil {
-		d.log(ctx, "compare", err)
+		d.blind(ctx, digest, err)
 		return unknown, until
 	}
+	d.began, d.known = time.Time{}, true
 	told := make(chan bool, 1)
 	d.c.post(ctx, func() {
 		e := d.c.environment(d.file.ID)
 		d.c.change(d.file.ID, func(world *reconcile.Environment) {
 			rests := restsOn(*world) == digest
 			if rests {
-				world.Drifted, world.Contended = len(found.Differs) > 0, len(found.Contended) > 0
+				world.Drifted, world.Contended, world.Blind = len(found.Differs) > 0, len(found.Contended) > 0, ""
 				e.notes[promotion.Drifted] = describe("changed on the cluster", found.Differs)
 				e.notes[promotion.Contended] = describe("no longer put back", found.Contended)
 			} else {
@@ -159,6 +175,35 @@ func (d *drift) compare(ctx context.Context) (result seen, until time.Time) {
 		return contended, found.Until
 	}
 	return same, until
+}
+
+// blind tells that what is there could not be compared, unless that may pass: an
+// environment that nobody can look at must not go on saying that all is well.
+func (d *drift) blind(ctx context.Context, digest reconcile.Digest, err error) {
+	if ctx.Err() != nil {
+		return
+	}
+	reason := promotion.ClusterUnavailable
+	if fault.IsTerminal(err) {
+		reason = promotion.DriftUnknown
+	}
+	now := d.c.Now()
+	if d.began.IsZero() {
+		d.began = now
+	}
+	d.log(ctx, "compare", reason, err)
+	if d.known && now.Sub(d.began) < passes && reason == promotion.ClusterUnavailable {
+		return
+	}
+	text := "whether it runs as verified cannot be told: " + err.Error()
+	d.c.post(ctx, func() {
+		e := d.c.environment(d.file.ID)
+		d.c.change(d.file.ID, func(world *reconcile.Environment) {
+			if restsOn(*world) == digest {
+				world.Blind, e.notes[reason] = reason, text
+			}
+		})
+	})
 }
 
 // atRest asks the loop for the environment as it is now.
@@ -227,9 +272,9 @@ func describe(what string, differences []string) string {
 	return text
 }
 
-func (d *drift) log(ctx context.Context, doing string, err error) {
+func (d *drift) log(ctx context.Context, doing string, reason promotion.Reason, err error) {
 	if ctx.Err() == nil {
-		d.c.Log.Warn(doing, "environment", d.file.ID.String(), "revision", "", "reason", promotion.Drifted, "err", err)
+		d.c.Log.Warn(doing, "environment", d.file.ID.String(), "revision", "", "reason", reason, "err", err)
 	}
 }
 
@@ -245,6 +290,8 @@ func (c *Controller) watchDrift(ctx context.Context) {
 		resting := ""
 		if digest := restsOn(world); digest != "" {
 			resting = fmt.Sprint(digest, e.file.IgnoreDrift)
+		} else if world.Blind != "" {
+			c.change(world.ID, func(e *reconcile.Environment) { e.Blind = "" }) // what is under way says how it goes
 		}
 		if resting != "" && resting != e.resting {
 			e.drift.wake()

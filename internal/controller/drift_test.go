@@ -9,6 +9,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"chaperone.dev/chaperone/internal/fault"
 	"chaperone.dev/chaperone/internal/manifest"
 	"chaperone.dev/chaperone/internal/promotion"
 	"chaperone.dev/chaperone/internal/reconcile"
@@ -263,5 +264,49 @@ func TestDriftIsToldInShort(t *testing.T) {
 	}
 	if text := describe("changed on the cluster", nil); text != "" {
 		t.Errorf("%q for nothing", text)
+	}
+}
+
+// An environment that nobody can look at must not go on saying that all is well:
+// its cluster is gone, or its account may not read any more. A short restart of
+// the API server is no news.
+func TestWhatCannotBeLookedAtIsTold(t *testing.T) {
+	t.Parallel()
+	away := func() (Drift, error) {
+		return Drift{}, fault.Retryable("discover", "", errors.New("connection refused"))
+	}
+	denied := func() (Drift, error) {
+		return Drift{}, fault.Terminal("list", "ConfigMap/demo/a", errors.New("forbidden"))
+	}
+	here := func() (Drift, error) { return none, nil }
+	for name, test := range map[string]struct {
+		looks  []func() (Drift, error)
+		during time.Duration
+		want   promotion.Reason
+	}{
+		"away from the start":  {[]func() (Drift, error){away}, 50 * time.Millisecond, promotion.ClusterUnavailable},
+		"away for a moment":    {[]func() (Drift, error){here, away, away, away, away, away}, time.Second, ""},
+		"away":                 {[]func() (Drift, error){here, away, away, away, away, away, away, away, away, away, away, away}, 30 * time.Second, promotion.ClusterUnavailable},
+		"back":                 {[]func() (Drift, error){away, away, here}, time.Minute, ""},
+		"may not be looked at": {[]func() (Drift, error){denied}, 50 * time.Millisecond, promotion.DriftUnknown},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				acts := &actor{drift: test.looks, watch: make(chan func(), 1)}
+				w := watchStaging(t, acts, reconcile.StageNone)
+				w.pass(10 * time.Millisecond)
+				changed := <-acts.watch
+				w.pass(100 * time.Millisecond)
+				changed()
+				w.pass(test.during)
+				e := w.end()
+				if e.Blind != test.want {
+					t.Errorf("blind %q after looks %v, want %q", e.Blind, acts.done, test.want)
+				}
+				if note := w.environment(staging).notes[test.want]; test.want != "" && !strings.Contains(note, "cannot be told: ") {
+					t.Errorf("says %q, want why", note)
+				}
+			})
+		})
 	}
 }

@@ -290,7 +290,8 @@ func (c *Controller) observed(end ended, stored reconcile.Journal, now time.Time
 		e.file, e.next = e.next, promotion.Environment{}
 		e.generation++
 		c.change(a.Environment, func(world *reconcile.Environment) {
-			world.Candidates, world.Spec, world.Drifted, world.Contended = nil, c.specOf(e.file), false, false
+			world.Candidates, world.Spec = nil, c.specOf(e.file)
+			world.Drifted, world.Contended, world.Blind = false, false, ""
 		})
 	}
 	c.markRewritten()

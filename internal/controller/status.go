@@ -200,17 +200,20 @@ func (c *Controller) sentence(world reconcile.Environment, e *environment, statu
 	return status.Reason.Explain()
 }
 
-// besides tells of drift where a prune that waits is the reason that people see.
+// besides tells of drift where a prune that waits is the reason that people see,
+// and that it cannot be looked for where anything else is.
 func (e *environment) besides(world reconcile.Environment, status reconcile.Status, message string) string {
 	told := []string{message}
-	if j := &world.Journal; j.Attempt.Stage != reconcile.StagePruning || j.Retry.Tries == 0 {
-		return message
+	if j := &world.Journal; j.Attempt.Stage == reconcile.StagePruning && j.Retry.Tries > 0 {
+		if world.Drifted && status.Reason != promotion.Drifted {
+			told = append(told, e.notes[promotion.Drifted])
+		}
+		if world.Contended {
+			told = append(told, e.notes[promotion.Contended])
+		}
 	}
-	if world.Drifted && status.Reason != promotion.Drifted {
-		told = append(told, e.notes[promotion.Drifted])
-	}
-	if world.Contended {
-		told = append(told, e.notes[promotion.Contended])
+	if world.Blind != "" && status.Reason != world.Blind && world.Rests() {
+		told = append(told, e.notes[world.Blind])
 	}
 	return strings.Join(filled(told...), "; ")
 }

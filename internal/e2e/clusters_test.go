@@ -18,6 +18,7 @@ import (
 	clientcmdapi "k8s.io/client-go/tools/clientcmd/api"
 
 	"chaperone.dev/chaperone/internal/promotion"
+	"chaperone.dev/chaperone/internal/reconcile"
 	"chaperone.dev/chaperone/internal/testkit/localcluster"
 )
 
@@ -219,6 +220,11 @@ func TestOutageOfOneClusterStopsOnlyItsEnvironments(t *testing.T) {
 	r.awaitRuns(development, r.first)
 	r.awaitRuns(far, r.first)
 	r.cluster.Stop(t)
+	told := func() bool {
+		record := r.record(far)
+		return record.Status.Reason == promotion.ClusterUnavailable && record.Status.Phase == reconcile.PhaseWaiting && strings.Contains(record.Message, "cluster far-away")
+	}
+	r.await("the outage to be told where nothing is to be done", told)
 	var next = r.first
 	for n := 1; n <= 2; n++ {
 		tag := fmt.Sprintf("1.1.%d", n)
@@ -226,10 +232,7 @@ func TestOutageOfOneClusterStopsOnlyItsEnvironments(t *testing.T) {
 		r.awaitRuns(development, next)
 		r.wantApp(development, tag)
 	}
-	r.await("the outage to be told", func() bool {
-		record := r.record(far)
-		return record.Status.Reason == promotion.ClusterUnavailable && strings.Contains(record.Message, "cluster far-away")
-	})
+	r.await("the outage to be told", told)
 	r.cluster.Restart(t)
 	r.awaitRuns(far, next)
 	if got := r.runsFar(); got != "1.1.2" {

@@ -97,6 +97,8 @@ const (
 	ConflictingOwner Reason = "ConflictingOwner"
 	// ClusterUnavailable: the API server cannot be reached or refuses the credentials.
 	ClusterUnavailable Reason = "ClusterUnavailable"
+	// DriftUnknown: what is on the cluster could not be compared with what should be there.
+	DriftUnknown Reason = "DriftUnknown"
 	// Drifted: owned fields were changed on the cluster.
 	Drifted Reason = "Drifted"
 	// Correcting: drift is being put back.
@@ -277,6 +279,9 @@ var reasons = map[Reason]reasonText{
 	ClusterUnavailable: {
 		"The cluster's API server cannot be reached or refuses the credentials, so everything stays as it is.",
 		"An operator: check the network and the kubeconfig Secret; it is tried again by itself."},
+	DriftUnknown: {
+		"What is on the cluster cannot be compared with what verified last, so nobody would see it change.",
+		"An operator: put right what is named; it is compared again by itself."},
 	Drifted: {
 		"Fields that this environment owns were changed on the cluster.",
 		"A developer: commit the change, or an operator: undo it; `drift: correct` would put it back by itself."},

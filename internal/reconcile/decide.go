@@ -285,6 +285,13 @@ func (v *verdict) stays() {
 
 // idle: nothing is under way.
 func (v *verdict) idle() {
+	v.rest()
+	if v.e.Blind != "" && v.status.Phase == PhaseReady {
+		v.is(PhaseWaiting, v.e.Blind) // nobody knows whether what is said to run does
+	}
+}
+
+func (v *verdict) rest() {
 	switch {
 	case v.e.Busy == ActionPropose || v.e.Busy == ActionWithdraw:
 		v.promoting()

@@ -167,6 +167,13 @@ func decisions(t reporter) {
 		{"drift is reported where the file says so", world("c1", running("dev", "c1", "d1").edit(func(e *Environment) {
 			e.Drifted, e.Spec.Drift = true, promotion.DriftReport
 		})), ActionNone, "", PhaseReady, promotion.Drifted},
+		{"what cannot be looked at is not said to be as verified", world("c1", running("dev", "c1", "d1").edit(func(e *Environment) { e.Blind = promotion.ClusterUnavailable })),
+			ActionNone, "", PhaseWaiting, promotion.ClusterUnavailable},
+		{"nor where a person would only be told of drift", world("c1", running("dev", "c1", "d1").edit(func(e *Environment) {
+			e.Drifted, e.Spec.Drift, e.Blind = true, promotion.DriftReport, promotion.DriftUnknown
+		})), ActionNone, "", PhaseWaiting, promotion.DriftUnknown},
+		{"what cannot be looked at is released to all the same", world("c3", running("dev", "c1", "d1").with(allow("c3", "d3")).
+			edit(func(e *Environment) { e.Blind = promotion.ClusterUnavailable })), ActionApply, "c3", PhaseProgressing, promotion.Applying},
 		{"what is contended is told and left", world("c1", running("dev", "c1", "d1").edit(func(e *Environment) { e.Contended = true })),
 			ActionNone, "", PhaseReady, promotion.Contended},
 		{"what is not contended is put right all the same", world("c1", running("dev", "c1", "d1").edit(func(e *Environment) {

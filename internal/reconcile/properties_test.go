@@ -110,6 +110,7 @@ func drawEnvironment(t *rapid.T, pipeline, name string, after []string) Environm
 	}
 	e.Fault, e.Drifted, e.Rewritten, e.Moved = pick(t, "fault", someFaults), flip(t, "drifted"), rapid.IntRange(0, 5).Draw(t, "rewritten") == 0, rapid.IntRange(0, 9).Draw(t, "moved") == 0
 	e.Contended = flip(t, "contended")
+	e.Blind = pick(t, "blind", []promotion.Reason{"", promotion.ClusterUnavailable, promotion.DriftUnknown})
 	e.Requests.Paused, e.Requests.Retry = rapid.IntRange(0, 9).Draw(t, "paused") == 0, pick(t, "retry", []string{"", "", "r1"})
 	if flip(t, "postponed") {
 		e.EvaluateAt, e.AskAt = drawTime(t, "evaluate"), drawTime(t, "ask")
@@ -196,6 +197,36 @@ func TestContendedDecidesNothing(t *testing.T) {
 			}
 			if s != now {
 				t.Fatalf("is %+v, and %+v where something is contended", s, now)
+			}
+		}
+	})
+}
+
+// Nor is it for what cannot be looked at; but then nothing is said to be ready.
+func TestBlindDecidesNothing(t *testing.T) {
+	t.Parallel()
+	rapid.Check(t, func(t *rapid.T) {
+		w := drawWorld(t)
+		if flip(t, "at rest") {
+			w = world("c3", running("dev", "c1", "d1").with(allow(string(pick(t, "newest", someRevisions[1:])), string(pick(t, "digest", someDigests)))))
+		}
+		blind := w
+		blind.Environments = slices.Clone(w.Environments)
+		for i := range w.Environments {
+			w.Environments[i].Blind, blind.Environments[i].Blind = "", promotion.ClusterUnavailable
+		}
+		d, b := Decide(w), Decide(blind)
+		if !reflect.DeepEqual(d.Actions, b.Actions) || !d.LookAgain.Equal(b.LookAgain) {
+			t.Fatalf("does %+v, and %+v where it cannot look", d.Actions, b.Actions)
+		}
+		for i := range d.Statuses {
+			s, now := d.Statuses[i], b.Statuses[i]
+			resting := w.Environments[i].Journal.Attempt.Stage == StageNone
+			if resting && s.Phase == PhaseReady {
+				s.Phase, s.Reason = PhaseWaiting, promotion.ClusterUnavailable
+			}
+			if s != now {
+				t.Fatalf("is %+v, and %+v where it cannot look", s, now)
 			}
 		}
 	})

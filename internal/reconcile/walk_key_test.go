@@ -98,7 +98,7 @@ func (w *encoder) environment(e *Environment, o *outside) {
 		next, open := e.Spec.Calendar.Open(now)
 		w.flags(frozen, open, next.IsZero())
 	}
-	w.flags(e.Drifted, e.Contended, e.Rewritten, e.Moved, e.Requests.Paused, e.EvaluateAt.After(now), e.AskAt.After(now),
+	w.flags(e.Drifted, e.Contended, e.Rewritten, e.Moved, e.Requests.Paused, e.EvaluateAt.After(now), e.AskAt.After(now), e.Blind != "",
 		e.Uncorrected > 0, e.Uncorrected == e.Journal.Retry.Tries)
 	w.text(string(e.Fault))
 	w.text(string(e.Busy))
