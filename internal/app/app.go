@@ -30,6 +30,7 @@ import (
 	"chaperone.dev/chaperone/internal/state"
 	"chaperone.dev/chaperone/internal/verify"
 	"chaperone.dev/chaperone/internal/web"
+	"chaperone.dev/chaperone/internal/webhook"
 )
 
 // Build is what the binary knows of itself.
@@ -42,8 +43,9 @@ type App struct {
 	alone   bool // the process is this daemon and nothing else
 	log     *slog.Logger
 	started atomic.Pointer[web.Server]
-	marks   markStore   // of policies; nil: none outlasts the process
-	refused func(error) // told why the newest policies are, nil once they are in force
+	marks   markStore                            // of policies; nil: none outlasts the process
+	hooks   func(webhook.Forge, web.HookOutcome) // told of webhooks
+	refused func(error)                          // told why the newest policies are, nil once they are in force
 	teardown
 }
 
@@ -77,6 +79,7 @@ func (a *App) Run(ctx context.Context) (err error) {
 		return err
 	}
 	a.refused = shown.policiesRefused
+	a.hooks = func(f webhook.Forge, o web.HookOutcome) { shown.Webhook(string(f), string(o)) }
 	shown.reports = newPolicyReports(store.WritePolicyReport, reportPause, a.log)
 	a.follow(ctx, shown.reports)
 	repository, err := a.openSource(ctx)
@@ -185,6 +188,12 @@ func (a *App) reconcile(ctx context.Context, ports controller.Ports, repository 
 		return err
 	}
 	c := controller.New(ports, loop)
+	hooked, err := a.webhooks(ctx, c.Poll)
+	if err != nil {
+		cancel()
+		return err
+	}
+	defer hooked()
 	followed := make(chan struct{})
 	go func() {
 		defer close(followed)

@@ -16,6 +16,7 @@ type Config struct {
 	Policies       Policies
 	Namespace      string // the daemon's own: its state and the kubeconfig Secrets
 	Listen         string // metrics, health and pages
+	Webhook        Webhook
 	Kubeconfig     string // "" is the cluster that the daemon runs in
 	Context        string
 	LeaderElection bool
@@ -43,6 +44,13 @@ type Source struct {
 	Username       string // beside the token
 	SSHKeyFile     string
 	KnownHostsFile string
+}
+
+// Webhook is how forges say that there is something new. Without SecretFile
+// nobody can.
+type Webhook struct {
+	Listen     string
+	SecretFile string
 }
 
 // Policies is where they come from: exactly one of Directory, FromSource, URL and

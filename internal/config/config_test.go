@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"os"
 	"reflect"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -27,7 +28,7 @@ func TestDefaultsAreComplete(t *testing.T) {
 	want := Config{
 		Source: Source{URL: "/srv/git", Branch: "main", PollInterval: 30 * time.Second, Jitter: 0.1, Timeout: 2 * time.Minute,
 			CacheDir: "/var/cache/chaperone", Username: "git"},
-		Policies: Policies{Directory: DefaultPolicies, Branch: "main", Path: "policies", PollInterval: time.Minute, Username: "git"}, Namespace: "chaperone-system", Listen: ":8080", LeaderElection: true,
+		Policies: Policies{Directory: DefaultPolicies, Branch: "main", Path: "policies", PollInterval: time.Minute, Username: "git"}, Namespace: "chaperone-system", Listen: ":8080", Webhook: Webhook{Listen: ":8081"}, LeaderElection: true,
 		Author: Author{Name: "Chaperone", Email: "chaperone@localhost"}, Workers: 4, Log: Log{Level: "info", Format: "auto"},
 	}
 	if err != nil || !reflect.DeepEqual(got, want) {
@@ -40,7 +41,7 @@ func TestEveryFieldHasASetting(t *testing.T) {
 	file := content("source:", "  url: https://git.example.org/x.git", "  branch: live", "  pollInterval: 1d", "  jitter: 0.5",
 		"  timeout: 9s", "  cacheDir: /c", "  tokenFile: /t", "  username: oauth2", "  sshKeyFile: /k", "  knownHostsFile: /h",
 		"policies: {directory: /p, branch: b, path: p, keyFile: /k, pollInterval: 9s, tokenFile: /t, username: u, sshKeyFile: /s, knownHostsFile: /h}",
-		"namespace: ops", "listen: 127.0.0.1:0", "kubeconfig: /kc", "context: ctx", "leaderElection: false",
+		"namespace: ops", "listen: 127.0.0.1:0", "webhook: {secretFile: /w}", "kubeconfig: /kc", "context: ctx", "leaderElection: false",
 		"author: {name: A Robot, email: robot@example.org, signingKeyFile: /k, passphraseFile: /p}", "verify: {proxy: 'http://u:"+canary+"@proxy:3128'}", "workers: 7",
 		"groups: {release-managers: [alex@example.org]}", "people: {alex: [alex@example.org]}", "log: {level: debug, format: json}")
 	c, err := Load(Input{File: "chaperone.yaml", Content: file})
@@ -219,6 +220,23 @@ func TestTheInstalledConfiguration(t *testing.T) {
 	}
 	if _, err := Load(Input{File: file, Content: installed}); err != nil {
 		t.Error(err)
+	}
+}
+
+// So must what its components add.
+func TestTheSettingsOfTheWebhookComponent(t *testing.T) {
+	t.Parallel()
+	component, err := os.ReadFile("../../base/chaperone/components/webhook/deployment.yaml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	found := regexp.MustCompile(`\{name: (CHAPERONE_\w+), value: (\S+)\}`).FindSubmatch(component)
+	if found == nil {
+		t.Fatalf("it sets nothing:\n%s", component)
+	}
+	c, err := Load(Input{Environ: []string{"CHAPERONE_SOURCE_URL=/g", string(found[1]) + "=" + string(found[2])}})
+	if err != nil || c.Webhook != (Webhook{Listen: ":8081", SecretFile: string(found[2])}) {
+		t.Errorf("%+v, %v", c.Webhook, err)
 	}
 }
 

@@ -18,6 +18,7 @@
 //	chaperone_corrections_total{environment,outcome}       counter    of drift
 //	chaperone_source_polls_total{outcome}                  counter    outcome is ok, or a reason such as SourceUnavailable
 //	chaperone_source_fetches_total{outcome}                counter    polls that brought something new
+//	chaperone_webhooks_total{forge,outcome}                counter    forge is github, gitlab, gitea or empty; outcomes are those of package web: accepted, unauthenticated, …
 //	chaperone_api_requests_total{cluster,verb,code}        counter    to Kubernetes; code 0 is no answer
 //
 // Labels take few values: environments and rules are as many as the source and
@@ -49,6 +50,7 @@ type Metrics struct {
 	polls    *prometheus.CounterVec
 	fetches  *prometheus.CounterVec
 	requests *prometheus.CounterVec
+	webhooks *prometheus.CounterVec
 	refused  prometheus.Gauge
 	view     *view
 }
@@ -80,12 +82,13 @@ func New(r prometheus.Registerer, build Build, now func() time.Time) (*Metrics, 
 		polls:    counter("chaperone_source_polls_total", "Polls of the source, by outcome.", "outcome"),
 		fetches:  counter("chaperone_source_fetches_total", "Polls of the source that brought something new, by outcome.", "outcome"),
 		requests: counter("chaperone_api_requests_total", "Requests to Kubernetes API servers; code 0 is no answer.", "cluster", "verb", "code"),
+		webhooks: counter("chaperone_webhooks_total", "Webhooks that came, by the forge they say they are from and by outcome.", "forge", "outcome"),
 		refused: prometheus.NewGauge(prometheus.GaugeOpts{
 			Name: "chaperone_policies_refused", Help: "Whether the newest policies are not in force.",
 		}),
 		view: newView(now),
 	}
-	collectors := []prometheus.Collector{m.steps, m.polls, m.fetches, m.requests, m.refused, m.view, buildInfo(build)}
+	collectors := []prometheus.Collector{m.steps, m.polls, m.fetches, m.requests, m.webhooks, m.refused, m.view, buildInfo(build)}
 	for kind, described := range counted {
 		m.actions[kind] = counter(described[0], described[1], "environment", "outcome")
 		collectors = append(collectors, m.actions[kind])
@@ -140,6 +143,11 @@ func (m *Metrics) Ended(action reconcile.ActionKind, id promotion.ID, outcome re
 // APIRequest to a cluster was answered with an HTTP status, or 0 for none.
 func (m *Metrics) APIRequest(cluster, verb string, code int) {
 	m.requests.WithLabelValues(valid(cluster, verb, strconv.Itoa(code))...).Inc()
+}
+
+// Webhook came from a forge, as far as it is known, and this came of it.
+func (m *Metrics) Webhook(forge, outcome string) {
+	m.webhooks.WithLabelValues(valid(forge, outcome)...).Inc()
 }
 
 // valid keeps a directory name that is not UTF-8 from bringing the daemon down:

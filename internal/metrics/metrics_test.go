@@ -48,6 +48,7 @@ func fill(m *Metrics) {
 	m.Ended(reconcile.ActionEvaluate, production, reconcile.OutcomeDone)
 	m.APIRequest("in-cluster", "apply", 200)
 	m.APIRequest("in-cluster", "watch", 0)
+	m.Webhook("gitlab", "accepted")
 	m.Environments([]Environment{
 		{development, reconcile.PhaseReady, promotion.UpToDate, noon.Add(-90 * time.Second), time.Time{}},
 		{production, reconcile.PhaseHeld, promotion.PolicyDenied, time.Time{}, noon.Add(time.Hour)},
@@ -116,6 +117,9 @@ chaperone_source_polls_total{outcome="ok"} 2
 # HELP chaperone_verifications_total Verifications of a release, by outcome.
 # TYPE chaperone_verifications_total counter
 chaperone_verifications_total{environment="novamind/production",outcome="done"} 1
+# HELP chaperone_webhooks_total Webhooks that came, by the forge they say they are from and by outcome.
+# TYPE chaperone_webhooks_total counter
+chaperone_webhooks_total{forge="gitlab",outcome="accepted"} 1
 `
 
 func TestNamesLabelsAndValues(t *testing.T) {

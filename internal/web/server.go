@@ -1,5 +1,5 @@
 // Package web serves the daemon's page, probes and metrics. It guarantees that
-// a request only reads: everything comes from an immutable View, so that no
+// a request for a page only reads: everything comes from an immutable View, so that no
 // request can wait for the loop, or change anything. Pages run no script and
 // load nothing from elsewhere.
 //
@@ -8,15 +8,15 @@
 //	/metrics             see package metrics
 //	/healthz             200 while the process serves
 //	/readyz              503 with the reason until the state was loaded and the source read
+//
+// Hooks take webhooks, on an address of their own: who can reach that needs to
+// reach nothing else.
 package web
 
 import (
-	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"log/slog"
-	"net"
 	"net/http"
 	"sync/atomic"
 	"time"
@@ -34,10 +34,8 @@ type Options struct {
 // Server serves one daemon.
 type Server struct {
 	Options
-	view   atomic.Pointer[View]
-	server *http.Server
-	addr   net.Addr
-	served chan error
+	view atomic.Pointer[View]
+	*listening
 }
 
 // New makes a server that serves nothing until Start.
@@ -48,49 +46,9 @@ func New(o Options) *Server {
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
 	}
-	s := &Server{Options: o, served: make(chan error, 1)}
-	s.server = &http.Server{
-		Handler:           s.Handler(),
-		ReadHeaderTimeout: 5 * time.Second,
-		ReadTimeout:       10 * time.Second,
-		WriteTimeout:      30 * time.Second,
-		IdleTimeout:       60 * time.Second,
-		MaxHeaderBytes:    16 << 10,
-		ErrorLog:          slog.NewLogLogger(o.Log.Handler(), slog.LevelDebug),
-	}
+	s := &Server{Options: o}
+	s.listening = listen(o.Address, s.Handler(), o.Log)
 	return s
-}
-
-// Start listens, and serves until Shutdown. It returns once connections are
-// accepted; it is to be called once.
-func (s *Server) Start() error {
-	listener, err := net.Listen("tcp", s.Address)
-	if err != nil {
-		return fmt.Errorf("listen on %s: %w", s.Address, err)
-	}
-	s.addr = listener.Addr()
-	go func() { s.served <- s.server.Serve(listener) }()
-	return nil
-}
-
-// Addr is where a started server listens; the port is the real one.
-func (s *Server) Addr() net.Addr { return s.addr }
-
-// Shutdown lets requests under way finish until ctx ends, and then cuts them
-// off. A server that was never started is shut down already.
-func (s *Server) Shutdown(ctx context.Context) error {
-	err := s.server.Shutdown(ctx)
-	if err != nil {
-		err = errors.Join(fmt.Errorf("shut down %s: %w", s.Address, err), s.server.Close())
-	}
-	if s.addr == nil {
-		return err
-	}
-	if served := <-s.served; !errors.Is(served, http.ErrServerClosed) {
-		err = errors.Join(err, fmt.Errorf("serve %s: %w", s.Address, served))
-	}
-	s.served <- http.ErrServerClosed // for another Shutdown
-	return err
 }
 
 // Handler answers every request, also without a listener.
