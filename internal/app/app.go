@@ -90,6 +90,9 @@ func (a *App) Run(ctx context.Context) (err error) {
 	if err != nil {
 		return err
 	}
+	if ports.Forge, err = openForge(a.config.Forge); err != nil {
+		return err
+	}
 	work := func(ctx context.Context) error { return a.reconcile(ctx, ports, repository) }
 	if !a.config.LeaderElection {
 		return work(ctx)
@@ -177,7 +180,7 @@ func newRedactor() manifest.Redactor {
 // reconcile runs the loop, and beside it what nudges it.
 func (a *App) reconcile(ctx context.Context, ports controller.Ports, repository *repository) error {
 	ctx, cancel := context.WithCancel(ctx)
-	ports.Source = repository
+	ports.Source, ports.Reverts = repository, repository
 	loop := controllerConfig(a.config, a.log)
 	memory := newTidy(a.alone)
 	defer memory.close()
@@ -211,7 +214,7 @@ func (a *App) reconcile(ctx context.Context, ports controller.Ports, repository 
 func controllerConfig(c config.Config, log *slog.Logger) controller.Config {
 	return controller.Config{
 		PollInterval: c.Source.PollInterval, Jitter: c.Source.Jitter, Workers: c.Workers, Redactor: newRedactor(),
-		Branch: c.Source.URL + " " + c.Source.Branch, Self: c.Author.Email, Groups: c.Groups, People: c.People, Now: time.Now, Log: log,
+		Branch: c.Source.URL + " " + c.Source.Branch, Base: c.Source.Branch, Self: c.Author.Email, Groups: c.Groups, People: c.People, Now: time.Now, Log: log,
 	}
 }
 

@@ -109,6 +109,12 @@ func (r *repository) Withdraw(ctx context.Context, id promotion.ID) (controller.
 	return proposed(done), err
 }
 
+// OfferRevert implements controller.RevertBranches.
+func (r *repository) OfferRevert(ctx context.Context, guilty source.Revision, note source.RevertNote) (controller.ProposeResult, error) {
+	done, err := r.Repository.OfferRevert(ctx, gogit.RevertRequest{Guilty: guilty, Note: note})
+	return proposed(done), err
+}
+
 // proposed says what a promotion branch's outcome means: is it there, was there
 // nothing to do, or does somebody stand in the way?
 func proposed(done gogit.ProposeResult) controller.ProposeResult {

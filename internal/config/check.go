@@ -25,6 +25,7 @@ func (c *Config) complete() error {
 		problems = append(problems, errors.New("source.url: missing; want the repository to follow, as --source-url, "+
 			"CHAPERONE_SOURCE_URL or source.url in the configuration file"))
 	}
+	problems = append(problems, c.Forge.complete(c.Source)...)
 	problems = append(problems, c.Policies.complete()...)
 	if c.Author.PassphraseFile != "" && c.Author.SigningKeyFile == "" {
 		problems = append(problems, errors.New("author.signingKeyFile: missing; want the private key that author.passphraseFile is for"))

@@ -13,6 +13,7 @@ import (
 // Config is everything that an operator may set.
 type Config struct {
 	Source         Source
+	Forge          Forge
 	Policies       Policies
 	Namespace      string // the daemon's own: its state and the kubeconfig Secrets
 	Listen         string // metrics, health and pages
@@ -51,6 +52,15 @@ type Source struct {
 type Webhook struct {
 	Listen     string
 	SecretFile string
+}
+
+// Forge is where the source's pull requests are. Without a Kind there is none.
+// What is not given follows from the source.
+type Forge struct {
+	Kind       string // gitea
+	URL        string // https://host, or below it
+	Repository string // owner/name
+	TokenFile  string
 }
 
 // Policies is where they come from: exactly one of Directory, FromSource, URL and

@@ -69,6 +69,7 @@ func Settings() []Setting {
 		text("source.knownHostsFile", "file with the host keys that ssh accepts; no other is", "",
 			func(c *Config) *string { return &c.Source.KnownHostsFile }),
 	}
+	settings = append(settings, forgeSettings()...)
 	settings = append(settings, policySettings()...)
 	return append(settings,
 		text("namespace", "the daemon's own namespace", "chaperone-system", func(c *Config) *string { return &c.Namespace }, checkNamespace),
@@ -95,6 +96,19 @@ func Settings() []Setting {
 		text("log.level", "debug, info, warn or error", "info", func(c *Config) *string { return &c.Log.Level }, oneOf("debug", "info", "warn", "error")),
 		text("log.format", "auto, json or text", "auto", func(c *Config) *string { return &c.Log.Format }, oneOf("auto", "json", "text")),
 	)
+}
+
+func forgeSettings() []Setting {
+	return []Setting{
+		text("forge.kind", "what hosts the repository, for pull requests: gitea (Forgejo, too); default none", "",
+			func(c *Config) *string { return &c.Forge.Kind }, oneOf("", "gitea")),
+		text("forge.url", "its address, https://host; default that of source.url", "",
+			func(c *Config) *string { return &c.Forge.URL }, checkForgeURL),
+		text("forge.repository", "owner/name there; default the end of source.url", "",
+			func(c *Config) *string { return &c.Forge.Repository }),
+		text("forge.tokenFile", "file with its token, read anew each time; default source.tokenFile", "",
+			func(c *Config) *string { return &c.Forge.TokenFile }),
+	}
 }
 
 func policySettings() []Setting {

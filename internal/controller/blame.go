@@ -193,5 +193,8 @@ func (j *job) revert(ctx context.Context) ended {
 	case result.Outcome != reconcile.OutcomeDone:
 		end.note = result.Detail
 	}
+	if result.Outcome == reconcile.OutcomeConflict || result.Outcome == reconcile.OutcomeRejected {
+		return j.offerRevert(ctx, note, end)
+	}
 	return end
 }

@@ -34,6 +34,7 @@ type Config struct {
 	Workers      int           // evaluations at once; 0 is 2
 	Redactor     manifest.Redactor
 	Branch       string              // what is followed, as one word
+	Base         string              // the same branch, as pull requests name it
 	Self         string              // e-mail address that the daemon commits with: never an approver
 	Groups       map[string][]string // e-mail addresses of those who may approve, by group
 	People       map[string][]string // e-mail addresses of one person, by any name
@@ -55,6 +56,8 @@ type Ports struct {
 	Cluster   Cluster
 	Store     Store
 	Telemetry Telemetry
+	Reverts   RevertBranches // nil: what cannot be pushed is left to people
+	Forge     Forge          // nil: branches have no pull requests
 }
 
 // Controller reconciles every environment of one source.
@@ -69,6 +72,7 @@ type Controller struct {
 	held    held
 
 	footprints footprints
+	pulls      *pulls // nil without a forge
 
 	// Owned by the loop.
 	world        reconcile.World
@@ -95,6 +99,7 @@ type environment struct {
 	unwatch  context.CancelFunc
 	drift    *drift
 	allowed  allowed
+	pull     pull              // of its promotion branch
 	excepted *policy.Countdown // the exception in force that ends first
 	resting  string            // on what, when it was last looked at; "" while it does not
 	rivals   int               // effects in a row at which another writer was first
@@ -134,7 +139,7 @@ func New(ports Ports, config Config) *Controller {
 	if config.Log == nil {
 		config.Log = slog.New(slog.DiscardHandler)
 	}
-	return &Controller{
+	c := &Controller{
 		Ports: ports, Config: config,
 		events:       make(chan func(), 64),
 		pollNow:      make(chan struct{}, 1),
@@ -142,6 +147,10 @@ func New(ports Ports, config Config) *Controller {
 		environments: map[promotion.ID]*environment{},
 		requests:     map[promotion.ID]state.Requests{},
 	}
+	if ports.Forge != nil {
+		c.pulls = newPulls(c)
+	}
+	return c
 }
 
 // Run reconciles until ctx ends. What is under way then is given Grace to
@@ -154,6 +163,9 @@ func (c *Controller) Run(ctx context.Context) error {
 	defer stop()
 	c.spawn(func() { c.poll(work) })
 	c.spawn(func() { c.watchRequests(work) })
+	if c.pulls != nil {
+		c.spawn(func() { c.pulls.run(work) })
+	}
 	timer := time.NewTimer(0)
 	defer timer.Stop()
 	for {

@@ -43,6 +43,13 @@ type Source interface {
 	Withdraw(ctx context.Context, id promotion.ID) (ProposeResult, error)
 }
 
+// RevertBranches hold reverts that people have to merge.
+type RevertBranches interface {
+	// OfferRevert keeps a branch that takes the guilty commit back when it is
+	// merged. It is idempotent, and never overwrites anybody else's commits.
+	OfferRevert(ctx context.Context, guilty source.Revision, note source.RevertNote) (ProposeResult, error)
+}
+
 // ProposeResult is how keeping a promotion branch ended when the source could
 // be asked.
 type ProposeResult struct {

@@ -43,6 +43,9 @@ func (c *Controller) publish(ctx context.Context, d reconcile.Decision) {
 			ID: status.Environment, Status: status, Message: message, Since: e.since, Journal: world.Journal, Excepted: e.excepted,
 		})
 	}
+	if c.pulls != nil {
+		c.pulls.offer(view)
+	}
 	c.Telemetry.Published(view)
 }
 
@@ -164,7 +167,7 @@ func (c *Controller) sentence(world reconcile.Environment, e *environment, statu
 			return problem
 		}
 	case promotion.WaitingForPromotion:
-		return c.proposal(world)
+		return c.proposal(world, e)
 	case promotion.Bisecting:
 		return searching(world.Journal)
 	case promotion.Frozen, promotion.OutsideWindow, promotion.WaitingForSchedule, promotion.Soaking:
@@ -219,11 +222,12 @@ func (e *environment) besides(world reconcile.Environment, status reconcile.Stat
 }
 
 // proposal says what could be promoted, and how.
-func (c *Controller) proposal(world reconcile.Environment) string {
+func (c *Controller) proposal(world reconcile.Environment, e *environment) string {
 	p := world.Journal.Proposal
 	switch {
 	case p.Commit != "":
-		text := fmt.Sprintf("%s is verified upstream; merge %s to promote it", p.Revision.Short(), source.PromotionBranch(world.ID.String()))
+		text := fmt.Sprintf("%s is verified upstream; merge %s to promote it", p.Revision.Short(),
+			e.pull.of(p.Commit, source.PromotionBranch(world.ID.String())))
 		if running := world.Journal.LastGood.Revision; running != "" {
 			text += fmt.Sprintf(" (it runs %s)", running.Short())
 		}

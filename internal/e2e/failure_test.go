@@ -120,7 +120,7 @@ func TestRevertThatConflictsIsHeld(t *testing.T) {
 	line := image("2.0.0-never-ready")
 	later := w.push("comment on it", map[string]string{path: strings.Replace(neverReady()[path], line, line+" # new", 1)})
 	r := w.awaitHeld(development, promotion.RevertConflict)
-	for _, part := range []string{bad.Short(), path} {
+	for _, part := range []string{bad.Short(), path, "branch " + source.RevertBranch(bad) + " takes it back"} {
 		if !strings.Contains(r.Message, part) {
 			t.Errorf("status says %q; want %q in it", r.Message, part)
 		}

@@ -8,6 +8,13 @@ import (
 // PromotionBranch is the branch that proposes an environment's next pin.
 func PromotionBranch(environment string) string { return "chaperone/promote/" + environment }
 
+// RevertBranch is the branch that offers to take a commit back, where the daemon
+// may not, or cannot, do so by itself.
+func RevertBranch(guilty Revision) string { return RevertBranches + guilty.Short() }
+
+// RevertBranches is how the names of all of them begin.
+const RevertBranches = "chaperone/revert/"
+
 // Urgent reports whether the commit may start outside a schedule.
 func (c Commit) Urgent() bool {
 	for _, value := range c.Trailer(TrailerUrgent) {

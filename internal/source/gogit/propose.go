@@ -51,6 +51,10 @@ func (r *Repository) movePromotion(ctx context.Context, op, environment string, 
 	if err != nil {
 		return ProposeResult{}, fault.Terminal(op, object, err)
 	}
+	return r.moveBranch(ctx, op, object, ref, decide)
+}
+
+func (r *Repository) moveBranch(ctx context.Context, op, object string, ref plumbing.ReferenceName, decide decision) (ProposeResult, error) {
 	if err := r.take(ctx); err != nil {
 		return ProposeResult{}, err
 	}

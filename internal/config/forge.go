@@ -1,0 +1,86 @@
+package config
+
+import (
+	"errors"
+	"fmt"
+	"net/url"
+	"regexp"
+	"strings"
+)
+
+var ownerAndName = regexp.MustCompile(`^[A-Za-z0-9._-]+/[A-Za-z0-9._-]+$`)
+
+// complete takes from the source what is not given.
+func (f *Forge) complete(source Source) []error {
+	if f.Kind == "" {
+		if *f != (Forge{}) {
+			return []error{errors.New("forge.kind: missing; want gitea, or the other settings of forge removed")}
+		}
+		return nil
+	}
+	address, repository := hostedAt(source.URL)
+	if f.URL == "" {
+		f.URL = address
+	}
+	if f.Repository == "" {
+		f.Repository = repository
+	}
+	if f.TokenFile == "" {
+		f.TokenFile = source.TokenFile
+	}
+	var problems []error
+	for _, s := range []struct{ key, value, want string }{
+		{"forge.url", f.URL, "its address, such as https://git.example.org"},
+		{"forge.repository", f.Repository, "owner/name"},
+		{"forge.tokenFile", f.TokenFile, "a file with a token that may write to the repository and its pull requests"},
+	} {
+		if s.value == "" {
+			problems = append(problems, fmt.Errorf("%s: missing, and source has none to use; want %s", s.key, s.want))
+		}
+	}
+	if f.Repository != "" && !ownerAndName.MatchString(f.Repository) {
+		problems = append(problems, fmt.Errorf("forge.repository: want owner/name, not %.80q", f.Repository))
+	}
+	return append(problems, checkCredentials("forge", f.URL, "", "", f.TokenFile)...)
+}
+
+// hostedAt reads off an address of Git where its pages are, and what the
+// repository is called there: Git over ssh is taken to be on the same host.
+func hostedAt(git string) (address, repository string) {
+	scheme, host := schemeOf(git)
+	path := ""
+	switch u, err := url.Parse(git); {
+	case scheme == "ssh" && !strings.Contains(git, "://"):
+		_, path, _ = strings.Cut(git, ":")
+		scheme = "https"
+	case err != nil:
+		return "", ""
+	case scheme == "ssh":
+		scheme, path = "https", u.Path
+	case scheme == "https" || scheme == "http":
+		host, path = u.Host, u.Path
+	default:
+		return "", ""
+	}
+	parts := strings.Split(strings.Trim(strings.TrimSuffix(strings.Trim(path, "/"), ".git"), "/"), "/")
+	if len(parts) < 2 {
+		return "", ""
+	}
+	below := (&url.URL{Scheme: scheme, Host: host}).JoinPath(parts[:len(parts)-2]...)
+	return strings.TrimSuffix(below.String(), "/"), strings.Join(parts[len(parts)-2:], "/")
+}
+
+func checkForgeURL(s string) error {
+	u, err := url.Parse(s)
+	switch {
+	case s == "":
+		return nil
+	case err != nil:
+		return errors.New("want https://host")
+	case u.User != nil:
+		return errors.New("credentials do not belong in the address; want them in forge.tokenFile")
+	case u.Scheme != "https" && u.Scheme != "http" || u.Host == "" || u.RawQuery != "" || u.Fragment != "":
+		return errors.New("want https://host")
+	}
+	return nil
+}

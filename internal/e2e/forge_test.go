@@ -1,0 +1,180 @@
+package e2e
+
+import (
+	"maps"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	sdk "code.gitea.io/sdk/gitea"
+
+	"chaperone.dev/chaperone/internal/forge"
+	"chaperone.dev/chaperone/internal/promotion"
+	"chaperone.dev/chaperone/internal/source"
+	"chaperone.dev/chaperone/internal/testkit/gitea"
+	"chaperone.dev/chaperone/internal/testkit/gitserver"
+)
+
+// hosted is a world whose source is a repository on a real Gitea.
+type hosted struct {
+	*world
+	front              *gitea.Front
+	there              *gitea.Repository
+	daemon, alex, rita *gitea.Person
+	tokenFile          string
+}
+
+func newHosted(t *testing.T, stops []stop) *hosted {
+	t.Helper()
+	w := newWorld(t, stops)
+	server := gitea.Start(t)
+	h := &hosted{world: w, front: server.Front(t), tokenFile: filepath.Join(t.TempDir(), "token"),
+		daemon: server.Person(t, "daemon"), alex: server.Person(t, "alex"), rita: server.Person(t, "rita")}
+	h.there = h.rita.Repository(t)
+	for _, who := range []*gitea.Person{h.daemon, h.alex} {
+		h.there.Let(t, who, sdk.AccessModeWrite)
+	}
+	h.newToken()
+	gitserver.Git(t, w.repo.Dir, "push", "-q", "--force", h.there.WithToken(t, h.front, h.rita), gitserver.Main)
+	return h
+}
+
+func (h *hosted) newToken() {
+	h.Helper()
+	write(h, h.tokenFile, h.daemon.NewToken(h, "write:repository", "write:issue", "read:user")+"\n")
+}
+
+// settings are those that differ from a bare Git server's. Where the forge is and
+// what the repository is called there follows from the source.
+func (h *hosted) settings() map[string]string {
+	return map[string]string{
+		"source-url": h.there.Address(h.front), "source-token-file": h.tokenFile, "source-username": h.daemon.Login,
+		"author-email": h.daemon.Email, "forge-kind": "gitea",
+	}
+}
+
+// fetch brings what is on the forge to where tests look at it.
+func (h *hosted) fetch() {
+	h.Helper()
+	gitserver.Git(h, h.repo.Dir, "fetch", "-q", "--prune", h.there.WithToken(h, h.front, h.rita), "+refs/heads/*:refs/heads/*")
+}
+
+// change merges a change in a pull request of Alex's, by Rita.
+func (h *hosted) change(branch string, files map[string]string) source.Revision {
+	h.Helper()
+	from := gitserver.Main
+	for _, name := range slices.Sorted(maps.Keys(files)) {
+		h.there.Commit(h, h.alex, branch, from, name, files[name])
+		from = ""
+	}
+	return h.merge(h.there.Propose(h, h.alex, branch, gitserver.Main, branch))
+}
+
+func (h *hosted) merge(number int64) source.Revision {
+	h.Helper()
+	return source.Revision(h.there.Merge(h, number, h.rita, sdk.MergeStyleMerge))
+}
+
+// awaitPull waits until one pull request is open from a branch, and no other of the daemon's.
+func (h *hosted) awaitPull(branch string, says ...string) *sdk.PullRequest {
+	h.Helper()
+	var found *sdk.PullRequest
+	h.await("a pull request from "+branch+" that says "+strings.Join(says, ", "), func() bool {
+		open := h.pulls()
+		if len(open) != 1 || open[0].Head.Name != branch {
+			return false
+		}
+		found = open[0]
+		return !slices.ContainsFunc(says, func(part string) bool { return !strings.Contains(found.Title+"\n"+found.Body, part) })
+	})
+	return found
+}
+
+// pulls are the daemon's that are open.
+func (h *hosted) pulls() []*sdk.PullRequest {
+	h.Helper()
+	return slices.DeleteFunc(h.there.PullRequests(h), func(pr *sdk.PullRequest) bool {
+		return pr.State != sdk.StateOpen || pr.Poster.UserName != h.daemon.Login
+	})
+}
+
+// From a verified commit to production and back, all of it in pull requests: the
+// promotion is proposed and merged on the forge, follows upstream in the same
+// pull request, and where the branch is protected the revert is one as well.
+func TestPullRequestsOnARealForge(t *testing.T) {
+	quick(t)
+	h := newHosted(t, toProduction(""))
+	daemon := h.start(h.settings())
+	h.awaitRuns(development, h.first)
+	first := h.awaitPull(proposal, "Promote demo/production to "+h.first.Short(), "demo/development verified "+h.first.Short())
+	h.says(production, "merge pull request", first.HTMLURL)
+
+	second := h.change("version-2", version("2.0.0"))
+	h.awaitRuns(development, second)
+	if again := h.awaitPull(proposal, "to "+second.Short()); again.Index != first.Index {
+		t.Errorf("a second pull request, %d after %d", again.Index, first.Index)
+	}
+	h.merge(first.Index)
+	h.awaitRuns(production, second)
+	h.wantApp(production, "2.0.0")
+
+	h.there.Protect(t, gitserver.Main)
+	bad := h.change("version-3", version("3.0.0-errors-100"))
+	revert := h.awaitPull(source.RevertBranch(bad), `Revert "`, "answered 500", "demo/development", string(bad))
+	h.awaitHeld(development, promotion.RevertRejected)
+	h.says(development, "pull request", revert.HTMLURL)
+	h.wantApp(development, "2.0.0")
+	if head := h.there.Head(t, gitserver.Main); head != string(bad) {
+		t.Errorf("the protected branch is at %s, want %s", head, bad)
+	}
+	daemon.stop()
+	h.start(h.settings())
+	h.never("another pull request", time.Second, func() bool { return len(h.pulls()) != 1 })
+	back := h.merge(revert.Index)
+	h.awaitRuns(development, back)
+	h.wantApp(development, "2.0.0")
+	h.wantApp(production, "2.0.0")
+	h.fetch()
+	if reverts := h.reverts(); len(reverts) != 1 {
+		t.Errorf("reverts: %v", reverts)
+	}
+	if open := h.pulls(); len(open) != 0 {
+		t.Errorf("left open: %d", len(open))
+	}
+}
+
+// A forge that is down, or whose token was taken back, delays pull requests and
+// nothing else; and they are as they should be once it can be asked. One that a
+// person closed stays closed, and is told of.
+func TestPullRequestsAfterTheForgeWasDown(t *testing.T) {
+	quick(t)
+	h := newHosted(t, toProduction(""))
+	settings := h.settings()
+	apart := gitea.Start(t).Front(t) // the source is up meanwhile
+	settings["forge-url"], settings["forge-token-file"] = apart.URL, filepath.Join(t.TempDir(), "token")
+	write(t, settings["forge-token-file"], h.daemon.NewToken(t, "write:repository", "write:issue", "read:user"))
+	apart.Down()
+	h.start(settings)
+	h.awaitRuns(development, h.first)
+	h.awaitReason(production, promotion.WaitingForPromotion)
+	h.says(production, "merge "+proposal)
+	if open := h.pulls(); len(open) != 0 {
+		t.Errorf("open: %d", len(open))
+	}
+	apart.Up(t)
+	pr := h.awaitPull(proposal)
+	h.says(production, pr.HTMLURL)
+	if text := h.log.String(); !strings.Contains(text, forge.ErrUnavailable.Error()) {
+		t.Error("nothing was said about the forge")
+	}
+
+	h.there.Close(t, pr.Index, h.alex, sdk.StateClosed)
+	second := h.change("version-2", version("2.0.0"))
+	h.awaitRuns(development, second)
+	again := h.awaitPull(proposal, "to "+second.Short())
+	if again.Index == pr.Index {
+		t.Error("what a person closed was opened again")
+	}
+}
