@@ -115,8 +115,7 @@ func (c *Cluster) claim(ctx context.Context, w plan.Owner, k kind, o *manifest.O
 	id := manifest.IDOf(o)
 	var applied *manifest.Object
 	err := c.retry(ctx, func(ctx context.Context) (err error) {
-		options := metav1.ApplyOptions{FieldManager: c.options.FieldManager, Force: true}
-		applied, err = c.at(k, id).Apply(ctx, id.Name, on.on(o), options)
+		applied, err = c.send(ctx, k, on.on(o))
 		if !unmet(err) {
 			return err
 		}

@@ -376,13 +376,11 @@ func (t *trial) rejected(ctx context.Context, seen plan.Seen, k kind, refusal er
 	return seen, nil
 }
 
-// dryRun sends one object for trial. Force settles conflicts with other managers
-// in favour of Git; whose object it is the plan decides.
+// dryRun sends one object for trial.
 func (c *Cluster) dryRun(ctx context.Context, k kind, o *manifest.Object) (*manifest.Object, error) {
-	options := metav1.ApplyOptions{FieldManager: c.options.FieldManager, Force: true, DryRun: []string{metav1.DryRunAll}}
 	var applied *manifest.Object
 	err := c.retry(ctx, func(ctx context.Context) (err error) {
-		applied, err = c.at(k, manifest.IDOf(o)).Apply(ctx, o.GetName(), o, options)
+		applied, err = c.send(ctx, k, o, metav1.DryRunAll)
 		return err
 	})
 	return applied, err

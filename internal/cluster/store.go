@@ -62,6 +62,7 @@ func (c *Cluster) readInventory(ctx context.Context, w Owner) (stored, error) {
 	if apierrors.IsNotFound(err) {
 		return c.rebuildLost(ctx, w)
 	}
+	c.losses.there(w.setID())
 	read, err := c.decodeInventory(ctx, w, parent, err)
 	if err == nil {
 		c.mirrorOf(w).keepStored(read)
@@ -196,7 +197,7 @@ func (c *Cluster) writeShards(ctx context.Context, w Owner, shards [][]byte) ([]
 		o := c.configMap(w, names[i], map[string]any{keyEntries: string(shard)})
 		o.SetLabels(map[string]string{labelShardOf: w.setID()})
 		err := c.retry(ctx, func(ctx context.Context) error {
-			_, err := c.configMapsIn(w).Create(ctx, o, metav1.CreateOptions{FieldManager: c.options.FieldManager})
+			_, err := c.configMapsIn(w).Create(ctx, o, c.createOptions())
 			return err
 		})
 		if err != nil && !apierrors.IsAlreadyExists(err) { // the name says that the content is the same
@@ -225,12 +226,12 @@ func (c *Cluster) writeParent(ctx context.Context, w Owner, old stored, next inv
 	o.SetAnnotations(annotations)
 	o.SetLabels(map[string]string{inventory.LabelSetID: w.setID()})
 	write := func(ctx context.Context) (*unstructured.Unstructured, error) {
-		return c.configMapsIn(w).Create(ctx, o, metav1.CreateOptions{FieldManager: c.options.FieldManager})
+		return c.configMapsIn(w).Create(ctx, o, c.createOptions())
 	}
 	if old.parent != nil {
 		o.SetResourceVersion(old.parent.GetResourceVersion())
 		write = func(ctx context.Context) (*unstructured.Unstructured, error) {
-			return c.configMapsIn(w).Update(ctx, o, metav1.UpdateOptions{FieldManager: c.options.FieldManager})
+			return c.configMapsIn(w).Update(ctx, o, c.updateOptions())
 		}
 	}
 	written, lost, err := c.writeOnce(ctx, write)
