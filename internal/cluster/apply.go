@@ -155,7 +155,7 @@ func (a *applier) prepareHome(ctx context.Context) error {
 func (a *applier) writeDown(ctx context.Context) error {
 	// What is taken over is written down with it: from here on a crash leaves
 	// nothing that only the former environment's inventory knows.
-	old, err := a.c.loadHoldings(ctx, a.w)
+	old, err := a.holdings(ctx)
 	if err != nil {
 		return err
 	}
@@ -187,6 +187,16 @@ func (a *applier) writeDown(ctx context.Context) error {
 			errors.New("there is no such namespace; create it, or render it in the release and name it in target.allow"))
 	}
 	return err
+}
+
+// holdings are what the environment owns. Where a search has just found that it
+// is new, nobody is asked again: an inventory that came meanwhile is met as this
+// one is created.
+func (a *applier) holdings(ctx context.Context) (holdings, error) {
+	if len(a.w.formers()) == 0 && a.c.losses.isFresh(a.w) {
+		return holdings{}, nil
+	}
+	return a.c.loadHoldings(ctx, a.w)
 }
 
 // known reports whether an inventory, as it is stored, names every object of the

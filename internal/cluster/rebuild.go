@@ -83,8 +83,20 @@ func (l *losses) isOwed(set string) bool {
 func (l *losses) written(set string) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	maps.DeleteFunc(l.fresh, func(where looked, _ time.Time) bool { return where.set == set })
+	l.unfresh(set)
 	delete(l.owed, set)
+}
+
+// there: somebody else has written one.
+func (l *losses) there(set string) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.unfresh(set)
+}
+
+// unfresh is called by the lock.
+func (l *losses) unfresh(set string) {
+	maps.DeleteFunc(l.fresh, func(where looked, _ time.Time) bool { return where.set == set })
 }
 
 // rebuildLost is the inventory of an environment that has none: it is new, or

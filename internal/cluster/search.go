@@ -9,6 +9,7 @@ import (
 	"sync"
 	"time"
 
+	authorizationv1 "k8s.io/api/authorization/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime/schema"
@@ -96,15 +97,16 @@ type shelf struct {
 
 // search is one search under way.
 type search struct {
-	c  *Cluster
-	mu sync.Mutex // of what the seekers have
+	c      *Cluster
+	mu     sync.Mutex                  // of what the seekers have
+	closed map[string]func(shelf) bool // by namespace; see mayNot
 }
 
 // searchAll searches for several owners' objects together.
 func (c *Cluster) searchAll(ctx context.Context, asked []Owner) ([]searched, error) {
 	ctx, cancel := context.WithTimeout(ctx, searchFor)
 	defer cancel()
-	s := &search{c: c}
+	s := &search{c: c, closed: map[string]func(shelf) bool{}}
 	seekers := make([]*seeker, len(asked))
 	for i, w := range asked {
 		seekers[i] = &seeker{Owner: w, set: w.setID()}
@@ -167,7 +169,7 @@ func (s *search) lookThrough(ctx context.Context, group *errgroup.Group, gk sche
 	narrow := shelvesOf(gk, k, seekers)
 	each := func() {
 		for _, one := range narrow {
-			group.Go(func() error { s.settle(one, s.look(ctx, one)); return nil })
+			group.Go(func() error { s.settle(one, s.lookIn(ctx, one)); return nil })
 		}
 	}
 	core := schema.GroupKind{Kind: "ConfigMap"}
@@ -204,7 +206,7 @@ func (s *search) lookWide(ctx context.Context, all shelf) error {
 func (s *search) instead(ctx context.Context, narrow []shelf, why error) {
 	gk, forbidden := narrow[0].gk, apierrors.IsForbidden(why)
 	for i, one := range narrow {
-		err := s.look(ctx, one)
+		err := s.lookIn(ctx, one)
 		s.settle(one, err)
 		if !forbidden && !told(err) && !apierrors.IsForbidden(err) {
 			for _, other := range narrow[i+1:] {
@@ -219,6 +221,38 @@ func (s *search) instead(ctx context.Context, narrow []shelf, why error) {
 // told reports whether a look has told what there is.
 func told(err error) bool {
 	return err == nil || apierrors.IsNotFound(err) || apierrors.IsMethodNotSupported(err)
+}
+
+// lookIn looks through a kind in one namespace, unless the account certainly may
+// not: that is what the server would answer.
+func (s *search) lookIn(ctx context.Context, at shelf) error {
+	if s.mayNot(ctx, at) {
+		return apierrors.NewForbidden(at.kind.resource.GroupResource(), "", errors.New("no rule lets the account list it"))
+	}
+	return s.look(ctx, at)
+}
+
+// mayNot goes by the rules of a namespace, which are asked for once and settle
+// most of its kinds. Rules that are not all there are settle nothing, and neither
+// does one that names objects.
+func (s *search) mayNot(ctx context.Context, at shelf) bool {
+	s.mu.Lock()
+	closed := s.closed[at.namespace]
+	if closed == nil {
+		rules := sync.OnceValues(func() ([]authorizationv1.ResourceRule, bool) {
+			within, cancel := context.WithTimeout(ctx, reviewFor)
+			defer cancel()
+			return (&review{c: s.c}).rules(within, at.namespace)
+		})
+		closed = func(at shelf) bool {
+			list := right{verb: "list", resource: at.kind.resource.GroupResource(), namespace: at.namespace}
+			known, complete := rules()
+			return complete && !slices.ContainsFunc(known, list.meets)
+		}
+		s.closed[at.namespace] = closed
+	}
+	s.mu.Unlock()
+	return closed(at)
 }
 
 // shelvesOf are a kind's, one for each namespace.
