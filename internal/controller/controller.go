@@ -109,6 +109,7 @@ type environment struct {
 	exceptedShown *policy.Countdown
 	message       string
 	since         time.Time
+	untold        bool      // its reason was not worth an Event yet
 	glancing      time.Time // since when a status is held back because it is only a look
 	foretold      *shown    // what was stored with the last outcome, until it is published
 }

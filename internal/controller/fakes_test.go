@@ -49,6 +49,12 @@ func (m *memory) Save(_ context.Context, r state.Record) (state.Record, error) {
 	return r, nil
 }
 
+func (m *memory) Current(_ context.Context, r state.Record) (bool, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return r.Version == m.record.Version, nil
+}
+
 // said is what people see, and how often it was written.
 func (m *memory) said() (string, int) {
 	m.mu.Lock()

@@ -12,7 +12,9 @@ import (
 // nothing between them. Should it come otherwise, because somebody paused it
 // meanwhile for instance, then what is so is written after it, as it always was.
 func (c *Controller) foretell(a reconcile.Action) *shown {
-	if a.Kind != reconcile.ActionApply && a.Kind != reconcile.ActionPrune {
+	switch a.Kind {
+	case reconcile.ActionApply, reconcile.ActionVerify, reconcile.ActionPrune:
+	default:
 		return nil
 	}
 	world := c.world

@@ -80,8 +80,9 @@ func turns(ctx context.Context, t *testing.T, c *Controller, h *history, until p
 	}
 }
 
-// The first release of an environment writes five times: two intents and three
-// outcomes, each with what people see by then.
+// The first release of an environment writes four times: an intent and three
+// outcomes, each with what people see by then. That what was verified is to be
+// pruned is the intent of the prune.
 func TestOutcomesAreStoredWithTheirStatus(t *testing.T) {
 	t.Parallel()
 	ctx, cancel := context.WithCancel(t.Context())
@@ -94,11 +95,11 @@ func TestOutcomesAreStoredWithTheirStatus(t *testing.T) {
 	}
 	cancel()
 	c.work.Wait()
-	want := []promotion.Reason{promotion.Applying, promotion.Verifying, promotion.Verifying, promotion.Pruning, promotion.UpToDate}
+	want := []promotion.Reason{promotion.Applying, promotion.Verifying, promotion.Pruning, promotion.UpToDate}
 	if got := kept.reasons(); !slices.Equal(got, want) {
 		t.Errorf("stored %v, want %v", got, want)
 	}
-	stages := []reconcile.Stage{reconcile.StageApplying, reconcile.StageVerifying, reconcile.StagePruning, reconcile.StagePruning, reconcile.StageNone}
+	stages := []reconcile.Stage{reconcile.StageApplying, reconcile.StageVerifying, reconcile.StagePruning, reconcile.StageNone}
 	for i, r := range kept.saves {
 		if i < len(stages) && r.Journal.Attempt.Stage != stages[i] {
 			t.Errorf("%d: stage %v with %s, want %v", i, r.Journal.Attempt.Stage, r.Status.Reason, stages[i])

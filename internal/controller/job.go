@@ -179,7 +179,7 @@ func (j *job) prepare(ctx context.Context) error {
 				"revision", j.action.Release.Revision, "reason", promotion.ApplyFailed, "err", err)
 		}
 	}
-	if !j.changed && !j.touches() {
+	if !j.changed && (!j.touches() || j.recorder.confirmed(ctx, j.before, j.file)) {
 		return nil
 	}
 	journal := j.journal()
@@ -192,9 +192,9 @@ func (j *job) prepare(ctx context.Context) error {
 }
 
 // touches reports whether an effect changes what is outside. One that goes on
-// from a stage stored earlier changes no journal as it begins, and is stored all
-// the same: a replica whose journal is an old one must not prune, restore or
-// revert by it.
+// from a stage stored earlier changes no journal as it begins: its intent is
+// stored. It is made sure of all the same that it is still what is stored: a
+// replica whose journal is an old one must not prune, restore or revert by it.
 func (j *job) touches() bool {
 	switch j.action.Kind {
 	case reconcile.ActionAdvance, reconcile.ActionVerify, reconcile.ActionBlame, reconcile.ActionGiveUp,

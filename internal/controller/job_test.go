@@ -12,8 +12,8 @@ import (
 
 func stored(stage reconcile.Stage) *memory {
 	good, bad := reconcile.Release{Revision: revision(0), Digest: "good"}, reconcile.Release{Revision: revision(1), Digest: "bad"}
-	m := &memory{}
-	m.record.ID = staging
+	m := &memory{version: 1}
+	m.record.ID, m.record.Version, m.record.Environment = staging, "1", promotion.Environment{ID: staging}
 	m.record.Journal = reconcile.Journal{LastGood: good, Running: bad, Attempt: reconcile.Attempt{
 		Release: bad, Stage: stage, Failure: promotion.VerificationFailed, Guilty: revision(1)}}
 	return m

@@ -154,6 +154,9 @@ type Store interface {
 	Load(ctx context.Context) ([]state.Record, error)
 	Get(ctx context.Context, id promotion.ID) (state.Record, error)
 	Save(ctx context.Context, r state.Record) (state.Record, error)
+	// Current reports whether nobody has written a record, or asked for anything,
+	// since it was read or saved.
+	Current(ctx context.Context, r state.Record) (bool, error)
 	// WatchRequests calls changed with what people ask for, at first for every
 	// environment and then after each change, until ctx ends or the watch breaks.
 	WatchRequests(ctx context.Context, changed func(promotion.ID, state.Requests)) error

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"reflect"
 	"sync"
 	"time"
 
@@ -128,6 +129,19 @@ func (r *recorder) save(ctx context.Context, base reconcile.Journal, change func
 	r.take()
 	defer func() { <-r.turn }()
 	return r.write(ctx, &base, change)
+}
+
+// confirmed reports whether what is stored is still what was stored last, with
+// nothing to be added to it: a journal that goes on, and the file to go on by.
+// Where that is not so, or cannot be told, a save finds out.
+func (r *recorder) confirmed(ctx context.Context, base reconcile.Journal, file promotion.Environment) bool {
+	r.take()
+	defer func() { <-r.turn }()
+	if r.record.Version == "" || r.waiting() != nil || !sameJournal(base, r.record.Journal) || !reflect.DeepEqual(file, r.record.Environment) {
+		return false
+	}
+	current, err := r.store.Current(ctx, r.record)
+	return current && err == nil
 }
 
 func (r *recorder) write(ctx context.Context, base *reconcile.Journal, change func(*state.Record)) error {

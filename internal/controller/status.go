@@ -28,11 +28,14 @@ func (c *Controller) publish(ctx context.Context, d reconcile.Decision) {
 			continue
 		}
 		message := e.besides(world, status, c.sentence(world, e, status, d))
-		if status.Reason != e.status.Reason || e.since.IsZero() {
+		changed := status.Reason != e.status.Reason || e.since.IsZero()
+		if changed {
 			e.since = c.world.Now
 			if e.foretold != nil {
 				e.since = e.foretold.since
 			}
+		}
+		if e.worthTelling(status, changed) {
 			c.announce(ctx, status.Environment, status, message)
 		}
 		if now := (shown{status, message, e.since, e.file, e.excepted}); e.worthStoring(now) {
@@ -80,6 +83,15 @@ func (e *environment) onlyGlances(status reconcile.Status, now time.Time) bool {
 		e.glancing = now
 	}
 	return now.Sub(e.glancing) < glance
+}
+
+// worthTelling reports whether operators are told. A prune that gets on is over in
+// a moment, and what comes of it is told; one that is held up is told of.
+func (e *environment) worthTelling(status reconcile.Status, changed bool) bool {
+	brief := status.Reason == promotion.Pruning && status.Phase == reconcile.PhaseProgressing
+	tell := !brief && (changed || e.untold)
+	e.untold = brief && (changed || e.untold)
+	return tell
 }
 
 // visible is what of a status is worth a write.

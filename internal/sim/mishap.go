@@ -89,6 +89,7 @@ var possible = map[string][]mishapKind{
 	"Cluster.Checks":      {fails},
 	"Store.Load":          {fails, delays},
 	"Store.Get":           {fails, delays},
+	"Store.Current":       {fails, delays},
 	"Store.SaveSpec":      {fails, losesAnswer, repeats, delays},
 	"Store.Save":          {fails, losesAnswer, repeats, delays},
 	"Store.WatchRequests": {fails, delays},

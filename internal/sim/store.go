@@ -158,6 +158,18 @@ func (p storePort) Get(ctx context.Context, env promotion.ID) (record state.Reco
 	return record, nil
 }
 
+// Current implements controller.Store.
+func (p storePort) Current(ctx context.Context, r state.Record) (current bool, err error) {
+	err = p.call(ctx, "Store.Current", r.ID.String(), speedStore, func() error {
+		if err := p.reach(); err != nil {
+			return err
+		}
+		current = p.fence(r.ID, r.Version) == nil
+		return nil
+	})
+	return current && err == nil, err
+}
+
 // Save implements controller.Store: the file first, where it changed, then the
 // rest. Both writes are refused on another version than the one that was read.
 func (p storePort) Save(ctx context.Context, r state.Record) (state.Record, error) {

@@ -38,9 +38,6 @@ var ErrBrokenBundle = errors.New("stored bundle is broken")
 // Git. The first chunk is written last: a bundle without it does not exist, so
 // one that was half written when the daemon died is never read as whole.
 func (s *Store) PutBundle(ctx context.Context, id promotion.ID, digest reconcile.Digest, set manifest.Set) error {
-	if _, err := s.Bundle(ctx, id, digest); err == nil {
-		return nil
-	}
 	content, err := pack(set)
 	if err != nil {
 		return fmt.Errorf("bundle of %s: %w", id, err)
@@ -48,6 +45,15 @@ func (s *Store) PutBundle(ctx context.Context, id promotion.ID, digest reconcile
 	chunks := slices.Collect(slices.Chunk(content, maxChunk))
 	if len(chunks) > maxChunkCount {
 		return fmt.Errorf("bundle of %s: %d bytes compressed; want at most %d", id, len(content), maxChunk*maxChunkCount)
+	}
+	if len(chunks) == 1 { // as most are, and new: with one request, and none to look whether it is there
+		_, err := s.core.CoreV1().Secrets(s.namespace).Create(ctx, s.chunk(id, digest, 0, 1, chunks[0]), creating())
+		if err == nil {
+			return nil
+		}
+	}
+	if _, err := s.Bundle(ctx, id, digest); err == nil {
+		return nil
 	}
 	for i := len(chunks) - 1; i >= 0; i-- {
 		if err := s.putChunk(ctx, id, digest, i, len(chunks), chunks[i]); err != nil {
@@ -57,7 +63,7 @@ func (s *Store) PutBundle(ctx context.Context, id promotion.ID, digest reconcile
 	return nil
 }
 
-func (s *Store) putChunk(ctx context.Context, id promotion.ID, digest reconcile.Digest, i, count int, chunk []byte) error {
+func (s *Store) chunk(id promotion.ID, digest reconcile.Digest, i, count int, chunk []byte) *corev1.Secret {
 	secret := &corev1.Secret{
 		ObjectMeta: metav1.ObjectMeta{
 			Name: chunkName(id, digest, i), Namespace: s.namespace, Labels: labelsOf(id),
@@ -66,10 +72,15 @@ func (s *Store) putChunk(ctx context.Context, id promotion.ID, digest reconcile.
 		Type: bundleType, Data: map[string][]byte{"bundle": chunk},
 	}
 	secret.Labels[bundleLabel] = labelOf(digest)
+	return secret
+}
+
+func (s *Store) putChunk(ctx context.Context, id promotion.ID, digest reconcile.Digest, i, count int, content []byte) error {
+	secret := s.chunk(id, digest, i, count, content)
 	secrets := s.core.CoreV1().Secrets(s.namespace)
-	_, err := secrets.Create(ctx, secret, metav1.CreateOptions{FieldManager: fieldManager})
+	_, err := secrets.Create(ctx, secret, creating())
 	if apierrors.IsAlreadyExists(err) {
-		_, err = secrets.Update(ctx, secret, metav1.UpdateOptions{FieldManager: fieldManager})
+		_, err = secrets.Update(ctx, secret, updating())
 	}
 	return redacted("write", secret.Name, err)
 }

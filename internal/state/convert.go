@@ -230,7 +230,7 @@ func releaseFrom(o v1alpha1.Release) (Release, error) {
 		return Release{}, fmt.Errorf("Release/%s: %w", o.Name, err)
 	}
 	r := Release{
-		Environment: id, Release: releaseOf(&o.Spec.Release), Phase: ReleasePhase(o.Status.Phase),
+		Environment: id, Release: releaseOf(&o.Spec.Release), Phase: cmp.Or(ReleasePhase(o.Status.Phase), firstPhase),
 		Reason: promotion.Reason(o.Status.Reason), Subject: o.Spec.Subject, Evidence: o.Status.Evidence,
 		Guilty: source.Revision(o.Status.Guilty), Revert: source.Revision(o.Status.Revert), Started: o.Spec.Started.Time,
 	}

@@ -18,6 +18,10 @@ type keptReleases struct {
 	count         int // how many there are
 }
 
+// firstPhase is that of a release without a status, as its CRD says, too: most
+// are written first when they are applied.
+const firstPhase = ReleaseVerifying
+
 // PutRelease writes how far a release came, and lets go of the oldest.
 func (s *Store) PutRelease(ctx context.Context, r Release) error {
 	wanted := releaseObject(r)
@@ -36,6 +40,10 @@ func (s *Store) PutRelease(ctx context.Context, r Release) error {
 		object.SetResourceVersion("") // somebody else wrote it, or it is gone
 	}
 	current, err := s.createRelease(ctx, r.Environment, object)
+	if err == nil && wanted.Status == (v1alpha1.ReleaseStatus{Phase: string(firstPhase)}) {
+		s.keep(r.Environment, func(kept *keptReleases) { kept.name, kept.version = current.GetName(), current.GetResourceVersion() })
+		return nil // that is what one without a status says
+	}
 	if apierrors.IsAlreadyExists(err) {
 		current, err = s.releases().Get(ctx, wanted.Name, metav1.GetOptions{})
 	}
@@ -61,7 +69,9 @@ func (s *Store) keep(id promotion.ID, change func(*keptReleases)) {
 }
 
 func (s *Store) putStatus(ctx context.Context, id promotion.ID, object *unstructured.Unstructured) error {
-	saved, err := s.releases().UpdateStatus(ctx, object, metav1.UpdateOptions{FieldManager: fieldManager})
+	object = object.DeepCopy()
+	delete(object.Object, "spec") // is not taken through this subresource
+	saved, err := s.releases().UpdateStatus(ctx, object, updating())
 	s.keep(id, func(kept *keptReleases) {
 		kept.name, kept.version = "", ""
 		if err == nil {
@@ -81,7 +91,7 @@ func (s *Store) createRelease(ctx context.Context, id promotion.ID, object *unst
 		object.SetOwnerReferences([]metav1.OwnerReference{{
 			APIVersion: v1alpha1.GroupVersion.String(), Kind: "Environment", Name: owner.Name, UID: owner.UID}})
 	}
-	created, err := s.releases().Create(ctx, object, metav1.CreateOptions{FieldManager: fieldManager})
+	created, err := s.releases().Create(ctx, object, creating())
 	if err != nil {
 		return nil, err
 	}

@@ -8,7 +8,11 @@ import (
 	"time"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/client-go/rest"
+
+	"chaperone.dev/chaperone/internal/manifest"
+	"chaperone.dev/chaperone/internal/state/v1alpha1"
 )
 
 // requestLog notes what a store asks about releases.
@@ -69,7 +73,8 @@ func TestReleaseIsWrittenWithoutBeingReadFirst(t *testing.T) {
 		}
 	}
 	put("new", store, ReleaseVerifying)
-	sent("new, of an environment that is new", "POST PUT")
+	sent("new, of an environment that is new", "POST")
+	stored("new", ReleaseVerifying)
 	put("further", store, ReleaseFailed)
 	sent("further", "PUT")
 	stored("further", ReleaseFailed)
@@ -93,4 +98,24 @@ func TestReleaseIsWrittenWithoutBeingReadFirst(t *testing.T) {
 	put("taken up", store, ReleaseVerified)
 	sent("one that another began", "POST GET PUT")
 	stored("taken up", ReleaseVerified)
+}
+
+// A release without a status is shown as what it is read as.
+func TestReleaseWithoutAStatusIsShownAsItIsRead(t *testing.T) {
+	t.Parallel()
+	content, err := crds.ReadFile("crds/chaperone.dev_releases.yaml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	definitions, err := manifest.Decode("crds", content)
+	if err != nil {
+		t.Fatal(err)
+	}
+	versions, _, _ := unstructured.NestedSlice(definitions[0].Object, "spec", "versions")
+	version, _ := versions[0].(map[string]any)
+	shown, _, err := unstructured.NestedString(version, "schema", "openAPIV3Schema", "properties", "status", "default", "phase")
+	read, readErr := releaseFrom(v1alpha1.Release{Spec: v1alpha1.ReleaseSpec{Environment: "demo/staging"}})
+	if err != nil || readErr != nil || ReleasePhase(shown) != read.Phase || read.Phase != firstPhase {
+		t.Errorf("shown as %q (%v), read as %q (%v); want %s", shown, err, read.Phase, readErr, firstPhase)
+	}
 }

@@ -28,7 +28,18 @@ import (
 const (
 	maxReleases  = 20 // kept for each environment
 	fieldManager = "chaperone"
+	// unwarned spares the server to read each write a second time, for warnings
+	// that nobody reads.
+	unwarned = metav1.FieldValidationIgnore
 )
+
+func creating() metav1.CreateOptions {
+	return metav1.CreateOptions{FieldManager: fieldManager, FieldValidation: unwarned}
+}
+
+func updating() metav1.UpdateOptions {
+	return metav1.UpdateOptions{FieldManager: fieldManager, FieldValidation: unwarned}
+}
 
 // Store is the daemon's namespace. It is safe for concurrent use; writes of one
 // record are the caller's to put in order.
@@ -114,6 +125,19 @@ func (s *Store) Get(ctx context.Context, id promotion.ID) (Record, error) {
 	return s.read(object), nil
 }
 
+// Current reports whether nobody has written a record, or asked for anything,
+// since it was read or saved.
+func (s *Store) Current(ctx context.Context, r Record) (bool, error) {
+	object, err := s.metadata().Get(ctx, ObjectName(r.ID), metav1.GetOptions{})
+	if apierrors.IsNotFound(err) {
+		return false, nil
+	}
+	if err != nil {
+		return false, classify("read", "Environment/"+ObjectName(r.ID), err)
+	}
+	return r.Version != "" && object.ResourceVersion == r.Version, nil
+}
+
 func (s *Store) read(object *unstructured.Unstructured) Record {
 	var e v1alpha1.Environment
 	if err := fromObject(object, &e); err != nil {
@@ -179,7 +203,7 @@ func (s *Store) saveSpec(ctx context.Context, r Record, e v1alpha1.Environment, 
 		return e, fmt.Errorf("encode environment %s: %w", r.ID, err)
 	}
 	name := ObjectName(r.ID)
-	saved, err := s.environments().Patch(ctx, name, types.JSONPatchType, patch, metav1.PatchOptions{FieldManager: fieldManager})
+	saved, err := s.environments().Patch(ctx, name, types.JSONPatchType, patch, metav1.PatchOptions{FieldManager: fieldManager, FieldValidation: unwarned})
 	return written(name, saved, err)
 }
 
@@ -193,7 +217,7 @@ func (s *Store) create(ctx context.Context, id promotion.ID, spec v1alpha1.Envir
 	if err != nil {
 		return e, err
 	}
-	created, err := s.environments().Create(ctx, object, metav1.CreateOptions{FieldManager: fieldManager})
+	created, err := s.environments().Create(ctx, object, creating())
 	if err != nil {
 		return e, classify("create", "Environment/"+ObjectName(id), err)
 	}
@@ -202,15 +226,26 @@ func (s *Store) create(ctx context.Context, id promotion.ID, spec v1alpha1.Envir
 }
 
 // saveStatus writes the status alone: the server takes nothing else through
-// this subresource.
+// this subresource, so nothing else is sent.
 func (s *Store) saveStatus(ctx context.Context, e v1alpha1.Environment) (v1alpha1.Environment, error) {
-	e.TypeMeta = metav1.TypeMeta{APIVersion: v1alpha1.GroupVersion.String(), Kind: "Environment"}
-	object, err := toObject(e)
+	object, err := statusOnly(v1alpha1.Environment{
+		TypeMeta:   metav1.TypeMeta{APIVersion: v1alpha1.GroupVersion.String(), Kind: "Environment"},
+		ObjectMeta: metav1.ObjectMeta{Name: e.Name, Namespace: e.Namespace, ResourceVersion: e.ResourceVersion},
+		Status:     e.Status,
+	})
 	if err != nil {
 		return e, err
 	}
-	saved, err := s.environments().UpdateStatus(ctx, object, metav1.UpdateOptions{FieldManager: fieldManager})
+	saved, err := s.environments().UpdateStatus(ctx, object, updating())
 	return written(e.Name, saved, err)
+}
+
+func statusOnly(v any) (*unstructured.Unstructured, error) {
+	object, err := toObject(v)
+	if err == nil {
+		delete(object.Object, "spec")
+	}
+	return object, err
 }
 
 func written(name string, saved *unstructured.Unstructured, err error) (v1alpha1.Environment, error) {
@@ -269,7 +304,7 @@ func (s *Store) Event(ctx context.Context, id promotion.ID, warning bool, reason
 		},
 		Reason: string(reason), Message: message, Type: kind, Count: 1,
 		FirstTimestamp: now, LastTimestamp: now, Source: corev1.EventSource{Component: "chaperone"},
-	}, metav1.CreateOptions{})
+	}, metav1.CreateOptions{FieldValidation: unwarned})
 	return classify("write event of", id.String(), err)
 }
 

@@ -76,7 +76,7 @@ func (f StoreFixture) save(t *testing.T, r state.Record) state.Record {
 
 // StoreCases are what a Store must do.
 func StoreCases() []Case[StoreFixture] {
-	return slices.Concat(recordCases(), fenceCases(), requestCases(), bundleCases())
+	return slices.Concat(recordCases(), fenceCases(), requestCases(), currentCases(), bundleCases())
 }
 
 func recordCases() []Case[StoreFixture] {
@@ -292,6 +292,36 @@ func requestCases() []Case[StoreFixture] {
 			if id, requests := next(); id != staging || !requests.Equal(state.Requests{}) {
 				t.Errorf("%s: %+v, want nothing", id, requests)
 			}
+		}},
+	}
+}
+
+func currentCases() []Case[StoreFixture] {
+	return []Case[StoreFixture]{
+		{"a record is current until somebody writes it or asks for something", func(t *testing.T, f StoreFixture) {
+			current := func(when string, r state.Record, want bool) {
+				t.Helper()
+				if got, err := f.Current(t.Context(), r); err != nil || got != want {
+					t.Errorf("%s: %v, %v; want %v", when, got, err, want)
+				}
+			}
+			current("never stored", record(staging), false)
+			saved := f.save(t, record(staging))
+			current("saved", saved, true)
+			current("never stored, and there", record(staging), false)
+			f.Pause(staging, &state.Pause{Reason: "look into it", By: "ann", At: noon})
+			current("after a request", saved, false)
+			read, err := f.Other.Get(t.Context(), staging)
+			must(t, err)
+			current("read anew", read, true)
+			read.Message = "of another writer"
+			_, err = f.Other.Save(t.Context(), read)
+			must(t, err)
+			current("after another writer", read, false)
+			read, err = f.Get(t.Context(), staging)
+			must(t, err)
+			f.Delete(staging)
+			current("deleted", read, false)
 		}},
 	}
 }

@@ -54,6 +54,7 @@ type EnvironmentSpec struct {
 	// Definition is the whole file with its defaults, for the daemon: it can
 	// restore with it when Git cannot be reached.
 	// +kubebuilder:pruning:PreserveUnknownFields
+	// +structType=atomic
 	Definition runtime.RawExtension `json:"definition,omitempty"`
 }
 
@@ -89,6 +90,7 @@ type EnvironmentStatus struct {
 	Conditions []metav1.Condition `json:"conditions,omitempty"`
 	// Journal is the daemon's own record of intents and outcomes.
 	// +kubebuilder:pruning:PreserveUnknownFields
+	// +structType=atomic
 	Journal runtime.RawExtension `json:"journal,omitempty"`
 }
 
@@ -121,7 +123,8 @@ type Release struct {
 	metav1.TypeMeta   `json:",inline"`
 	metav1.ObjectMeta `json:"metadata,omitempty"`
 
-	Spec   ReleaseSpec   `json:"spec,omitempty"`
+	Spec ReleaseSpec `json:"spec,omitempty"`
+	// +kubebuilder:default={phase: Verifying}
 	Status ReleaseStatus `json:"status,omitempty"`
 }
 
