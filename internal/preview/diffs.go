@@ -58,18 +58,18 @@ func (e Environment) sameness() string {
 		id := o.ID
 		id.Name, id.Namespace = hashed.ReplaceAllString(id.Name, ""), ""
 		fmt.Fprintf(&b, "%q %q\n", o.Action, id.String())
-		for line := range strings.Lines(o.Diff) {
-			if line[0] != '+' && line[0] != '-' {
+		for text := range strings.Lines(o.Diff) {
+			if text[0] != '+' && text[0] != '-' {
 				continue
 			}
 			if o.ID.Namespace != "" {
-				line = strings.ReplaceAll(line, o.ID.Namespace, "(namespace)")
+				text = strings.ReplaceAll(text, o.ID.Namespace, "(namespace)")
 			}
-			line = hashed.ReplaceAllString(strings.TrimSuffix(line, "\n"), "")
-			if field, value, found := strings.Cut(line, ": "); found && (value == e.ID.Name || value == string(e.Data)) {
-				line = field + ": (own)"
+			text = hashed.ReplaceAllString(strings.TrimSuffix(text, "\n"), "")
+			if field, value, found := strings.Cut(text, ": "); found && (value == e.ID.Name || value == string(e.Data)) {
+				text = field + ": (own)"
 			}
-			b.WriteString(line + "\n")
+			b.WriteString(text + "\n")
 		}
 	}
 	return b.String()
@@ -148,16 +148,16 @@ func hunksOf(sheet []Object) string {
 	var b strings.Builder
 	for _, o := range sheet {
 		title := map[plan.Action]string{plan.Create: "new", plan.Update: "changed"}[o.Action]
-		fmt.Fprintf(&b, "# %s: %s", title, o.ID)
+		fmt.Fprintf(&b, "# %s: %s", title, line(o.ID.String(), maxName))
 		if o.Was != "" {
-			fmt.Fprintf(&b, ", which was %s", o.Was)
+			fmt.Fprintf(&b, ", which was %s", line(o.Was, maxName))
 		}
 		b.WriteString("\n")
 	}
 	n := 0
-	for line := range strings.Lines(sheet[0].Diff) {
+	for text := range strings.Lines(sheet[0].Diff) {
 		if n++; n <= maxHunks {
-			b.WriteString(line)
+			b.WriteString(text)
 		}
 	}
 	if n > maxHunks {

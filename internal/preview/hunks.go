@@ -59,24 +59,25 @@ func parents(lines []string, at int) string {
 		return ""
 	}
 	var path []string
-	level := indent(lines[at])
-	if entry(lines[at]) { // it begins an entry of a list that is named above
-		level++
+	level, inList := indent(lines[at]), false
+	if entry(lines[at]) { // the list is named above, at the same depth
+		level, inList = level+1, true
 	}
 	for i := at - 1; i >= 0 && level > 0; i-- {
 		line := lines[i]
 		switch dash := indent(line); {
 		case strings.TrimSpace(line) == "":
+		case entry(line) && inList && dash == level-1: // another entry of the same list
 		case entry(line) && dash < level: // what follows the dash is two deeper
 			path = append(path, "["+nameIn(lines, i)+"]")
 			if dash+2 < level {
 				path = append(path, key(line))
 				path[len(path)-1], path[len(path)-2] = path[len(path)-2], path[len(path)-1]
 			}
-			level = dash + 1
+			level, inList = dash+1, true
 		case !entry(line) && dash < level:
 			path = append(path, key(line))
-			level = dash
+			level, inList = dash, false
 		}
 	}
 	var b strings.Builder

@@ -10,8 +10,9 @@ import (
 	"chaperone.dev/chaperone/internal/promotion"
 )
 
-// Limit is what forges take of one comment: GitHub's limit, the least of them.
-const Limit = 65_536
+// Limit is what every forge takes of one comment, and leaves room for a marker by
+// which it is found again. GitHub's is the least: 65,536 characters.
+const Limit = 59_900
 
 // minLimit holds the headline and what was left out.
 const minLimit = 2_000
@@ -286,9 +287,9 @@ func (p Preview) foot() string {
 	if len(p.Notes) > 0 {
 		b.WriteString("\n")
 	}
-	fmt.Fprintf(&b, "<sub>From %s to %s", tag(p.Base.Short(), maxShort), tag(p.Head.Short(), maxShort))
+	fmt.Fprintf(&b, "<sub>From %s to %s", code(p.Base.Short(), maxShort), code(p.Head.Short(), maxShort))
 	if p.Judges != "" {
-		b.WriteString(", judged by " + tag(p.Judges, maxShort))
+		b.WriteString(", judged by " + code(p.Judges, maxShort))
 	}
 	b.WriteString(".</sub>\n")
 	return b.String()

@@ -20,7 +20,7 @@ const (
 
 // code is a code span with text in it, on one line.
 func code(text string, limit int) string {
-	text = clip(strings.Join(strings.Fields(visible(text, false)), " "), limit)
+	text = line(text, limit)
 	if text == "" {
 		return "` `"
 	}
@@ -57,9 +57,15 @@ func fence(language, text string) string {
 	return marks + language + "\n" + text + "\n" + marks + "\n"
 }
 
-// tag is text inside an HTML element.
+// tag is text inside a block of HTML, where Markdown ends. In the middle of a
+// paragraph it goes on inside of elements.
 func tag(text string, limit int) string {
-	return "<code>" + html.EscapeString(clip(strings.Join(strings.Fields(visible(text, false)), " "), limit)) + "</code>"
+	return "<code>" + html.EscapeString(line(text, limit)) + "</code>"
+}
+
+// line is text on one line. It is safe in code only.
+func line(text string, limit int) string {
+	return clip(strings.Join(strings.Fields(visible(text, false)), " "), limit)
 }
 
 // visible shows what does not print as what it is: control characters, and those

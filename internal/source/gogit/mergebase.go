@@ -58,10 +58,36 @@ func (o *objects) mergeBase(ctx context.Context, one, other source.Revision) (so
 		}
 	}
 	common = slices.DeleteFunc(common, func(c commit) bool { return below[c.hash] })
+	if common, err = o.topmost(ctx, common); err != nil {
+		return "", err
+	}
 	if len(common) == 0 {
 		return "", fmt.Errorf("%w: they have no history in common", source.ErrNotAncestor)
 	}
 	return slices.MinFunc(common, func(a, b commit) int {
 		return cmp.Or(b.Committer.When.Compare(a.Committer.When), strings.Compare(string(a.Revision), string(b.Revision)))
 	}).Revision, nil
+}
+
+// topmost leaves out commits that others of them are made on, as far as dates that
+// run backwards hide that.
+func (o *objects) topmost(ctx context.Context, all []commit) ([]commit, error) {
+	var top []commit
+	for i, c := range all {
+		hidden := false
+		for k, other := range all {
+			if i == k || hidden {
+				continue
+			}
+			contained, err := o.contains(ctx, c.Revision, other.Revision)
+			if err != nil {
+				return nil, err
+			}
+			hidden = contained
+		}
+		if !hidden {
+			top = append(top, c)
+		}
+	}
+	return top, nil
 }
