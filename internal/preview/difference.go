@@ -13,7 +13,7 @@ import (
 
 // maxDiffs bounds the bytes of all diffs of one environment. What is beyond is
 // counted, and has no diff.
-const maxDiffs = 1 << 20
+const maxDiffs = 256 << 10
 
 // Compare tells what changes from one render to the next in an environment. The
 // refusal is of what its guards would stop.

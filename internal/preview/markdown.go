@@ -82,13 +82,28 @@ func (p Preview) headline() string {
 	}
 	switch {
 	case len(parts) > 0:
-		return "**No: " + strings.Join(parts, ", and ") + ".**"
+		return "**No: " + strings.Join(parts, ", and ") + ".**" + p.back()
 	case fine+later == 0:
 		return "No environment changes."
 	case fine == 0 && later > 0:
-		return "Nothing changes until it is promoted; policies allow it."
+		return "Nothing changes until it is promoted; policies allow it." + p.back()
 	}
-	return "Policies allow it in " + counted(fine+later, "environment") + "."
+	return "Policies allow it in " + counted(fine+later, "environment") + "." + p.back()
+}
+
+// back says whether the change can be taken back, where there is one.
+func (p Preview) back() string {
+	changes := false
+	for _, e := range p.Environments {
+		if len(e.Irreversible) > 0 {
+			return " **A part of it cannot be taken back.**"
+		}
+		changes = changes || len(e.Objects) > 0
+	}
+	if !changes {
+		return ""
+	}
+	return " All of it can be taken back."
 }
 
 // table has a line for each environment, in the order in which they get it.

@@ -40,6 +40,19 @@ func (p Preview) Refused() bool {
 	return false
 }
 
+// Only is the part of a preview that is about one environment, as for the pull
+// request that promotes it.
+func (p Preview) Only(id promotion.ID) Preview {
+	all := p.Environments
+	p.Environments = []Environment{}
+	for _, e := range all {
+		if e.ID == id {
+			p.Environments = append(p.Environments, e)
+		}
+	}
+	return p
+}
+
 // Effect is what merging does to one environment.
 type Effect string
 
