@@ -19,6 +19,8 @@ BENCH_TIMEOUT ?= 90m
 # Simulated worlds: the first seed, and how many.
 SEED ?= 1
 N ?= 2000
+# Random histories that `make soak` takes commits back in; the first has SEED.
+HISTORIES ?= 50000
 
 # Race detection needs cgo and a C compiler. RACE=on insists, RACE=off does without.
 RACE ?= auto
@@ -89,6 +91,10 @@ bench: cluster forge ## every benchmark, each beside what it is measured against
 .PHONY: sim
 sim: ## worlds by chance with mishaps at every call; what fails is made small and replays (SEED=1 N=2000)
 	@SEED=$(SEED) N=$(N) GOGC=400 $(GO) test -count=1 -timeout 24h -run '^TestSimulate$$' -v ./internal/sim
+
+.PHONY: soak
+soak: ## reverts in random histories, beside git's; what differs replays by its own seed (SEED=1 HISTORIES=50000)
+	@SEED=$(SEED) HISTORIES=$(HISTORIES) $(GO) test -count=1 -timeout 24h -run '^TestSoak$$' -v ./internal/source/merge
 
 # Without race detection: kustomize's own build, the reference, takes ten times as long with it.
 .PHONY: bench-smoke

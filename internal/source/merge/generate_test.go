@@ -8,33 +8,85 @@ import (
 	"chaperone.dev/chaperone/internal/source/merge"
 )
 
-// history is what a revert looks at: the tree before the guilty commit, the
-// guilty tree, and the head some changes later.
-type history struct{ parent, guilty, head files }
+// history is what reverts look at: the tree before the first guilty commit, the
+// tree of each guilty one, and the head some changes later. The newest is taken
+// back first.
+type history struct {
+	seed    int64
+	states  []files // before, then after each guilty commit
+	merging bool    // the guilty commits are merges
+	head    files
+}
 
-// Few names and few different lines, so that changes meet often.
-var names = []string{"a", "b", "c", "a/x", "a/y", "a/z/x", "b/x", "b/y/y", "d.yaml", "e/f/g/h", "a.b", "a-b"}
+// Few names and few different lines, so that changes meet often. Some names
+// are not UTF-8, hold what a shell or a quoting would trip on, or sort
+// differently as a file and as a directory.
+var names = []string{
+	"a", "b", "c", "a/x", "a/y", "a/z/x", "b/x", "b/y/y", "d.yaml", "e/f/g/h", "a.b", "a-b", "a/z/y", "a0",
+	"\xff\xfe", "caf\xe9/x", "ü/ü.yaml", "with space", "tab\there", "line\nbreak", `quote"d\`, "-dash", ":colon", "e/f/\xc3\x28", "*",
+}
 
-func randomHistory(r *rand.Rand) history {
+func randomHistory(seed int64) history {
+	r := rand.New(rand.NewSource(seed))
 	f := files{}
 	for range 1 + r.Intn(6) {
 		f.put(names[r.Intn(len(names))], randomFile(r))
 	}
-	var h history
-	h.parent = f
-	h.guilty = mutated(r, h.parent)
-	h.head = mutated(r, h.guilty)
+	h := history{seed: seed, states: []files{f}, merging: r.Intn(3) == 0}
+	for range []int{1, 1, 1, 1, 2, 3}[r.Intn(6)] {
+		f = mutated(r, f)
+		h.states = append(h.states, f)
+	}
+	h.head = mutated(r, f)
 	for range r.Intn(2) {
 		h.head = mutated(r, h.head)
 	}
 	if r.Intn(12) == 0 { // somebody took a part of it back already
-		for path, f := range h.parent {
+		for path, f := range h.states[0] {
 			if r.Intn(2) == 0 {
 				h.head.put(path, f)
 			}
 		}
 	}
 	return h
+}
+
+// disguised gives every file a head that tells its path, and outweighs the
+// rest of it: no file is like one of another path any more, and all that was
+// changed is changed still.
+func (h history) disguised() history {
+	longest := 0
+	for _, state := range append(h.states[:len(h.states):len(h.states)], h.head) {
+		for _, f := range state {
+			longest = max(longest, len(f.content))
+		}
+	}
+	d := h
+	d.states, d.head = nil, h.head.disguised(longest)
+	for _, state := range h.states {
+		d.states = append(d.states, state.disguised(longest))
+	}
+	return d
+}
+
+func (f files) disguised(longest int) files {
+	d := files{}
+	for path, file := range f {
+		mask := fmt.Sprintf("%x\n", object("path", []byte(path)))
+		switch {
+		case file.mode == merge.Symlink || file.mode == merge.Submodule:
+		case strings.Contains(file.content, "\x00"):
+			mask = "\x00" + mask
+			fallthrough
+		default:
+			for i := range longest/20 + 3 {
+				mask += fmt.Sprintf("%x\n", object("path", fmt.Append(nil, path, i)))
+			}
+		}
+		file.content = mask + file.content
+		d[path] = file
+	}
+	return d
 }
 
 func randomFile(r *rand.Rand) file {
@@ -47,6 +99,12 @@ func randomFile(r *rand.Rand) file {
 		return file{merge.Regular, randomText(r) + "\x00" + randomText(r)}
 	case 3:
 		return file{merge.Submodule, fmt.Sprint(r.Intn(3))}
+	case 4:
+		return text(strings.ReplaceAll(randomText(r), "\n", "\r\n"))
+	case 5:
+		return text(strings.TrimSuffix(randomText(r), "\n"))
+	case 6:
+		return text("caf\xe9\n" + randomText(r))
 	}
 	return text(randomText(r))
 }
@@ -74,17 +132,24 @@ func mutated(r *rand.Rand, f files) files {
 			continue
 		}
 		path := paths[r.Intn(len(paths))]
-		switch r.Intn(14) {
+		switch r.Intn(18) {
 		case 0:
 			delete(f, path)
-		case 1: // moved, as it is
+		case 1, 2: // moved, as it is or with a change
 			moved := f[path]
 			delete(f, path)
+			if r.Intn(2) == 0 {
+				moved = edited(r, moved)
+			}
 			f.put(names[r.Intn(len(names))], moved)
-		case 2:
-			f[path] = randomFile(r)
 		case 3:
+			f[path] = randomFile(r)
+		case 4:
 			f[path] = chmod(f[path])
+		case 5:
+			f[path] = edited(r, chmod(f[path]))
+		case 6:
+			moveDirectory(r, f, path)
 		default:
 			f[path] = edited(r, f[path])
 		}
@@ -93,6 +158,28 @@ func mutated(r *rand.Rand, f files) files {
 		f.put("kept", text("kept\n"))
 	}
 	return f
+}
+
+// moveDirectory deletes, moves or copies the directory that path is in.
+func moveDirectory(r *rand.Rand, f files, path string) {
+	dir, _, nested := strings.Cut(path, "/")
+	if !nested {
+		return
+	}
+	to := []string{"", "a", "b", "moved", "e/f"}[r.Intn(5)]
+	copied := r.Intn(4) == 0
+	for name, content := range f.clone() {
+		below, inside := strings.CutPrefix(name, dir+"/")
+		if !inside {
+			continue
+		}
+		if !copied {
+			delete(f, name)
+		}
+		if to != "" {
+			f.put(to+"/"+below, content)
+		}
+	}
 }
 
 func chmod(f file) file {
