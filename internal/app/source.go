@@ -30,6 +30,7 @@ func (a *App) openSource(ctx context.Context) (*repository, error) {
 		},
 		Author: gogit.Author{Name: a.config.Author.Name, Email: a.config.Author.Email}, Logger: a.log,
 		Signing: signing,
+		Signers: gogit.Signers{OpenPGPFile: a.config.Signers.GPGKeyringFile, AllowedSigners: a.config.Signers.AllowedSignersFile},
 	})
 	if err != nil {
 		return nil, err

@@ -14,6 +14,7 @@ import (
 type Config struct {
 	Source         Source
 	Forge          Forge
+	Signers        Signers
 	Policies       Policies
 	Namespace      string // the daemon's own: its state and the kubeconfig Secrets
 	Listen         string // metrics, health and pages
@@ -61,6 +62,12 @@ type Forge struct {
 	URL        string // https://host, or below it
 	Repository string // owner/name
 	TokenFile  string
+}
+
+// Signers are those whose signatures of commits count.
+type Signers struct {
+	GPGKeyringFile     string
+	AllowedSignersFile string
 }
 
 // Policies is where they come from: exactly one of Directory, FromSource, URL and

@@ -41,6 +41,7 @@ func TestEveryFieldHasASetting(t *testing.T) {
 	file := content("source:", "  url: https://git.example.org/x.git", "  branch: live", "  pollInterval: 1d", "  jitter: 0.5",
 		"  timeout: 9s", "  cacheDir: /c", "  tokenFile: /t", "  username: oauth2", "  sshKeyFile: /k", "  knownHostsFile: /h",
 		"forge: {kind: gitea, url: 'https://git.example.org', repository: a/b, tokenFile: /t}",
+		"signers: {gpgKeyringFile: /g, allowedSignersFile: /a}",
 		"policies: {directory: /p, branch: b, path: p, keyFile: /k, pollInterval: 9s, tokenFile: /t, username: u, sshKeyFile: /s, knownHostsFile: /h}",
 		"namespace: ops", "listen: 127.0.0.1:0", "webhook: {secretFile: /w}", "kubeconfig: /kc", "context: ctx", "leaderElection: false",
 		"author: {name: A Robot, email: robot@example.org, signingKeyFile: /k, passphraseFile: /p}", "verify: {proxy: 'http://u:"+canary+"@proxy:3128'}", "workers: 7",

@@ -70,6 +70,11 @@ func Settings() []Setting {
 			func(c *Config) *string { return &c.Source.KnownHostsFile }),
 	}
 	settings = append(settings, forgeSettings()...)
+	settings = append(settings,
+		text("signers.gpgKeyringFile", "file with the OpenPGP public keys, armored or not, whose signatures of commits count; read anew when it changes", "",
+			func(c *Config) *string { return &c.Signers.GPGKeyringFile }),
+		text("signers.allowedSignersFile", "file with the SSH keys whose signatures of commits count, as ssh-keygen's ALLOWED SIGNERS", "",
+			func(c *Config) *string { return &c.Signers.AllowedSignersFile }))
 	settings = append(settings, policySettings()...)
 	return append(settings,
 		text("namespace", "the daemon's own namespace", "chaperone-system", func(c *Config) *string { return &c.Namespace }, checkNamespace),

@@ -44,7 +44,11 @@ func (v *evaluation) agreed(ctx context.Context) (agreement, error) {
 	var a agreement
 	var carriers []bool
 	for i, m := range append([]move{mover}, sides...) {
-		a.voices = append(a.voices, people.voice(m, i == 0 && len(sides) > 0))
+		said, err := v.undersigned(people.voice(m, i == 0 && len(sides) > 0), m.Commit, people)
+		if err != nil {
+			return agreement{}, err
+		}
+		a.voices = append(a.voices, said)
 		reason, carries := m.Override()
 		carriers = append(carriers, carries)
 		if carries && a.override == "" {

@@ -64,12 +64,13 @@ type Ports struct {
 type Controller struct {
 	Ports
 	Config
-	events  chan func() // run by the loop, in order
-	pollNow chan struct{}
-	work    sync.WaitGroup
-	slots   chan struct{} // bounds evaluations at once
-	movers  movers
-	held    held
+	events      chan func() // run by the loop, in order
+	pollNow     chan struct{}
+	work        sync.WaitGroup
+	slots       chan struct{} // bounds evaluations at once
+	toldSigners string        // the poll's alone
+	movers      movers
+	held        held
 
 	footprints footprints
 	pulls      *pulls // nil without a forge

@@ -223,7 +223,12 @@ func (v *evaluation) compared(ctx context.Context, c *reconcile.Candidate, snaps
 		}
 		c.Upstream = append(c.Upstream, at)
 	}
-	return v.weigh(ctx, c, commit, set)
+	unsigned, err := v.signed(ctx, c, snapshot)
+	if err != nil {
+		return "", err
+	}
+	gate, err := v.weigh(ctx, c, commit, set)
+	return strings.Join(filled(unsigned, gate), "; "), err
 }
 
 // noted puts what a gate says about a release that the policies allow where

@@ -229,6 +229,10 @@ func (b branch) Authors(context.Context, source.Revision, source.Revision, int) 
 	return nil, nil
 }
 
+func (b branch) Signature(source.Revision) (source.Signature, error) { return source.Signature{}, nil }
+
+func (b branch) Signers() (string, error) { return "", nil }
+
 func (b branch) Changed(source.Revision, source.Revision) ([]string, error) { return nil, nil }
 
 // content renders a directory to the file "content" in it: its digest.
@@ -245,6 +249,10 @@ func (content) Render(_ context.Context, s source.Snapshot, dir string) (manifes
 func (c content) Digest(ctx context.Context, s source.Snapshot, dir string) (manifest.Digest, error) {
 	_, digest, err := c.Render(ctx, s, dir)
 	return digest, err
+}
+
+func (c content) Closure(context.Context, source.Snapshot, string) (source.Closure, error) {
+	return source.Closure{}, nil
 }
 
 type silent struct{}

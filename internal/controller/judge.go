@@ -18,9 +18,14 @@ func (v *evaluation) judge(ctx context.Context, set manifest.Set, c *reconcile.C
 	if err != nil {
 		return reconcile.VerdictUnknown, err
 	}
+	signature, err := v.c.Source.Signature(commit.Revision)
+	if err != nil {
+		return reconcile.VerdictUnknown, err
+	}
 	in := policy.NewInput(v.file, set, policy.Release{
 		Revision: commit.Revision, Digest: manifest.Digest(c.Release.Digest), Changed: changed,
 		Author: policy.PersonOf(commit.Author), Committer: policy.PersonOf(commit.Committer),
+		Signature: policy.SignatureOf(signature),
 	}, around.upstream, v.c.Now(), v.c.Redactor)
 	in.Pipeline, in.LastGood, in.Approval = around.pipeline, around.lastGood, v.approval
 	if in.Recorded, err = v.evidence(); err != nil {

@@ -34,6 +34,12 @@ type Source interface {
 	Beyond(ctx context.Context, after, upTo source.Revision) ([]source.Commit, error)
 	// Authors are those of the commits that upTo has and after has not, bounded.
 	Authors(ctx context.Context, after, upTo source.Revision, max int) ([]source.Person, error)
+	// Signature holds a commit's signature against the keys of now. Where these
+	// cannot be read it is unchecked.
+	Signature(source.Revision) (source.Signature, error)
+	// Signers names the keys of now; the error is why none of them counts. It is
+	// called at each poll.
+	Signers() (string, error)
 	// Revert is idempotent: a commit that was taken back before is not again.
 	Revert(ctx context.Context, guilty source.Revision, note source.RevertNote) (RevertResult, error)
 	// Propose keeps the environment's promotion branch: one commit that moves the
@@ -73,6 +79,8 @@ type Renderer interface {
 	Render(ctx context.Context, snap source.Snapshot, dir string) (manifest.Set, manifest.Digest, error)
 	// Digest is that of Render, for less where the objects are not needed.
 	Digest(ctx context.Context, snap source.Snapshot, dir string) (manifest.Digest, error)
+	// Closure is all that Render looks at.
+	Closure(ctx context.Context, snap source.Snapshot, dir string) (source.Closure, error)
 }
 
 // Policies judge a release. Digest is "" while no bundle could be loaded.

@@ -27,6 +27,7 @@ type look struct {
 	ancestry map[source.Revision]ancestry // of what is deployed
 	set      promotion.Set
 	evidence map[string]string // by pipeline, what names all of it
+	signers  string            // what names the keys that signatures are held against
 	fault    promotion.Reason
 	detail   string
 }
@@ -93,13 +94,13 @@ func (c *Controller) lookAt(ctx context.Context, last look) look {
 	case err != nil:
 		return failed(promotion.SourceUnavailable, err)
 	case head == last.head && last.head != "" && last.set.Environments != nil:
-		last.fault, last.detail = "", ""
+		last.fault, last.detail, last.signers = "", "", c.signers()
 		if last.ancestry, err = c.ancestryOf(ctx, last, last); err != nil {
 			return failed(promotion.SourceUnavailable, err)
 		}
 		return last
 	}
-	seen := look{head: head}
+	seen := look{head: head, signers: c.signers()}
 	commits, err := c.Source.FirstParents(ctx, "", head, maxHistory)
 	if err != nil && !errors.Is(err, source.ErrTooFar) {
 		return failed(promotion.SourceUnavailable, err)
@@ -222,7 +223,7 @@ func (c *Controller) sourceSeen(seen look) {
 		c.Log.Info("new head", "revision", seen.head, "environments", len(seen.set.IDs()))
 	}
 	// Rewritten, or far ahead: who agreed to what is to be read anew.
-	other := c.polled && !slices.Contains(seen.history, c.world.Head)
+	other := c.polled && (!slices.Contains(seen.history, c.world.Head) || c.seen.signers != seen.signers)
 	c.polled = true
 	c.world.Head, c.world.History = seen.head, seen.history
 	known := map[promotion.ID]reconcile.Environment{}
@@ -330,6 +331,7 @@ func (c *Controller) specOf(file promotion.Environment) reconcile.Spec {
 		After: file.After, Pinned: file.Pinned(), Pin: file.Revision, Soak: file.Promotion.Soak,
 		Proposes: file.Promotion.Mode == promotion.ModePullRequest, File: fingerprint(file), Branch: c.Branch,
 		Calendar: calendar, Approval: file.Promotion.Approval.Required > 0, PHI: file.Data == promotion.DataPHI,
+		Signed:     file.Requires(promotion.RequireSigned),
 		MaxReverts: file.MaxRevertsPerDay, OnFailure: file.OnFailure, Drift: file.Drift,
 	}
 }

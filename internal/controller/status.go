@@ -174,7 +174,7 @@ func (c *Controller) sentence(world reconcile.Environment, e *environment, statu
 		if c.sourceDetail != "" {
 			return c.sourceDetail
 		}
-	case promotion.ApprovalRequired, promotion.IrreversibleUnapproved:
+	case promotion.ApprovalRequired, promotion.IrreversibleUnapproved, promotion.SignatureRequired, promotion.SignersUnreadable:
 		if problem := e.problems[status.Wanted.Revision]; problem != "" {
 			return problem
 		}

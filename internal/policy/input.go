@@ -2,6 +2,7 @@ package policy
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"time"
@@ -41,6 +42,7 @@ type Environment struct {
 	Promotion  Promotion      `json:"promotion"`
 	Target     Target         `json:"target"`
 	Access     []string       `json:"access"`
+	Require    []string       `json:"require"`
 	Governance Governance     `json:"governance"`
 	Drift      string         `json:"drift"`
 	OnFailure  string         `json:"onFailure"`
@@ -146,7 +148,7 @@ type Release struct {
 	Digest    manifest.Digest `json:"digest"`
 	Author    Person          `json:"author"`
 	Committer Person          `json:"committer"`
-	Signature *Signature      `json:"signature"` // nil: the commit carries none, or none was looked at
+	Signature Signature       `json:"signature"` // of Revision
 	Changed   []string        `json:"changed"`   // paths that differ from what the environment runs
 }
 
@@ -168,8 +170,16 @@ func PersonOf(p source.Person) Person {
 
 // Signature is what is known of a commit's signature.
 type Signature struct {
-	Verified bool   `json:"verified"`
-	Signer   string `json:"signer"`
+	State    source.SignatureState `json:"state"`    // unchecked in local commands
+	Verified bool                  `json:"verified"` // state is good
+	Signer   []string              `json:"signer"`   // the addresses that the key goes by, or patterns of these
+	Key      string                `json:"key"`      // fingerprint
+	Detail   string                `json:"detail"`   // why it is not good
+}
+
+// SignatureOf converts what was found out about a commit.
+func SignatureOf(s source.Signature) Signature {
+	return Signature{State: s.State, Verified: s.Good(), Signer: s.Signer, Key: s.Key, Detail: s.Detail}
 }
 
 // NewInput builds what rules see. Values of core Secrets are replaced by marks
@@ -190,7 +200,7 @@ func NewInput(env promotion.Environment, set manifest.Set, release Release, upst
 func environmentOf(env promotion.Environment) Environment {
 	return Environment{
 		ID: env.ID, Pipeline: env.ID.Pipeline, Name: env.ID.Name,
-		Data: env.Data, After: env.After, Access: env.Access,
+		Data: env.Data, After: env.After, Access: env.Access, Require: requirementsOf(env.Require),
 		Promotion: Promotion{
 			Mode: env.Promotion.Mode, Schedule: env.Promotion.Schedule, TimeZone: env.Promotion.TimeZone,
 			Soak:    env.Promotion.Soak.String(),
@@ -211,6 +221,14 @@ func environmentOf(env promotion.Environment) Environment {
 		Drift: string(env.Drift), OnFailure: string(env.OnFailure),
 		Verify: Verify{Settle: env.Verify.Settle.String(), Checks: len(env.Verify.HTTP)},
 	}
+}
+
+func requirementsOf(required []promotion.Requirement) []string {
+	out := make([]string, 0, len(required))
+	for _, r := range required {
+		out = append(out, string(r))
+	}
+	return out
 }
 
 func auditOf(g promotion.Governance) Audit {
@@ -284,8 +302,11 @@ func (in *Input) fillEmpty() {
 	in.Evidence = &filled
 	notNil(&in.Images)
 	notNil(&in.Release.Changed)
+	notNil(&in.Release.Signature.Signer)
+	in.Release.Signature.State = cmp.Or(in.Release.Signature.State, source.SignatureUnchecked)
 	notNil(&in.Environment.After)
 	notNil(&in.Environment.Access)
+	notNil(&in.Environment.Require)
 	notNil(&in.Environment.Promotion.Windows)
 	notNil(&in.Environment.Promotion.Freezes)
 	notNil(&in.Environment.Promotion.Approval.From)

@@ -57,12 +57,12 @@ func TestDocumentHasEveryField(t *testing.T) {
 		`"promotion":{"approval":{"from":[],"notAuthor":false,"required":0},` +
 		`"freezes":[{"cron":"","duration":"312h0m0s","from":"2026-12-20T00:00:00Z","name":"","timeZone":"UTC","to":"2027-01-02T00:00:00Z"}],` +
 		`"mode":"pull-request","schedule":"","soak":"30m0s","timeZone":"",` +
-		`"windows":[{"cron":"0 22 * * *","duration":"6h0m0s","from":"","name":"nights","timeZone":"Europe/Berlin","to":""}]},"target":{"allow":[],"kubeconfig":"","namespace":"","serviceAccount":""},"verify":{"checks":0,"settle":"0s"}},` +
+		`"windows":[{"cron":"0 22 * * *","duration":"6h0m0s","from":"","name":"nights","timeZone":"Europe/Berlin","to":""}]},"require":[],"target":{"allow":[],"kubeconfig":"","namespace":"","serviceAccount":""},"verify":{"checks":0,"settle":"0s"}},` +
 		`"evidence":{"images":[],"refused":[]},` +
 		`"images":[],"lastGood":{"digest":"","images":[],"revision":"","state":"unknown"},"now":"2026-05-20T12:00:00Z",` +
 		`"objects":[{"apiVersion":"v1","data":{"key":"1"},"kind":"ConfigMap","metadata":{"name":"a"}}],"pipeline":[],"references":[],` +
 		`"release":{"author":{"email":"kim@example.org","name":"Kim","when":"2026-05-01T06:00:00Z"},"changed":[],` +
-		`"committer":{"email":"","name":"","when":""},"digest":"","revision":"4f2c","signature":null},"schedules":[],"upstream":[]}`
+		`"committer":{"email":"","name":"","when":""},"digest":"","revision":"4f2c","signature":{"detail":"","key":"","signer":[],"state":"unchecked","verified":false}},"schedules":[],"upstream":[]}`
 	if string(got) != want {
 		t.Errorf("document\n%s\nwant\n%s", got, want)
 	}

@@ -1,6 +1,7 @@
 package promotion
 
 import (
+	"fmt"
 	"path"
 	"slices"
 	"time"
@@ -84,6 +85,9 @@ func (d *draft) decodeSpec(spec *strictyaml.Object) {
 	d.Promotion = decodePromotion(spec.Object("promotion"), len(d.after) > 0, d.Revision != "")
 	d.Access = spec.Strings("access", checkGroup)
 	limit(spec.Value("access"), maxAccess)
+	for _, what := range spec.Strings("require", checkRequirement) {
+		d.Require = append(d.Require, Requirement(what))
+	}
 	d.Governance = decodeGovernance(spec.Object("governance"))
 	d.Prune = spec.Bool("prune", true)
 	d.MaxDeletePart = decodeMaxDeletePart(spec)
@@ -97,6 +101,13 @@ func (d *draft) decodeSpec(spec *strictyaml.Object) {
 	d.Drift = strictyaml.Enum(spec, "drift", DriftCorrect, DriftCorrect, DriftReport)
 	d.Verify = decodeVerify(spec.Object("verify"))
 	d.OnFailure = strictyaml.Enum(spec, "onFailure", FailureRevert, FailureRevert, FailureHold)
+}
+
+func checkRequirement(s string) error {
+	if s != string(RequireSigned) {
+		return fmt.Errorf("want %s, not %.40q", RequireSigned, s)
+	}
+	return nil
 }
 
 func (d *draft) decodeAfter(spec *strictyaml.Object) {

@@ -8,6 +8,7 @@ package promotion
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -100,6 +101,7 @@ type Environment struct {
 	Target        Target
 	Promotion     Promotion
 	Access        []string
+	Require       []Requirement // what a release must have, beside what policies ask
 	Governance    Governance
 	Prune         bool  // default true
 	Drift         Drift // default correct
@@ -125,6 +127,15 @@ type Environment struct {
 	// own. None of them may have a file any more.
 	Formerly []ID
 }
+
+// Requirement is what a release must have to enter.
+type Requirement string
+
+// RequireSigned: what brings it is signed by somebody known to the daemon.
+const RequireSigned Requirement = "signed"
+
+// Requires reports whether a release must have something.
+func (e Environment) Requires(what Requirement) bool { return slices.Contains(e.Require, what) }
 
 // Pinned reports whether the environment runs a revision of its own, or waits
 // for its first.

@@ -61,6 +61,10 @@ const (
 	Frozen Reason = "Frozen"
 	// ApprovalRequired: a person must approve, and not the one who made the change.
 	ApprovalRequired Reason = "ApprovalRequired"
+	// SignatureRequired: a commit that brings the release is not signed by anybody known.
+	SignatureRequired Reason = "SignatureRequired"
+	// SignersUnreadable: the keys that signatures are held against cannot be read.
+	SignersUnreadable Reason = "SignersUnreadable"
 	// IrreversibleUnapproved: it cannot be taken back, and nobody agreed to that.
 	IrreversibleUnapproved Reason = "IrreversibleUnapproved"
 	// Overridden: a reviewed `Chaperone-Override` opened gates that were closed.
@@ -213,6 +217,12 @@ var reasons = map[Reason]reasonText{
 	PromotionRejected: {
 		"The source does not take the promotion branch, or the branch has commits that are not the daemon's, which it never overwrites.",
 		"An operator: allow the daemon to push `chaperone/promote/`; or a developer: merge or delete the branch named."},
+	SignatureRequired: {
+		"The environment requires signed commits, and one that brings the release is not signed by anybody known.",
+		"A developer: take the commit named back and bring it again, in commits that are signed; or an operator: list the signer's key (`signers`)."},
+	SignersUnreadable: {
+		"The environment requires signed commits, and whether they are cannot be told.",
+		"An operator: mend the file of keys that is named (`signers`), which is read again by itself."},
 	UnverifiedRevision: {
 		"The pin points at a revision that upstream never verified.",
 		"A developer: pin a revision that upstream verified; `chaperone why` shows what differs."},

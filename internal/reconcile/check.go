@@ -91,6 +91,7 @@ func (c *check) run() {
 	case ActionPropose:
 		c.must(c.allowed() && c.upstreamHas(), "2: proposed what upstream did not verify, or the policies do not allow")
 		c.must(!slices.Contains(c.j.Quarantine, c.a.Release.Digest), "7: proposed from quarantine")
+		c.must(c.signed(), "proposed without the signatures asked for")
 		c.must(c.j.Hold.Reason == "", "8: proposed while held")
 	}
 }
@@ -194,6 +195,7 @@ func (c *check) apply() {
 		return s.Revision == c.a.Release.Revision && s.Digest == digest && !s.Mixed
 	}), "5: a probe of what no suspect made")
 	c.must(!c.e.Spec.Approval || c.is(func(k *Candidate) bool { return k.Approval == ApprovalGiven }), "applied without the approval asked for")
+	c.must(c.signed(), "applied without the signatures asked for")
 	c.must(!c.e.Spec.PHI || c.is(func(k *Candidate) bool { return !k.Irreversible || k.Approval == ApprovalGiven }),
 		"an irreversible release entered patients' data without approval")
 }
@@ -258,6 +260,10 @@ func (c *check) convicted() []string {
 // a property.
 func (c *check) is(property func(*Candidate) bool) bool {
 	return slices.ContainsFunc(c.e.Candidates, func(k Candidate) bool { return k.Release == c.a.Release && property(&k) })
+}
+
+func (c *check) signed() bool {
+	return !c.e.Spec.Signed || c.is(func(k *Candidate) bool { return k.Signed == SignedGood })
 }
 
 func (c *check) allowed() bool {

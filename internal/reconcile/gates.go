@@ -48,7 +48,19 @@ func releaseGate(w *World, e *Environment, c *Candidate) promotion.Reason {
 	case w.Policy == "" && on(guardNoPolicy), c.Release.Policy != w.Policy && on(guardPolicyDigest):
 		return promotion.PolicyError
 	}
-	return ""
+	return signatureGate(e, c)
+}
+
+// signatureGate is about what brought the release, so that it holds whatever
+// else is agreed, and nothing is proposed that would have to wait there.
+func signatureGate(e *Environment, c *Candidate) promotion.Reason {
+	switch {
+	case !e.Spec.Signed || c.Signed == SignedGood || !on(guardSigned):
+		return ""
+	case c.Signed == SignedUnknown:
+		return promotion.SignersUnreadable
+	}
+	return promotion.SignatureRequired
 }
 
 // upstreamGate is open when every upstream environment verified what it would

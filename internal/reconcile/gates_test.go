@@ -197,6 +197,26 @@ func approvalRows(t reporter) {
 	)
 }
 
+func signatureRows(t reporter) {
+	t.Helper()
+	with := func(s Signed) Candidate { return candidate(func(c *Candidate) { c.Signed = s }) }
+	asks := func(e *Environment) { e.Spec.Signed = true }
+	broken := candidate(func(c *Candidate) { c.Override, c.Approval, c.Signed = true, ApprovalGiven, SignedMissing })
+	denied := candidate(func(c *Candidate) { c.Verdict, c.Signed = VerdictDeny, SignedMissing })
+	good := candidate(func(c *Candidate) {
+		c.Release, c.Signed = Release{Revision: "c3", Digest: "d1", Policy: "p1"}, SignedMissing
+	})
+	rows(t,
+		row{"nobody was asked", world("c3", dev(with(SignedUnknown))), ActionApply, promotion.Applying},
+		row{"not signed", world("c3", dev(with(SignedMissing), asks)), ActionNone, promotion.SignatureRequired},
+		row{"signed", world("c3", dev(with(SignedGood), asks)), ActionApply, promotion.Applying},
+		row{"nobody can tell", world("c3", dev(with(SignedUnknown), asks)), ActionNone, promotion.SignersUnreadable},
+		row{"an override and an approval are no signature", world("c3", dev(broken, asks)), ActionNone, promotion.SignatureRequired},
+		row{"denied as well", world("c3", dev(denied, asks)), ActionNone, promotion.PolicyDenied},
+		row{"what runs is not asked for again", world("c3", dev(good, asks)), ActionAdvance, promotion.UpToDate},
+	)
+}
+
 // night is open from 22:00 to 04:00.
 var night = []promotion.Window{{Cron: "0 22 * * *", Duration: 6 * time.Hour}}
 

@@ -18,6 +18,7 @@ const (
 	guardFanIn        guard = "all upstream environments, not one of them"
 	guardSoak         guard = "upstream has run it for a time"
 	guardApproval     guard = "a person has agreed"
+	guardSigned       guard = "what a release brings is signed by somebody known"
 	guardIrreversible guard = "what cannot be taken back enters patients' data approved"
 	guardFreeze       guard = "in a freeze nothing is begun"
 	guardWindow       guard = "changes start in their windows"

@@ -54,6 +54,7 @@ func drawCandidate(t *rapid.T, e *Environment) Candidate {
 		Verdict: pick(t, "verdict", []Verdict{VerdictUnknown, VerdictAllow, VerdictAllow, VerdictDeny, VerdictError}),
 		Urgent:  flip(t, "urgent"), Override: flip(t, "override"), Irreversible: flip(t, "irreversible"),
 		Approval: pick(t, "approval", []Approval{ApprovalMissing, ApprovalGiven}), Since: pick(t, "since", someDigests),
+		Signed: pick(t, "signed", []Signed{SignedUnknown, SignedMissing, SignedGood, SignedGood}),
 	}
 	if flip(t, "ends") {
 		c.Until = drawTime(t, "until")
@@ -102,6 +103,7 @@ func drawEnvironment(t *rapid.T, pipeline, name string, after []string) Environm
 		e.Spec.After = append(e.Spec.After, promotion.ID{Pipeline: pipeline, Name: up})
 	}
 	e.Spec.Calendar, e.Spec.Approval, e.Spec.PHI = pick(t, "calendar", someCalendars), flip(t, "approvals"), flip(t, "phi")
+	e.Spec.Signed = flip(t, "signatures")
 	e.Spec.MaxReverts, e.Spec.Soak = rapid.IntRange(0, 2).Draw(t, "reverts"), pick(t, "soak", []time.Duration{0, time.Minute, 2 * time.Hour})
 	e.Spec.OnFailure = pick(t, "on failure", []promotion.OnFailure{promotion.FailureRevert, promotion.FailureHold})
 	e.Spec.Drift = pick(t, "drift", []promotion.Drift{promotion.DriftCorrect, promotion.DriftReport})

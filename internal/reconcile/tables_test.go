@@ -23,6 +23,7 @@ var tables = []struct {
 	{"policies", policyRows},
 	{"holds", heldRows},
 	{"approvals", approvalRows},
+	{"signatures", signatureRows},
 	{"override", overrideRows},
 	{"a freeze in each stage", freezeRows},
 	{"a rewritten history in each stage", rewrittenRows},

@@ -83,6 +83,9 @@ func (o *outside) candidate(i int, revision source.Revision) Candidate {
 		return c
 	}
 	c.Verdict, c.Urgent = o.judge(c.Release.Digest), commit.says.urgent
+	if c.Signed = SignedGood; strings.Contains(string(c.Release.Digest), unsignedWord) {
+		c.Signed = SignedMissing
+	}
 	c.Irreversible = o.irreversible(i, c.Release.Digest)
 	if mover := o.mover(i, revision, o.seen); mover != nil {
 		c.Override = mover.says.override

@@ -121,7 +121,7 @@ func (w *encoder) candidates(e *Environment, o *outside) {
 					w.digest(c.Release.Policy)
 					w.digest(c.Since)
 					w.text(string(c.Fault))
-					w.number(int(c.Verdict)<<4 | int(c.Approval))
+					w.number(int(c.Verdict)<<4 | int(c.Approval)<<2 | int(c.Signed))
 					w.flags(c.Override, c.Irreversible)
 				}
 			}
@@ -214,7 +214,7 @@ func (o *outside) describe() string {
 		journal, _ := json.Marshal(e.Journal)
 		fmt.Fprintf(&b, "\n    %+v\n    %s", t, journal)
 		for _, c := range e.Candidates {
-			fmt.Fprintf(&b, "\n      %s %s fault %q verdict %d since %s approval %d", c.Release.Revision, c.Release.Digest, c.Fault, c.Verdict, c.Since, c.Approval)
+			fmt.Fprintf(&b, "\n      %s %s fault %q verdict %d since %s approval %d signed %d", c.Release.Revision, c.Release.Digest, c.Fault, c.Verdict, c.Since, c.Approval, c.Signed)
 		}
 	}
 	return b.String()

@@ -70,6 +70,7 @@ const (
 	denied1Word  = "denied1"  // by policy-1
 	denied2Word  = "denied2"  // by policy-2
 	errs1Word    = "errs1"    // under policy-1
+	unsignedWord = "unsigned" // by somebody who is not known
 	firstPolicy  = "policy-1" // in force at first
 	secondPolicy = "policy-2"
 )

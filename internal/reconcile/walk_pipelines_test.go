@@ -12,7 +12,7 @@ type files = map[string]string
 func stories() []*story {
 	return []*story{
 		threeInARow(), twoBeforeOne(), pinnedProduction(), oneOfFour(), twoOfThree(), untestableMiddle(),
-		frozenStaging(), heldStaging(), policiesChange(), patientsData(), calendars(), breaker(), askedAgain(), placesAndTypos(),
+		frozenStaging(), heldStaging(), policiesChange(), patientsData(), calendars(), breaker(), askedAgain(), placesAndTypos(), signatures(),
 	}
 }
 
@@ -214,5 +214,24 @@ func placesAndTypos() *story {
 		},
 		adversity: 1, start: newYear, accidents: []accident{typos, moves},
 		rests: rests{"production": {promotion.NoLastGood}},
+	}
+}
+
+// signatures: what somebody unknown wrote waits, until somebody known writes it
+// anew.
+func signatures() *story {
+	return &story{
+		name:         "signatures",
+		environments: []Environment{named("production", all(pinned, signed), "staging"), named("staging", signed)},
+		script: []change{
+			{files: files{"staging": "s1", "production": "p1"}},
+			{files: files{"staging": "unsigned1", "production": "p2"}},
+			{files: files{"staging": "s3", "production": "unsigned2"}},
+		},
+		adversity: 1, start: newYear, accidents: []accident{crashes, pauses, retries, exchanges},
+		rests: rests{
+			"staging":    {promotion.SignatureRequired},
+			"production": {promotion.SignatureRequired, promotion.WaitingForPromotion, promotion.WaitingForUpstream},
+		},
 	}
 }

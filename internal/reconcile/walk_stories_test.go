@@ -63,6 +63,7 @@ func soaks(s *Spec)     { s.Soak = 10 * time.Minute }
 func oneRevert(s *Spec) { s.MaxReverts = 1 }
 func phi(s *Spec)       { s.PHI = true }
 func approvals(s *Spec) { s.Approval = true }
+func signed(s *Spec)    { s.Signed = true }
 func reported(s *Spec)  { s.Drift = promotion.DriftReport }
 
 func calendarOf(p promotion.Promotion) promotion.Calendar {

@@ -73,6 +73,7 @@ type Spec struct {
 	Soak       time.Duration
 	Calendar   promotion.Calendar // when changes may start
 	Approval   bool               // a person has to approve each release
+	Signed     bool               // somebody known has to have signed what a release brings
 	PHI        bool               // irreversible releases need approval
 	MaxReverts int                // in a day
 	OnFailure  promotion.OnFailure
@@ -109,6 +110,7 @@ type Candidate struct {
 	// Approval and Override are what the commit that moved the pin says.
 	Approval Approval
 	Override bool // reviewed break-glass: opens provenance, soak and windows
+	Signed   Signed
 	// Irreversible says that going there from last good, as it was in Since,
 	// cannot be taken back.
 	Irreversible bool
@@ -129,6 +131,17 @@ type Approval uint8
 const (
 	ApprovalMissing Approval = iota
 	ApprovalGiven
+)
+
+// Signed is whether somebody known signed all that a release brings.
+type Signed uint8
+
+// The states of the signatures. Only SignedGood opens the gate of an environment
+// that asks for them.
+const (
+	SignedUnknown Signed = iota // not looked at, or the keys cannot be read
+	SignedMissing
+	SignedGood
 )
 
 // Upstream is what an upstream environment would run at a candidate's revision.

@@ -116,6 +116,12 @@ func (r *Renderer) Digest(ctx context.Context, snap source.Snapshot, dir string)
 	return e.digest, err
 }
 
+// Closure is what Render reads.
+func (r *Renderer) Closure(ctx context.Context, snap source.Snapshot, dir string) (source.Closure, error) {
+	e, _, err := r.entry(ctx, snap, dir)
+	return e.closure, err
+}
+
 // entry finds a render in the cache, or builds it. A result is there only if
 // it was built now.
 func (r *Renderer) entry(ctx context.Context, snap source.Snapshot, dir string) (entry, *Result, error) {

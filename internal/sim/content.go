@@ -129,6 +129,29 @@ func (p rendererPort) Digest(ctx context.Context, snap source.Snapshot, dir stri
 	return digest, err
 }
 
+// Closure implements controller.Renderer: the directory, and all bases.
+func (p rendererPort) Closure(ctx context.Context, snap source.Snapshot, dir string) (source.Closure, error) {
+	closure := source.Closure{}
+	err := p.call(ctx, "Renderer.Closure", strings.TrimPrefix(dir, "overlays/"), speedRender, func() error {
+		s, ok := snap.(*snapshot)
+		if !ok {
+			return errors.New("not a snapshot of this simulation")
+		}
+		for name := range s.commit.files {
+			if !strings.HasPrefix(name, dir+"/") && !strings.HasPrefix(name, "base/") {
+				continue
+			}
+			hash, err := s.Hash(name)
+			if err != nil {
+				return err
+			}
+			closure[name] = hash
+		}
+		return nil
+	})
+	return closure, err
+}
+
 // renderKey names a render in one simulation.
 type renderKey struct {
 	revision source.Revision

@@ -125,7 +125,8 @@ func (s *Sim) checkWiring(l *life, w reconcile.World, a reconcile.Action) {
 	spec := e.Spec
 	same := spec.Pin == file.Revision && spec.OnFailure == file.OnFailure && slices.Equal(spec.After, file.After) &&
 		spec.Approval == (file.Promotion.Approval.Required > 0) && spec.PHI == (file.Data == promotion.DataPHI) &&
-		spec.MaxReverts == file.MaxRevertsPerDay && spec.Soak == file.Promotion.Soak
+		spec.MaxReverts == file.MaxRevertsPerDay && spec.Soak == file.Promotion.Soak &&
+		spec.Signed == file.Requires(promotion.RequireSigned)
 	if !same {
 		s.violated(l, "%s: decided by something other than its file at the head says", a.Environment)
 	}

@@ -208,6 +208,26 @@ func (p sourcePort) Beyond(ctx context.Context, after, upTo source.Revision) (co
 	return commits, err
 }
 
+// Signature implements controller.Source: here people sign by a trailer, which
+// says whose key it is.
+func (p sourcePort) Signature(revision source.Revision) (s source.Signature, err error) {
+	err = p.call(context.Background(), "Source.Signature", "", speedLocal, func() error {
+		c, err := p.find(revision)
+		if err != nil {
+			return err
+		}
+		s = source.Signature{State: source.SignatureUnsigned, Detail: "it is not signed"}
+		for _, by := range c.Trailer("Signed-With") {
+			s = source.Signature{State: source.SignatureGood, Signer: []string{by}}
+		}
+		return nil
+	})
+	return s, err
+}
+
+// Signers implements controller.Source.
+func (p sourcePort) Signers() (string, error) { return "everybody", nil }
+
 // Authors implements controller.Source.
 func (p sourcePort) Authors(ctx context.Context, after, upTo source.Revision, max int) (people []source.Person, err error) {
 	err = p.call(ctx, "Source.Authors", "", speedLocal, func() error {

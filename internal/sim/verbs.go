@@ -81,6 +81,7 @@ func beginningVerbs() []verb {
 						return err
 					}
 				}
+				d.first.trailers = append(d.first.trailers, e.trailers...)
 				return nil
 			}, err
 		}},

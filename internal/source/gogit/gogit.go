@@ -49,6 +49,7 @@ type Options struct {
 	Credentials Credentials
 	Author      Author        // of reverts and promotions
 	Signing     Signing       // of the same
+	Signers     Signers       // whose signatures count
 	Timeout     time.Duration // how long a server may be silent; default 1m
 	Limits      Limits
 	Now         func() time.Time // for the times of commits; default time.Now
@@ -79,10 +80,11 @@ type Counters struct{ Polls, Fetches, Pushes int64 }
 // with the server take turns, reading never waits for them.
 type Repository struct {
 	*objects
-	remote *remote
-	mirror *mirror
-	signer signer
-	log    *slog.Logger
+	remote  *remote
+	mirror  *mirror
+	signer  signer
+	signers *signers
+	log     *slog.Logger
 
 	turn   chan struct{} // held during a conversation
 	closed chan struct{}
@@ -107,7 +109,7 @@ func Open(ctx context.Context, o Options) (*Repository, error) {
 	if err != nil {
 		return nil, fault.Terminal("open source", "", err)
 	}
-	r := &Repository{remote: remote, signer: newSigner(o.Author, o.Now, o.Signing.sign()), log: o.Logger, turn: make(chan struct{}, 1), closed: make(chan struct{})}
+	r := &Repository{remote: remote, signer: newSigner(o.Author, o.Now, o.Signing.sign()), signers: newSigners(o.Signers, o.Now), log: o.Logger, turn: make(chan struct{}, 1), closed: make(chan struct{})}
 	if r.log == nil {
 		r.log = slog.New(slog.DiscardHandler)
 	}

@@ -244,6 +244,12 @@ func (o *objects) commitAt(hash plumbing.Hash) (commit, error) {
 	return c, nil
 }
 
+// object is a commit as it is stored, which must be read as git reads it.
+func (o *objects) object(c commit) ([]byte, error) {
+	content, err := o.read(plumbing.CommitObject, c.hash, maxCommitBytes)
+	return content, o.lost(err)
+}
+
 func memoryObject(kind plumbing.ObjectType, content []byte) *plumbing.MemoryObject {
 	m := &plumbing.MemoryObject{}
 	m.SetType(kind)

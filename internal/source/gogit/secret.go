@@ -62,15 +62,17 @@ func (c Credentials) login() (login, error) {
 	return login{user, secret(token)}, nil
 }
 
-func readSmall(name string) ([]byte, error) {
+func readSmall(name string) ([]byte, error) { return readAtMost(name, maxSecretBytes) }
+
+func readAtMost(name string, limit int64) ([]byte, error) {
 	file, err := os.Open(name)
 	if err != nil {
 		return nil, err
 	}
 	defer file.Close()
-	content, err := io.ReadAll(io.LimitReader(file, maxSecretBytes+1))
-	if err == nil && len(content) > maxSecretBytes {
-		return nil, fmt.Errorf("%s is larger than %d bytes", name, maxSecretBytes)
+	content, err := io.ReadAll(io.LimitReader(file, limit+1))
+	if err == nil && int64(len(content)) > limit {
+		return nil, fmt.Errorf("%s is larger than %d bytes", name, limit)
 	}
 	return content, err
 }
