@@ -26,6 +26,9 @@ func dialFile(ctx context.Context, path string, what service) (*conversation, er
 	ctx, cancel := context.WithCancel(ctx)
 	cmd := exec.CommandContext(ctx, git, strings.TrimPrefix(string(what), "git-"), path)
 	cmd.Env = gitEnvironment()
+	if what == uploadPack {
+		cmd.Env = append(cmd.Env, "GIT_PROTOCOL="+askVersion2)
+	}
 	cmd.WaitDelay = time.Second
 	remarks := &sharedBuffer{limitedBuffer: limitedBuffer{limit: maxRemarks}}
 	cmd.Stderr = remarks
@@ -52,7 +55,7 @@ func dialFile(ctx context.Context, path string, what service) (*conversation, er
 		impatient.Stop()
 		cancel()
 	})
-	return stream(stdin, stdout, remarks, end, end), nil
+	return stream(stdin, stdout, remarks, what == uploadPack, end, end), nil
 }
 
 // gitGrace is how long git may take to end after the last word.
@@ -72,14 +75,18 @@ func gitEnvironment() []string {
 
 // stream is a conversation over one pair of pipes. Its end says to a server
 // that still waits for us that there is nothing more. wait returns when the
-// other side is through and all its remarks are there.
-func stream(stdin io.WriteCloser, stdout io.Reader, remarks *sharedBuffer, wait, end func()) *conversation {
+// other side is through and all its remarks are there. With more, something may be
+// said again.
+func stream(stdin io.WriteCloser, stdout io.Reader, remarks *sharedBuffer, more bool, wait, end func()) *conversation {
 	said := false
 	return &conversation{
 		advert: stdout,
 		say: func(body []byte) (io.Reader, error) {
-			said = true
 			_, err := stdin.Write(body)
+			if more {
+				return stdout, err
+			}
+			said = true
 			return stdout, errors.Join(err, stdin.Close())
 		},
 		close: func() {

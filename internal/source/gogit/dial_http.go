@@ -10,13 +10,21 @@ import (
 	"net/http"
 	"net/url"
 	"strings"
+	"sync"
 )
 
 // httpClient speaks smart HTTP. It keeps connections between conversations,
 // uses the usual proxy settings, and never carries credentials to another host.
 type httpClient struct {
 	client http.Client
+
+	mu    sync.Mutex
+	place *url.URL        // of a server that speaks version 2; nil: none was met
+	can   map[string]bool // what it can
 }
+
+// protocolHeader carries the version of Git's protocol that is wanted.
+const protocolHeader = "Git-Protocol"
 
 var errOtherHost = errors.New("redirected to another host, where the credentials must not go: put the new URL in place of the old one")
 
@@ -52,22 +60,55 @@ func (h *httpClient) dial(ctx context.Context, base *url.URL, what service, who 
 	if err != nil {
 		return nil, err
 	}
+	if what == uploadPack {
+		request.Header.Set(protocolHeader, askVersion2)
+	}
 	response, err := h.do(request, who, "application/x-"+string(what)+"-advertisement")
 	if err != nil {
 		return nil, err
 	}
-	open := []io.Closer{response.Body}
 	// A renamed repository answers from its new place; the rest goes there.
 	place := *response.Request.URL
 	place.RawQuery = ""
 	place.Path = strings.TrimSuffix(place.Path, "/info/refs")
+	talk := h.talk(ctx, &place, what, who, response.Body)
+	talk.learned = func(can map[string]bool) {
+		h.mu.Lock()
+		defer h.mu.Unlock()
+		h.place, h.can = &place, can
+	}
+	return talk, nil
+}
+
+// resume goes on with a server that has said what it can, if there is one.
+func (h *httpClient) resume(ctx context.Context, who login) (*conversation, map[string]bool) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.place == nil {
+		return nil, nil
+	}
+	return h.talk(ctx, h.place, uploadPack, who, http.NoBody), h.can
+}
+
+func (h *httpClient) forget() {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.place, h.can = nil, nil
+}
+
+// talk is a conversation with the server at place, which began with advert.
+func (h *httpClient) talk(ctx context.Context, place *url.URL, what service, who login, advert io.ReadCloser) *conversation {
+	open := []io.ReadCloser{advert}
 	return &conversation{
-		advert: response.Body,
+		advert: advert,
 		say: func(body []byte) (io.Reader, error) {
-			_, _ = io.Copy(io.Discard, io.LimitReader(response.Body, maxReport)) // frees the connection
+			_, _ = io.Copy(io.Discard, io.LimitReader(open[len(open)-1], maxReport)) // frees the connection
 			request, err := http.NewRequestWithContext(ctx, http.MethodPost, place.JoinPath(string(what)).String(), bytes.NewReader(body))
 			if err != nil {
 				return nil, err
+			}
+			if bytes.Contains(body[:min(len(body), 64)], []byte("command=")) {
+				request.Header.Set(protocolHeader, askVersion2)
 			}
 			request.Header.Set("Content-Type", "application/x-"+string(what)+"-request")
 			response, err := h.do(request, who, "application/x-"+string(what)+"-result")
@@ -79,12 +120,12 @@ func (h *httpClient) dial(ctx context.Context, base *url.URL, what service, who 
 		},
 		close: func() {
 			for _, body := range open {
-				_, _ = io.Copy(io.Discard, io.LimitReader(body.(io.Reader), maxReport))
+				_, _ = io.Copy(io.Discard, io.LimitReader(body, maxReport))
 				_ = body.Close()
 			}
 		},
 		remarks: func() string { return "" },
-	}, nil
+	}
 }
 
 func (h *httpClient) do(request *http.Request, who login, contentType string) (*http.Response, error) {

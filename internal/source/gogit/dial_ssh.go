@@ -119,10 +119,14 @@ func sshSession(client *ssh.Client, place location, what service, end func()) (*
 	if err != nil {
 		return nil, err
 	}
+	if what == uploadPack {
+		// A server that takes no such variable answers in the version before.
+		_ = session.Setenv("GIT_PROTOCOL", askVersion2)
+	}
 	if err := session.Start(string(what) + " " + shellQuoted(place.path)); err != nil {
 		return nil, err
 	}
-	return stream(closeOnce{stdin}, stdout, remarks, func() { _ = session.Wait() }, func() {
+	return stream(closeOnce{stdin}, stdout, remarks, what == uploadPack, func() { _ = session.Wait() }, func() {
 		_ = session.Close()
 		_ = client.Close()
 		end()

@@ -100,7 +100,7 @@ type Repository struct {
 }
 
 // Open prepares the cache and talks to nobody: a server that is away is for
-// Poll to report. A cache of another source, or a damaged one, is discarded.
+// Poll to report. The end of ctx also ends the fetching of files that are read. A cache of another source, or a damaged one, is discarded.
 func Open(ctx context.Context, o Options) (*Repository, error) {
 	if o.Timeout <= 0 {
 		o.Timeout = defaultTimeout
@@ -120,6 +120,8 @@ func Open(ctx context.Context, o Options) (*Repository, error) {
 	if r.mirror, err = openMirror(ctx, o.CacheDir, remote); err != nil {
 		return nil, fault.Retryable("open source", remote.object(), err)
 	}
+	r.remote.blobless = true
+	r.missing = &missing{repository: r, ctx: ctx, read: layout()}
 	if err := r.load(); err != nil {
 		r.Close()
 		return nil, fault.Retryable("open source", remote.object(), err)
@@ -217,6 +219,7 @@ func (r *Repository) look(ctx context.Context, at *remote) (head commit, also pl
 	case s.tip.IsZero():
 		return commit{}, also, source.ErrBranchGone
 	}
+	r.missing.ended(nil)
 	head, err = r.bring(ctx, s)
 	return head, s.also, err
 }
@@ -264,7 +267,20 @@ func (r *Repository) follow(ctx context.Context, s *session) (commit, error) {
 	if indexed {
 		r.reindex()
 	}
+	if err := r.ahead(s); err != nil {
+		return commit{}, err
+	}
 	return r.arrived(s.tip, r.mirror.path())
+}
+
+// ahead sees to it that a new head can be read where the one before was, though
+// the server is away by then.
+func (r *Repository) ahead(s *session) error {
+	c, err := r.commitAt(s.tip)
+	if err != nil {
+		return nil // arrived says so
+	}
+	return r.missing.ahead(s, c.tree)
 }
 
 // haves are the commits that we surely have with all that belongs to them:
@@ -300,6 +316,9 @@ func (r *Repository) clone(ctx context.Context, s *session) (commit, error) {
 		return commit{}, err
 	}
 	if err := r.replace(r.mirror); err != nil {
+		return commit{}, err
+	}
+	if err := r.ahead(s); err != nil {
 		return commit{}, err
 	}
 	return r.arrived(s.tip, r.mirror.path())

@@ -72,6 +72,7 @@ type objects struct {
 	trees   *lru.Cache[plumbing.Hash, []node]
 	commits *lru.Cache[plumbing.Hash, commit]
 	lineage lineage
+	missing *missing // files that were left out; nil: all are there
 
 	// damaged is set when an object that must be there is not, or is not
 	// itself: the mirror then has to be made anew.
@@ -263,15 +264,36 @@ func person(s object.Signature) source.Person {
 
 // blob reads one file's content.
 func (o *objects) blob(hash plumbing.Hash) ([]byte, error) {
+	return o.blobOr(hash, func() error { return o.obtain(hash) })
+}
+
+// blobOr is blob for a file that bring fetches if it was left out.
+func (o *objects) blobOr(hash plumbing.Hash, bring func() error) ([]byte, error) {
 	content, err := o.read(plumbing.BlobObject, hash, o.limits.Blob)
+	if o.missing != nil && errors.Is(err, errAbsent) {
+		if err := bring(); err != nil {
+			return nil, err
+		}
+		content, err = o.read(plumbing.BlobObject, hash, o.limits.Blob)
+	}
 	return content, o.lost(err)
 }
 
-func (o *objects) blobSize(hash plumbing.Hash) (int64, error) {
+func (o *objects) blobSize(hash plumbing.Hash, bring func() error) (int64, error) {
+	size, err := o.sizeOf(hash)
+	if o.missing != nil && errors.Is(err, errAbsent) {
+		if err := bring(); err != nil {
+			return 0, err
+		}
+		size, err = o.sizeOf(hash)
+	}
+	return size, o.lost(err)
+}
+
+func (o *objects) sizeOf(hash plumbing.Hash) (int64, error) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	size, err := o.size(hash)
-	return size, o.lost(err)
+	return o.size(hash)
 }
 
 // checkEvery is how many commits a walk looks at between two looks at its

@@ -105,6 +105,7 @@ func TestForeignWorkIsNeverTouched(t *testing.T) {
 func TestPromotionBranchTooLargeToLookAt(t *testing.T) {
 	t.Parallel()
 	repo := gitserver.NewRepo(t)
+	repo.SendEverything(t)
 	to, head := verified(t, repo)
 	r := local(t, repo, gogit.Limits{Pack: 5_000})
 	var noise strings.Builder // which does not compress

@@ -18,6 +18,7 @@ type remote struct {
 	also        plumbing.ReferenceName // a second one to look at; may be empty
 	timeout     time.Duration
 	http        *httpClient
+	blobless    bool // files are left out of what is fetched, and come when they are read
 }
 
 func newRemote(url, branch string, credentials Credentials, timeout time.Duration) (*remote, error) {
@@ -77,6 +78,11 @@ func (s *session) begin(what service) (err error) {
 		if s.login, err = s.remote.credentials.login(); err != nil {
 			return err
 		}
+		if what == uploadPack {
+			if done, err := s.resume(); done {
+				return err
+			}
+		}
 		s.talk, err = s.remote.http.dial(s.watch.ctx, s.remote.location.base, what, s.login)
 	case overSSH:
 		s.talk, err = dialSSH(s.watch.ctx, s.remote.location, what, s.remote.credentials)
@@ -87,7 +93,7 @@ func (s *session) begin(what service) (err error) {
 		return err
 	}
 	s.watch.progress()
-	s.advert, err = readAdvert(watchedReader{s.talk.advert, s.watch}, s.remote.branch, s.remote.also)
+	s.advert, err = s.refs()
 	if errors.Is(err, io.ErrUnexpectedEOF) {
 		if remarks := s.talk.remarks(); remarks != "" {
 			return &problem{text: "the server says: " + remarks}
@@ -95,6 +101,59 @@ func (s *session) begin(what service) (err error) {
 		return errNoGitServer
 	}
 	return err
+}
+
+// refs are what the server says at the beginning: by itself, or when it is asked.
+func (s *session) refs() (advert, error) {
+	a, err := readAdvert(watchedReader{s.talk.advert, s.watch}, s.remote.branch, s.remote.also)
+	if err != nil || !a.v2 {
+		return a, err
+	}
+	if err := a.supported(); err != nil {
+		return a, err
+	}
+	if s.talk.learned != nil {
+		s.talk.learned(a.can)
+	}
+	if err := s.ask(&a, s.remote.branch, s.remote.also); err != nil || !a.tip.IsZero() {
+		return a, err
+	}
+	return a, s.ask(&a, "refs/heads/") // whether there is any branch
+}
+
+// ask reads the refs whose names begin so.
+func (s *session) ask(a *advert, names ...plumbing.ReferenceName) error {
+	body, err := refsRequest(*a, names...)
+	if err != nil {
+		return err
+	}
+	answer, err := s.talk.say(body)
+	if err != nil {
+		return err
+	}
+	s.watch.progress()
+	return a.readRefs(watchedReader{answer, s.watch}, s.remote.branch, s.remote.also)
+}
+
+// resume goes on with a server that was understood before, without its greeting.
+// Whatever is wrong with that, a whole conversation says it better; but one that
+// lets us in no more does not have to say so twice.
+func (s *session) resume() (done bool, err error) {
+	talk, can := s.remote.http.resume(s.watch.ctx, s.login)
+	if talk == nil {
+		return false, nil
+	}
+	s.talk = talk
+	a := advert{v2: true, empty: true, can: can}
+	if err = s.ask(&a, s.remote.branch, s.remote.also); err != nil || a.tip.IsZero() {
+		talk.close()
+		s.talk = nil
+		s.remote.http.forget()
+		var refused *problem
+		return errors.As(err, &refused) && refused.denied, err
+	}
+	s.advert = a
+	return true, nil
 }
 
 func (s *session) problem(err error) error { return s.watch.problem(s.parent, s.login, err) }
@@ -108,7 +167,20 @@ func (s *session) close() {
 
 // fetch returns the pack with want and everything that haves do not hold.
 func (s *session) fetch(want plumbing.Hash, haves []plumbing.Hash) (io.Reader, error) {
+	if s.v2 {
+		return s.fetchObjects([]plumbing.Hash{want}, haves)
+	}
 	body, err := fetchRequest(s.advert, want, haves)
+	return s.pack(body, err)
+}
+
+// fetchObjects is fetch for anything that there is.
+func (s *session) fetchObjects(wants, haves []plumbing.Hash) (io.Reader, error) {
+	body, err := objectsRequest(s.advert, wants, haves, s.remote.blobless && s.can["fetch=filter"])
+	return s.pack(body, err)
+}
+
+func (s *session) pack(body []byte, err error) (io.Reader, error) {
 	if err != nil {
 		return nil, s.problem(err)
 	}

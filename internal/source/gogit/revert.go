@@ -252,6 +252,9 @@ func (o *objects) mergeRevert(request RevertRequest, guilty, head commit, by sig
 	if err != nil {
 		return nil, result, err
 	}
+	if err := o.obtainChanged(o.treeBefore(guilty), guilty.tree, head.tree); err != nil {
+		return nil, result, err
+	}
 	merged, err := merge.Trees(made, merge.Hash(guilty.tree), merge.Hash(head.tree), merge.Hash(before))
 	if err != nil {
 		return nil, result, err
@@ -274,6 +277,19 @@ func (o *objects) mergeRevert(request RevertRequest, guilty, head commit, by sig
 	}
 	pack, err := made.pack()
 	return &plan{head: head.hash, commit: hash, tree: plumbing.Hash(merged.Tree), made: made, pack: pack}, result, err
+}
+
+// treeBefore is the tree that a commit was made on, zero for a first one.
+func (o *objects) treeBefore(c commit) plumbing.Hash {
+	parent, found := c.firstParent()
+	if !found {
+		return plumbing.ZeroHash
+	}
+	p, err := o.commitAt(parent)
+	if err != nil {
+		return plumbing.ZeroHash // whoever reads it says so
+	}
+	return p.tree
 }
 
 // before is the tree that a commit was made on; a first commit was made on an

@@ -118,7 +118,7 @@ func (s *Snapshot) content(op, name string, n node) ([]byte, error) {
 	default:
 		return nil, refuse(op, name, fmt.Errorf("is neither file nor directory (mode %o)", uint32(n.mode)))
 	}
-	content, err := s.objects.blob(n.hash)
+	content, err := s.objects.blobOr(n.hash, func() error { return s.objects.obtainAround(s.root, name, n.hash) })
 	if err != nil {
 		return nil, refuse(op, name, err)
 	}
@@ -175,7 +175,7 @@ func (s *Snapshot) sized(op, name string, n node) (info, error) {
 	if n.kind() != kindFile && n.kind() != kindSymlink {
 		return i, nil
 	}
-	size, err := s.objects.blobSize(n.hash)
+	size, err := s.objects.blobSize(n.hash, func() error { return s.objects.obtainAround(s.root, name, n.hash) })
 	if err != nil {
 		return i, refuse(op, name, err)
 	}

@@ -32,8 +32,10 @@ const (
 // its refs, we say one thing, the server answers.
 type conversation struct {
 	advert io.Reader
-	say    func(body []byte) (io.Reader, error)
+	say    func(body []byte) (io.Reader, error) // several times in version 2
 	close  func()
+	// learned is told what the server can; nil: nobody remembers.
+	learned func(can map[string]bool)
 	// remarks is what the server said beside the protocol, if there is such.
 	remarks func() string
 }
@@ -44,6 +46,7 @@ type advert struct {
 	tip   plumbing.Hash // zero if there is no such branch
 	also  plumbing.Hash // likewise
 	empty bool          // no branch at all
+	v2    bool          // the server speaks version 2; its refs are asked for
 	can   map[string]bool
 }
 
@@ -67,6 +70,8 @@ func readAdvert(r io.Reader, branch, also plumbing.ReferenceName) (advert, error
 		case len(line) == 0 && preamble:
 			preamble = false
 			continue
+		case strings.TrimSpace(string(line)) == version2:
+			return readCapabilities(lines)
 		case len(line) == 0: // the end, or all that there is of an empty repository
 			return a, nil
 		}
@@ -193,7 +198,7 @@ func (s *sideband) Read(p []byte) (int, error) {
 			return 0, &problem{text: fmt.Sprintf("the server says: %s", line[1:])}
 		default:
 			// Which of our commits the server knows, before the pack.
-			if !bytes.HasPrefix(line, []byte("ACK ")) && !bytes.HasPrefix(line, []byte("NAK")) {
+			if !bytes.HasPrefix(line, []byte("ACK ")) && !bytes.HasPrefix(line, []byte("NAK")) && !bytes.HasPrefix(line, []byte("packfile")) {
 				return 0, errNoGitServer
 			}
 		}

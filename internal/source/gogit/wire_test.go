@@ -120,6 +120,8 @@ func TestReadReport(t *testing.T) {
 
 func FuzzWire(f *testing.F) {
 	f.Add([]byte(lines("# service=git-upload-pack\n", "", tip+" refs/heads/main\x00side-band-64k\n", "")))
+	f.Add([]byte(lines("version 2\n", "ls-refs=unborn\n", "fetch=shallow filter\n", "object-format=sha1\n", "")))
+	f.Add([]byte(lines(tip+" refs/heads/main symref-target:x\n", "")))
 	f.Add([]byte(lines("NAK\n", "\x01PACK", "\x02x", "")))
 	f.Add([]byte(lines("\x01"+lines("unpack ok\n", "ok refs/heads/main\n", ""), "")))
 	f.Fuzz(func(t *testing.T, in []byte) {
@@ -128,6 +130,10 @@ func FuzzWire(f *testing.F) {
 		}
 		if r, err := readReport(bytes.NewReader(in), mainRef); err != nil && r.accepted {
 			t.Error("accepted, and an error")
+		}
+		known := advert{v2: true, can: map[string]bool{}}
+		if err := known.readRefs(bytes.NewReader(in), mainRef, ""); err == nil && known.empty && !known.tip.IsZero() {
+			t.Error("no branch, and where it is")
 		}
 		_, _ = io.ReadAll(newSideband(bytes.NewReader(in)))
 	})

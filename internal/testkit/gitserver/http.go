@@ -23,6 +23,7 @@ type HTTP struct {
 	mu     sync.Mutex
 	token  string
 	status int // answer pushes with it
+	old    bool
 	server *http.Server
 }
 
@@ -64,6 +65,13 @@ func (s *HTTP) AnswerPushes(status int) {
 	s.status = status
 }
 
+// SpeakVersion0 has it understand Git's first protocol alone from now on.
+func (s *HTTP) SpeakVersion0() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.old = true
+}
+
 func (s *HTTP) handler(t testing.TB, repo *Repo) http.Handler {
 	t.Helper()
 	backend := &cgi.Handler{
@@ -96,12 +104,30 @@ func (s *HTTP) serve(w http.ResponseWriter, r *http.Request, backend http.Handle
 	pushing := strings.Contains(r.URL.String(), "git-receive-pack")
 	s.mu.Lock()
 	status := s.status
+	if s.old {
+		r.Header.Del("Git-Protocol")
+	}
 	s.mu.Unlock()
 	if pushing && status != 0 {
 		http.Error(w, "you may not push", status)
 		return
 	}
+	if r.Method == http.MethodPost {
+		// The backend wants to know how much there is before it begins.
+		body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxBody))
+		if err != nil {
+			http.Error(w, err.Error(), http.StatusRequestEntityTooLarge)
+			return
+		}
+		r.Body, r.ContentLength, r.TransferEncoding = io.NopCloser(bytes.NewReader(body)), int64(len(body)), nil
+		if bytes.Contains(body[:min(len(body), 64)], []byte("command=ls-refs")) {
+			s.count(ListRefs)
+			backend.ServeHTTP(w, r)
+			return
+		}
+	}
 	switch {
+	case r.Method == http.MethodGet && r.Header.Get("Git-Protocol") == "version=2": // the refs are asked for next
 	case r.Method == http.MethodGet && !pushing:
 		s.count(ListRefs)
 	case strings.HasSuffix(r.URL.Path, "/git-upload-pack"):
@@ -118,6 +144,9 @@ func (s *HTTP) serve(w http.ResponseWriter, r *http.Request, backend http.Handle
 	}
 	backend.ServeHTTP(w, r)
 }
+
+// maxBody bounds what a client may send.
+const maxBody = 64 << 20
 
 // unheard takes an answer that nobody gets.
 type unheard struct{ bytes.Buffer }

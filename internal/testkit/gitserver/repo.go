@@ -35,7 +35,15 @@ func NewRepo(t testing.TB) *Repo {
 	t.Helper()
 	r := &Repo{Dir: filepath.Join(t.TempDir(), "source.git")}
 	Git(t, "", "init", "-q", "--bare", "--initial-branch="+Main, r.Dir)
+	Git(t, r.Dir, "config", "uploadpack.allowFilter", "true") // as forges do
 	return r
+}
+
+// SendEverything makes it a repository whose server leaves nothing out of what it
+// sends.
+func (r *Repo) SendEverything(t testing.TB) {
+	t.Helper()
+	Git(t, r.Dir, "config", "uploadpack.allowFilter", "false")
 }
 
 // Commit says what a commit adds to the one before it.

@@ -180,7 +180,14 @@ func (s *SSH) connection(conn net.Conn) {
 
 func (s *SSH) session(ctx context.Context, server *ssh.ServerConn, channel ssh.Channel, requests <-chan *ssh.Request) {
 	defer channel.Close()
+	protocol := ""
 	for request := range requests {
+		var variable struct{ Name, Value string }
+		if request.Type == "env" && ssh.Unmarshal(request.Payload, &variable) == nil && variable.Name == "GIT_PROTOCOL" {
+			protocol = variable.Value
+			_ = request.Reply(true, nil)
+			continue
+		}
 		var payload struct{ Command string }
 		if request.Type != "exec" || ssh.Unmarshal(request.Payload, &payload) != nil {
 			_ = request.Reply(false, nil)
@@ -193,7 +200,7 @@ func (s *SSH) session(ctx context.Context, server *ssh.ServerConn, channel ssh.C
 			_, _ = channel.SendRequest("exit-status", false, ssh.Marshal(struct{ Code uint32 }{1}))
 			return
 		}
-		code, answered := s.run(ctx, strings.TrimPrefix(service, "git-"), channel)
+		code, answered := s.run(ctx, strings.TrimPrefix(service, "git-"), protocol, channel)
 		if !answered {
 			_ = server.Close()
 			return
@@ -205,11 +212,11 @@ func (s *SSH) session(ctx context.Context, server *ssh.ServerConn, channel ssh.C
 
 // run is one git process. It reports false when the client must not hear of
 // the outcome.
-func (s *SSH) run(ctx context.Context, service string, channel ssh.Channel) (code uint32, answered bool) {
+func (s *SSH) run(ctx context.Context, service, protocol string, channel ssh.Channel) (code uint32, answered bool) {
 	pushing := service == "receive-pack"
 	cmd := exec.CommandContext(ctx, "git", service, s.repo.Dir)
-	cmd.Env = environment()
-	in := &countedInput{Reader: channel, first: func() bool {
+	cmd.Env = append(environment(), "GIT_PROTOCOL="+protocol)
+	in := &countedInput{Reader: channel, several: strings.Contains(protocol, "version=2"), first: func() bool {
 		if !pushing {
 			s.count(Fetch)
 			return true
@@ -247,10 +254,12 @@ func (s *SSH) run(ctx context.Context, service string, channel ssh.Channel) (cod
 }
 
 // countedInput calls first when the client sends more than the flush packet
-// that ends a conversation about refs alone; false breaks the input off.
+// that ends a conversation about refs alone, or asks for objects in one of several
+// commands; false breaks the input off.
 type countedInput struct {
 	io.Reader
-	first func() bool
+	first   func() bool
+	several bool
 
 	mu    sync.Mutex
 	head  []byte
@@ -272,7 +281,7 @@ func (c *countedInput) Read(p []byte) (int, error) {
 		return n, err
 	}
 	c.head = append(c.head, p[:n]...)
-	if len(c.head) < 4 {
+	if len(c.head) < 4 || c.several && !bytes.Contains(c.head, []byte("command=fetch")) {
 		return n, err
 	}
 	c.known = true

@@ -1,0 +1,304 @@
+package gogit_test
+
+import (
+	"bytes"
+	"fmt"
+	"io/fs"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime"
+	"runtime/metrics"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"testing"
+	"time"
+
+	"chaperone.dev/chaperone/internal/source"
+	"chaperone.dev/chaperone/internal/source/gogit"
+	"chaperone.dev/chaperone/internal/testkit/gitserver"
+)
+
+// The repository of the benchmarks: one in which a team deploys from 200 files
+// among everybody else's.
+const (
+	bigFiles   = 100_000
+	bigCommits = 10_000
+	bigClosure = 200
+	rounds     = 5
+)
+
+// bigRepository is made once; benchmarks add commits to it and measure in turns
+// with git, so that both meet the same repository and the same machine.
+var bigRepository = sync.OnceValues(func() (string, error) {
+	dir, err := os.MkdirTemp("", "chaperone-big-")
+	if err != nil {
+		return "", err
+	}
+	bigMade.Store(&dir)
+	var b bytes.Buffer
+	file := func(name, content string) {
+		fmt.Fprintf(&b, "M 100644 inline %s\ndata %d\n%s\n", name, len(content), content)
+	}
+	at := time.Date(2020, 1, 1, 0, 0, 0, 0, time.UTC).Unix()
+	for n := range bigCommits {
+		fmt.Fprintf(&b, "commit refs/heads/main\ncommitter Dev <dev@example.org> %d +0000\ndata 6\nchange\n", at+int64(n)*600)
+		if n == 0 {
+			for i := range bigFiles - bigClosure {
+				// What does not compress: a monorepo's weight is not in its manifests.
+				file(fmt.Sprintf("team%d/service%d/file%d.txt", i/5000, i/100%50, i%100), noise(i))
+			}
+			for i := range bigClosure {
+				file(closureFile(i), manifestText(i, 0))
+			}
+			continue
+		}
+		file(fmt.Sprintf("team%d/service%d/file%d.txt", n%20, n%50, n%100), noise(n+bigFiles))
+		if n%50 == 0 {
+			file(closureFile(n/50%bigClosure), manifestText(n/50%bigClosure, n))
+		}
+	}
+	b.WriteString("done\n")
+	for _, args := range [][]string{{"init", "-q", "--bare", "--initial-branch=main", dir}, {"-C", dir, "fast-import", "--quiet", "--done"},
+		{"-C", dir, "config", "uploadpack.allowFilter", "true"}, {"-C", dir, "repack", "-adq"}} {
+		cmd := exec.Command("git", args...)
+		if slices.Contains(args, "fast-import") {
+			cmd.Stdin = &b
+		}
+		if out, err := cmd.CombinedOutput(); err != nil {
+			return dir, fmt.Errorf("git %v: %w: %s", args, err, out)
+		}
+	}
+	return dir, nil
+})
+
+func closureFile(i int) string { return fmt.Sprintf("base/app%d/object%d.yaml", i/10, i%10) }
+
+func manifestText(i, version int) string {
+	return fmt.Sprintf("apiVersion: v1\nkind: ConfigMap\nmetadata:\n  name: config-%d\ndata:\n  version: \"%d\"\n%s", i, version,
+		strings.Repeat("  # what somebody wrote about it\n", 20))
+}
+
+// noise is a kilobyte that is different for each n and no pattern.
+func noise(n int) string {
+	b := make([]byte, 0, 1024)
+	x := uint64(n)*0x9E3779B97F4A7C15 + 1
+	for len(b) < 1024 {
+		x ^= x << 13
+		x ^= x >> 7
+		x ^= x << 17
+		b = append(b, "0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ-_"[x%64])
+	}
+	return string(b)
+}
+
+// big is the repository behind an HTTP server.
+func big(b *testing.B) (*gitserver.Repo, string) {
+	b.Helper()
+	dir, err := bigRepository()
+	if err != nil {
+		b.Fatal(err)
+	}
+	repo := &gitserver.Repo{Dir: dir}
+	return repo, gitserver.ServeHTTP(b, repo, "").URL
+}
+
+// TestMain removes the large repository, which outlives every benchmark.
+func TestMain(m *testing.M) {
+	code := m.Run()
+	if made := bigMade.Load(); made != nil {
+		_ = os.RemoveAll(*made)
+	}
+	os.Exit(code)
+}
+
+var bigMade atomic.Pointer[string]
+
+func commitBig(b *testing.B, repo *gitserver.Repo, n int) string {
+	return repo.Commit(b, gitserver.Commit{Message: "more", Files: map[string]string{closureFile(n % bigClosure): manifestText(n%bigClosure, bigCommits+n)}})
+}
+
+// measured is how long something took each time, and the most memory it had.
+type measured struct {
+	took []time.Duration
+	peak uint64 // bytes
+}
+
+func (m *measured) median() time.Duration {
+	slices.Sort(m.took)
+	return m.took[len(m.took)/2]
+}
+
+// ours measures a call: its time, and by how much the heap grew while it ran.
+func (m *measured) ours(b *testing.B, call func()) {
+	b.Helper()
+	runtime.GC()
+	before, done, most := heap(), make(chan struct{}), make(chan uint64)
+	go func() {
+		var peak uint64
+		for {
+			peak = max(peak, heap())
+			select {
+			case <-done:
+				most <- max(peak, heap())
+				return
+			case <-time.After(time.Millisecond):
+			}
+		}
+	}()
+	began := time.Now()
+	call()
+	m.took = append(m.took, time.Since(began))
+	close(done)
+	m.peak = max(m.peak, <-most-before)
+}
+
+func heap() uint64 {
+	sample := []metrics.Sample{{Name: "/memory/classes/heap/objects:bytes"}}
+	metrics.Read(sample)
+	return sample[0].Value.Uint64()
+}
+
+// git measures commands, and the largest process of them.
+func (m *measured) git(b *testing.B, commands ...[]string) {
+	b.Helper()
+	began := time.Now()
+	for _, args := range commands {
+		cmd := exec.Command("git", args...)
+		cmd.Env = append(os.Environ(), "GIT_CONFIG_NOSYSTEM=1", "GIT_CONFIG_GLOBAL=/dev/null", "GIT_AUTHOR_NAME=Dev", "GIT_AUTHOR_EMAIL=dev@example.org",
+			"GIT_COMMITTER_NAME=Dev", "GIT_COMMITTER_EMAIL=dev@example.org", "GIT_TERMINAL_PROMPT=0")
+		if out, err := cmd.CombinedOutput(); err != nil {
+			b.Fatalf("git %v: %v: %s", args, err, out[:min(len(out), 2000)])
+		}
+		if usage, ok := cmd.ProcessState.SysUsage().(*syscall.Rusage); ok {
+			m.peak = max(m.peak, uint64(usage.Maxrss)<<10)
+		}
+	}
+	m.took = append(m.took, time.Since(began))
+}
+
+func report(b *testing.B, ours, git measured) {
+	const mib = 1 << 20
+	b.ReportMetric(float64(ours.median().Microseconds())/1000, "ours-ms")
+	b.ReportMetric(float64(git.median().Microseconds())/1000, "git-ms")
+	b.ReportMetric(float64(ours.median())/float64(git.median()), "×git")
+	b.ReportMetric(float64(ours.peak)/mib, "ours-MiB")
+	b.ReportMetric(float64(git.peak)/mib, "git-MiB")
+}
+
+func openBig(b *testing.B, url string) *gogit.Repository {
+	b.Helper()
+	r, err := gogit.Open(b.Context(), gogit.Options{URL: url, Branch: "main", CacheDir: filepath.Join(b.TempDir(), "cache")})
+	if err != nil {
+		b.Fatal(err)
+	}
+	b.Cleanup(r.Close)
+	return r
+}
+
+func pollBig(b *testing.B, r *gogit.Repository) source.Revision {
+	b.Helper()
+	head, err := r.Poll(b.Context())
+	if err != nil {
+		b.Fatal(err)
+	}
+	return head.Revision
+}
+
+func readClosure(b *testing.B, r *gogit.Repository) {
+	b.Helper()
+	snapshot, err := r.Snapshot(r.Head())
+	if err != nil {
+		b.Fatal(err)
+	}
+	n := 0
+	err = fs.WalkDir(snapshot, "base", func(name string, entry fs.DirEntry, err error) error {
+		if err != nil || entry.IsDir() {
+			return err
+		}
+		n++
+		content, err := fs.ReadFile(snapshot, name)
+		if err == nil && !bytes.HasPrefix(content, []byte("apiVersion")) {
+			err = fmt.Errorf("%s: %q", name, content)
+		}
+		return err
+	})
+	if err != nil || n != bigClosure {
+		b.Fatalf("%d files: %v", n, err)
+	}
+}
+
+// BenchmarkGit compares with the git command line, in turns, on a repository with
+// 100,000 files and 10,000 commits behind an HTTP server.
+func BenchmarkGit(b *testing.B) {
+	repo, url := big(b)
+	mirror := filepath.Join(b.TempDir(), "git")
+	var made measured
+	made.git(b, []string{"clone", "-q", "--bare", "--filter=blob:none", url, mirror})
+	r := openBig(b, url)
+	pollBig(b, r)
+	readClosure(b, r)
+	n := 0
+	turns := func(name string, ours func(), git func(*measured), before func()) {
+		b.Run(name, func(b *testing.B) {
+			for b.Loop() {
+				var o, g measured
+				for range rounds {
+					before()
+					o.ours(b, ours)
+					git(&g)
+				}
+				report(b, o, g)
+			}
+		})
+	}
+	turns("poll", func() { pollBig(b, r) }, func(g *measured) { g.git(b, []string{"ls-remote", url, "refs/heads/main"}) }, func() {})
+	turns("fetch", func() { pollBig(b, r) }, func(g *measured) {
+		g.git(b, []string{"-C", mirror, "fetch", "-q", "origin", "main:main"})
+	}, func() { n++; commitBig(b, repo, n) })
+	turns("closure", func() { readClosure(b, r) }, func(g *measured) {
+		g.git(b, []string{"-C", mirror, "archive", "--output", os.DevNull, "--format=tar", "main", "base"})
+	}, func() {})
+	turns("first", func() {
+		fresh := openBig(b, url)
+		pollBig(b, fresh)
+		readClosure(b, fresh)
+	}, func(g *measured) {
+		dir := filepath.Join(b.TempDir(), "fresh")
+		g.git(b, []string{"clone", "-q", "--bare", "--filter=blob:none", url, dir},
+			[]string{"-C", dir, "archive", "--output", os.DevNull, "--format=tar", "main", "base"})
+	}, func() {})
+}
+
+// BenchmarkGitRevert takes a commit back and pushes that. Git has a working tree
+// for it, with no more files in it than it needs.
+func BenchmarkGitRevert(b *testing.B) {
+	repo, url := big(b)
+	work := filepath.Join(b.TempDir(), "work")
+	var made measured
+	made.git(b, []string{"clone", "-q", "--filter=blob:none", "--sparse", url, work}, []string{"-C", work, "sparse-checkout", "set", "base"})
+	r := openBig(b, url)
+	pollBig(b, r)
+	readClosure(b, r)
+	n := bigClosure / 2
+	for b.Loop() {
+		var o, g measured
+		for range rounds {
+			n++
+			guilty := commitBig(b, repo, n)
+			o.ours(b, func() {
+				result, err := r.Revert(b.Context(), gogit.RevertRequest{Guilty: source.Revision(guilty), Note: note})
+				if err != nil || result.Outcome != gogit.Reverted {
+					b.Fatalf("%+v, %v", result, err)
+				}
+			})
+			n++
+			guilty = commitBig(b, repo, n)
+			g.git(b, []string{"-C", work, "pull", "-q", "--ff-only"}, []string{"-C", work, "revert", "--no-edit", guilty}, []string{"-C", work, "push", "-q"})
+		}
+		report(b, o, g)
+	}
+}
