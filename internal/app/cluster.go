@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/http"
 	"slices"
+	"strings"
 	"sync"
 
 	"chaperone.dev/chaperone/internal/cluster"
@@ -97,13 +98,33 @@ func untouched(err error) error {
 // Prune implements controller.Cluster.
 func (c *clusters) Prune(ctx context.Context, env promotion.Environment, set manifest.Set) error {
 	left, err := c.prune(ctx, env, set, cluster.OwnerOf(env))
+	if err == nil && len(left) > 0 && left[0].Reason == plan.ReasonInventoryRebuilt {
+		return unagreed(env, left)
+	}
 	if err == nil && len(left) > 0 {
 		err = fault.Retryable("prune", left[0].ID.String(), fmt.Errorf("still there (%s), and %d more", left[0].Reason, len(left)-1))
 	}
 	return refused(err)
 }
 
-// prune returns what was not confirmed to be gone in time.
+// unagreed: a prune that nobody has to wait for any more, but a person. The rest
+// has gone.
+func unagreed(env promotion.Environment, left []cluster.Left) error {
+	const most = 5
+	var names []string
+	for _, one := range left[:min(most, len(left))] {
+		names = append(names, one.ID.String())
+	}
+	if more := len(left) - most; more > 0 {
+		names = append(names, fmt.Sprintf("and %d more", more))
+	}
+	return &controller.Refusal{Reason: promotion.InventoryRebuilt, Err: fmt.Errorf(
+		"the inventory was lost, and only their marks tell whose these are that are not rendered any more: %s; to have them deleted: %s",
+		strings.Join(names, ", "), cluster.Agreement(cluster.OwnerOf(env)))}
+}
+
+// prune returns what was not confirmed to be gone in time, what waits for a
+// person last.
 func (c *clusters) prune(ctx context.Context, env promotion.Environment, set manifest.Set, owner cluster.Owner) ([]cluster.Left, error) {
 	on, err := c.For(ctx, env.Target)
 	if err != nil {
@@ -111,9 +132,14 @@ func (c *clusters) prune(ctx context.Context, env promotion.Environment, set man
 	}
 	result, err := on.Prune(ctx, owner, set)
 	left := result.Pending
-	for _, kept := range result.Kept {
-		if kept.Reason == plan.ReasonPartialRead {
-			left = append(left, kept) // decided about when that is in sight again
+	for _, reason := range []string{
+		plan.ReasonPartialRead, // decided about when that is in sight again
+		plan.ReasonInventoryRebuilt,
+	} {
+		for _, kept := range result.Kept {
+			if kept.Reason == reason {
+				left = append(left, kept)
+			}
 		}
 	}
 	return left, about(env.Target, err)

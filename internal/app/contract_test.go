@@ -2,6 +2,7 @@ package app
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"os"
@@ -238,4 +239,44 @@ func (r realCluster) found(err error) bool {
 		r.t.Error(err)
 	}
 	return err == nil
+}
+
+// What only marks tell of is deleted once a person agrees, and until then it is
+// told how, as a reason of its own: the command works as it stands.
+func TestPruneWaitsForAPersonWhereTheInventoryWasLost(t *testing.T) {
+	t.Parallel()
+	local := localcluster.Start(t)
+	on := &clusters{connections: &connections{own: local.Config(), namespace: "chaperone-contract", redactor: newRedactor(),
+		log: slog.New(slog.DiscardHandler), request: func(string, string, int) {}, open: map[target]*connection{}}}
+	t.Cleanup(on.Close)
+	r := realCluster{t: t, local: local, namespace: local.Namespace(t)}
+	env := promotion.Environment{ID: promotion.ID{Pipeline: "demo", Name: "staging"}, Target: promotion.Target{Namespace: r.namespace}, Prune: true}
+	object := func(name string) string {
+		return "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: " + name + ", namespace: " + r.namespace + "}\ndata: {value: a}"
+	}
+	if err := on.Apply(t.Context(), env, decoded(t, object("one"), object("two"))); err != nil {
+		t.Fatal(err)
+	}
+	r.fixture(on, env).Delete("chaperone-inventory-demo-staging")
+	next := decoded(t, object("one"))
+	if err := on.Apply(t.Context(), env, next); err != nil {
+		t.Fatal(err)
+	}
+	var refusal *controller.Refusal
+	err := on.Prune(t.Context(), env, next)
+	command := "kubectl annotate configmap -n " + r.namespace + " chaperone-inventory-demo-staging chaperone.dev/prune=allow"
+	if !errors.As(err, &refusal) || refusal.Reason != promotion.InventoryRebuilt || !strings.Contains(err.Error(), "/two") || !strings.HasSuffix(err.Error(), command) {
+		t.Errorf("prune: %v; want the object and %q", err, command)
+	}
+	configs := local.Client().CoreV1().ConfigMaps(r.namespace)
+	patch := []byte(`{"metadata":{"annotations":{"chaperone.dev/prune":"allow"}}}`)
+	if _, err := configs.Patch(t.Context(), "chaperone-inventory-demo-staging", types.MergePatchType, patch, metav1.PatchOptions{FieldManager: "kubectl-annotate"}); err != nil {
+		t.Fatal(err)
+	}
+	if err := on.Prune(t.Context(), env, next); err != nil {
+		t.Errorf("prune once a person agreed: %v", err)
+	}
+	if _, err := configs.Get(t.Context(), "two", metav1.GetOptions{}); r.found(err) {
+		t.Error("it is still there")
+	}
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"slices"
 	"time"
 
 	"k8s.io/client-go/rest"
@@ -26,6 +27,9 @@ type Preview struct {
 	// Unasked is why the daemon's record could not be read; then the release is
 	// taken for a new one.
 	Unasked error
+	// Agreement is the command by which a person agrees to deletions that wait for
+	// it, or "".
+	Agreement string
 }
 
 // Plan is what the daemon would do for a release now; nothing is changed. It is
@@ -56,6 +60,9 @@ func Plan(ctx context.Context, own *rest.Config, namespace string, env promotion
 	p.Plan, err = connected.Plan(ctx, owner, set)
 	if p.Correcting {
 		p.Changes = correction(p.Changes)
+	}
+	if slices.ContainsFunc(p.Changes, func(change plan.Change) bool { return change.Reason == plan.ReasonInventoryRebuilt }) {
+		p.Agreement = cluster.Agreement(owner)
 	}
 	return p, about(env.Target, err)
 }

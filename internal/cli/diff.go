@@ -26,6 +26,7 @@ type compared struct {
 	env      promotion.Environment
 	revision source.Revision // "" for the files as they are
 	app.Preview
+	refusal error // why the daemon would not carry it out
 }
 
 func newDiff(c *command) *cobra.Command {
@@ -62,6 +63,7 @@ when there is a difference, and when the daemon would refuse the release.
 			if err != nil && !errors.As(err, &refusal) && !errors.As(err, &rejected) {
 				return err
 			}
+			found.refusal = err
 			if printed := c.printDiff(output, found, all); printed != nil {
 				return printed
 			}

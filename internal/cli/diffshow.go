@@ -2,6 +2,8 @@ package cli
 
 import (
 	"bufio"
+	"cmp"
+	"errors"
 	"fmt"
 	"io"
 	"strings"
@@ -33,9 +35,13 @@ type diffLine struct {
 	Stage  string      `json:"stage,omitempty"`
 	Reason string      `json:"reason,omitempty"`
 	Why    string      `json:"why,omitempty"` // the reason in words
-	// Loses is what goes with an object that is replaced, to follow "loses".
-	Loses  string             `json:"loses,omitempty"`
-	Fields []plan.FieldChange `json:"fields,omitempty"`
+	// Loses is what goes with an object that is replaced, to follow "loses", and
+	// Immutable are the fields for which it is.
+	Loses     string   `json:"loses,omitempty"`
+	Immutable []string `json:"immutable,omitempty"`
+	// Refused is why the daemon does not do it.
+	Refused string             `json:"refused,omitempty"`
+	Fields  []plan.FieldChange `json:"fields,omitempty"`
 	// After is what the change waits for.
 	After []plan.Wait `json:"after,omitempty"`
 	// Staged: it is tried as soon as what it depends on is there.
@@ -57,14 +63,14 @@ type diffCulprit struct {
 func (f compared) result(all bool) diffResult {
 	r := diffResult{Environment: f.env.ID, Revision: string(f.revision), Digest: f.Digest, Correction: f.Correcting,
 		Counts: map[plan.Action]int{}, Changes: []diffLine{}}
-	waits := f.Waits()
+	waits, refused := f.Waits(), f.refusals()
 	for _, change := range f.Changes {
 		r.Counts[change.Action]++
 		if change.Action == plan.Unchanged && !all {
 			continue
 		}
 		line := diffLine{Object: change.ID, Action: change.Action, Reason: change.Reason, Why: plan.Explain(change.Reason),
-			Loses: change.Loses, Fields: change.Fields, After: waits[change.ID], Staged: change.Staged}
+			Loses: change.Loses, Immutable: change.Immutable, Refused: refused[change.ID], Fields: change.Fields, After: waits[change.ID], Staged: change.Staged}
 		switch change.Action {
 		case plan.Keep, plan.Forget: // nothing is done about them in any stage
 		default:
@@ -72,13 +78,45 @@ func (f compared) result(all bool) diffResult {
 		}
 		r.Changes = append(r.Changes, line)
 	}
-	if f.Refused != nil {
-		r.Refused = &diffRefusal{Reason: f.Refused.Reason, Text: f.Refused.Text}
+	r.Refused = f.refused()
+	return r
+}
+
+// refused is why the daemon would not carry the plan out, or nil.
+func (f compared) refused() *diffRefusal {
+	var rejected *plan.Rejected
+	switch {
+	case f.Refused != nil:
+		r := &diffRefusal{Reason: f.Refused.Reason, Text: f.Refused.Text}
 		for _, o := range f.Refused.Objects {
-			r.Refused.Objects = append(r.Refused.Objects, diffCulprit{o.ID, o.Text})
+			r.Objects = append(r.Objects, diffCulprit{o.ID, o.Text})
+		}
+		return r
+	case errors.As(f.refusal, &rejected):
+		r := &diffRefusal{Reason: promotion.ApplyRejected, Text: "the cluster would not take these as they are; nothing is touched"}
+		for _, o := range rejected.Objects {
+			r.Objects = append(r.Objects, diffCulprit{o.ID, o.Err.Error()})
+		}
+		return r
+	}
+	return nil
+}
+
+// refusals are the texts of it by object, of all that stand against the plan.
+func (f compared) refusals() map[manifest.ID]string {
+	texts := map[manifest.ID]string{}
+	var rejected *plan.Rejected
+	if errors.As(f.refusal, &rejected) {
+		for _, o := range rejected.Objects {
+			texts[o.ID] = o.Err.Error()
 		}
 	}
-	return r
+	if f.Refused != nil {
+		for _, o := range f.Refused.Objects {
+			texts[o.ID] = cmp.Or(o.Text, texts[o.ID])
+		}
+	}
+	return texts
 }
 
 // because is a change's reason for people, or "".
@@ -95,6 +133,9 @@ func (l diffLine) because() string {
 // title is the line above a plan.
 func (f compared) title() string {
 	text := f.env.ID.String() + ": " + f.Summary()
+	if f.refusal != nil {
+		text += "; refused"
+	}
 	if !f.Correcting || f.Quiet() {
 		return text
 	}
@@ -120,20 +161,37 @@ func (c *command) diffTable(w io.Writer, f compared, lines []diffLine) {
 			t.add("wait", text)
 		}
 		t.add(string(l.Action), l.Object.String()+l.because())
+		for _, field := range l.Immutable {
+			t.note("for " + field)
+		}
 		if l.Loses != "" {
 			t.note("loses " + l.Loses)
+		}
+		if l.Refused != "" {
+			t.note("refused: " + l.Refused)
 		}
 		if l.Staged {
 			t.note("tried as soon as what it depends on is there")
 		}
 		for _, field := range l.Fields {
-			t.note(field.String())
+			t.note(by(field))
 		}
 	}
 	t.write(w)
+	if f.Agreement != "" {
+		fmt.Fprintln(w, "To have deleted what waits for a person:\n  "+strings.Join(wrapText(clean(f.Agreement), tableWidth-6), " \\\n    "))
+	}
 	if f.Unasked != nil {
 		fmt.Fprintln(w, "The daemon's record could not be read, so this is taken for a new release: "+cleanLines(f.Unasked.Error()))
 	}
+}
+
+// by is a field with who else wrote it on the cluster.
+func by(f plan.FieldChange) string {
+	if f.By == "" {
+		return f.String()
+	}
+	return f.String() + ", written by " + f.By
 }
 
 // waiting tells each wait once, before the first change that it is for.
@@ -154,7 +212,7 @@ func (w waiting) news(waits []plan.Wait) (texts []string) {
 func (c *command) diffText(f compared) error {
 	w := bufio.NewWriter(c.Out)
 	fmt.Fprintln(w, "#", f.title())
-	waits, told := f.Waits(), waiting{}
+	waits, refused, told := f.Waits(), f.refusals(), waiting{}
 	for _, change := range f.Changes {
 		if change.Action == plan.Unchanged {
 			continue
@@ -164,8 +222,16 @@ func (c *command) diffText(f compared) error {
 		}
 		line := diffLine{Reason: change.Reason, Why: plan.Explain(change.Reason)}
 		fmt.Fprintln(w, c.painted(cyan, "# "+string(change.Action)+" "+clean(change.ID.String())+line.because()))
+		for _, field := range change.Immutable {
+			fmt.Fprintln(w, "# for "+clean(field))
+		}
 		if change.Loses != "" {
 			fmt.Fprintln(w, "# loses "+clean(change.Loses))
+		}
+		if text := refused[change.ID]; text != "" {
+			for _, line := range wrapText("refused: "+clean(text), tableWidth-2) {
+				fmt.Fprintln(w, "# "+line)
+			}
 		}
 		c.hunks(w, change)
 	}

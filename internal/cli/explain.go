@@ -19,7 +19,7 @@ type explanation struct {
 	statusLine
 	Explanation  string             `json:"explanation"`
 	Evidence     string             `json:"evidence,omitempty"`
-	Until        time.Time          `json:"until,omitzero"` // when it passes by itself
+	Until        time.Time          `json:"until,omitzero"` // when it passes by itself, or is tried again
 	Unblock      string             `json:"unblock,omitempty"`
 	LastRevert   *reconcile.Revert  `json:"lastRevert,omitempty"`
 	Attempt      *reconcile.Attempt `json:"attempt,omitempty"`
@@ -31,6 +31,7 @@ type explanation struct {
 	Quarantine   []reconcile.Digest `json:"quarantine,omitempty"`
 	Exception    *policy.Countdown  `json:"exception,omitempty"` // of the policies: the one in force that ends first
 	Problem      string             `json:"problem,omitempty"`   // of a request that cannot be read
+	next         string             // what comes after Until
 }
 
 // retryRequest is the newest that a person made.
@@ -66,6 +67,10 @@ func explain(r state.Record, all []state.Record, now time.Time) explanation {
 		statusLine: statusOf(r), Until: untilOf(r, all, now), Proposal: proposalOf(r), Search: searchOf(r.Journal),
 		Reverts: breakerOf(r, now), Quarantine: r.Journal.Quarantine, Problem: r.Requests.Problem,
 		Exception: r.Excepted,
+	}
+	e.next = "goes on by itself"
+	if e.Until.Equal(r.Journal.Retry.At) && r.Status.Reason == r.Journal.Retry.Reason {
+		e.next = "is tried again"
 	}
 	reason := promotion.Reason(e.Reason)
 	e.Explanation, e.Unblock = reason.Explain(), reason.Unblock()
@@ -256,7 +261,7 @@ func (c *command) whyTable(w io.Writer, e explanation) {
 	}
 	e.sayRequests(say, shout)
 	if !e.Until.IsZero() {
-		say("until", stamp(e.Until)+", then it goes on by itself")
+		say("until", stamp(e.Until)+", then it "+e.next)
 	}
 	if e.Reason != string(promotion.UpToDate) {
 		say("unblock", e.Unblock)

@@ -100,7 +100,7 @@ func (p *pruner) warn(w Owner) {
 		case plan.ReasonForeign:
 			log.Warn("kept: it is somebody else's by now, or somebody took its marks away; nothing of it is changed", "object", left.ID.String())
 		case plan.ReasonInventoryRebuilt:
-			log.Warn("kept: known by its marks only since the inventory was lost; a person has to agree", "object", left.ID.String(), "agree", agreement(w))
+			log.Warn("kept: known by its marks only since the inventory was lost; a person has to agree", "object", left.ID.String(), "agree", Agreement(w))
 		}
 	}
 	for _, left := range p.result.Pending {

@@ -115,12 +115,12 @@ func (c *Cluster) rebuildLost(ctx context.Context, w Owner) (stored, error) {
 	}
 	c.losses.owe(w.setID())
 	c.options.Logger.Warn("the inventory was lost and is rebuilt from the marks on the objects; nothing that is not rendered is deleted until a person agrees",
-		"environment", w.Environment.String(), "inventory", w.inventoryName(), "objects", rebuilt.Len(), "agree", agreement(w))
+		"environment", w.Environment.String(), "inventory", w.inventoryName(), "objects", rebuilt.Len(), "agree", Agreement(w))
 	return stored{Inventory: rebuilt}, nil
 }
 
-// agreement is the command by which a person agrees.
-func agreement(w Owner) string {
+// Agreement is the command by which a person agrees.
+func Agreement(w Owner) string {
 	return fmt.Sprintf("kubectl annotate configmap -n %s %s %s=allow", w.Namespace, w.inventoryName(), AnnotationAgreed)
 }
 
@@ -136,7 +136,7 @@ func (c *Cluster) completed(ctx context.Context, w Owner, s stored, missing []st
 			return stored{}, err
 		}
 		c.options.Logger.Warn("a part of the inventory was lost and is rebuilt from the marks on the objects; nothing of it that is not rendered is deleted until a person agrees",
-			"environment", w.Environment.String(), "inventory", w.inventoryName(), "missing", strings.Join(missing, ", "), "agree", agreement(w))
+			"environment", w.Environment.String(), "inventory", w.inventoryName(), "missing", strings.Join(missing, ", "), "agree", Agreement(w))
 		s.Inventory, s.changed = s.Carry(rebuilt), true
 	}
 	if s.parent.GetAnnotations()[AnnotationAgreed] == "allow" {

@@ -129,6 +129,8 @@ func (c *Cluster) unallowed(ctx context.Context, w Owner, r release, own stored,
 func verbsFor(change plan.Change, forbidden bool) []string {
 	unknown := forbidden || change.Staged
 	switch {
+	case change.Refused != "":
+		return nil // a right would not help
 	case change.Action == plan.Create && unknown:
 		return []string{"get", "create", "patch"}
 	case change.Action == plan.Create:

@@ -117,6 +117,9 @@ func (b *builder) add(o *manifest.Object) {
 		if c.Reason != ReasonTerminating {
 			c.Loses = Losses(o, seen.Live)
 		}
+		if c.Reason == ReasonImmutable {
+			c.Immutable = changedFields(o, seen.Live, seen.Fields)
+		}
 	}
 	b.guardReplace(c)
 	b.changes = append(b.changes, c)
@@ -218,9 +221,20 @@ func (b *builder) stageDependents() {
 		rejection := Rejection{ID: c.ID, Err: seen.Rejected}
 		if seen.Immutable {
 			rejection.Err = NotInPlace(c.Object, seen.Live, seen.Fields, seen.Rejected)
+			b.changes[i] = wouldReplace(c, seen, rejection.Err)
 		}
 		b.rejected = append(b.rejected, rejection)
 	}
+}
+
+// wouldReplace is the change that has to be allowed first.
+func wouldReplace(c Change, seen Seen, refusal error) Change {
+	if neverReplaced[c.ID.GroupKind()] {
+		return c
+	}
+	c.Action, c.Reason, c.Refused = Replace, ReasonImmutable, refusal.Error()
+	c.Loses, c.Immutable = Losses(c.Object, seen.Live), changedFields(c.Object, seen.Live, seen.Fields)
+	return c
 }
 
 // Definitions finds the CRD of a release that defines a kind.

@@ -36,9 +36,11 @@ func (in Input) show(changes []Change) {
 }
 
 // updated shows the same fields on both sides: those that we own before or
-// after. A field that we let go of and another manager keeps does not change.
+// after. A field that we let go of and another manager keeps does not change;
+// one that is taken over and not rendered goes.
 func (in Input) updated(c Change, seen Seen) *Content {
-	was := managed(seen.Live, in.Manager)
+	inherited, _, _ := in.Owner.Inherit(seen.Live)
+	was := managed(inherited, in.Manager)
 	if seen.Tried == nil {
 		return &Content{Before: in.text(seen.Live, was), After: in.text(c.Object, nil)}
 	}
@@ -118,7 +120,9 @@ func project(node any, set *fieldpath.Set) any {
 
 func projected(child any, set *fieldpath.Set, element fieldpath.PathElement) (part any, owned bool) {
 	if below := set.WithPrefix(element); !below.Empty() {
-		return project(child, below), true
+		part = project(child, below)
+		fields, isMap := part.(map[string]any)
+		return part, !isMap || len(fields) > 0 || set.Members.Has(element) || isEmpty(child)
 	}
 	return child, set.Members.Has(element)
 }

@@ -10,6 +10,7 @@ import (
 	"sigs.k8s.io/yaml"
 
 	"chaperone.dev/chaperone/internal/manifest"
+	"chaperone.dev/chaperone/internal/promotion"
 )
 
 // shown builds the plan of one object that is there, or not.
@@ -48,6 +49,33 @@ func TestContentHoldsOwnedFields(t *testing.T) {
 	}
 	if got := c.Unified(); !strings.Contains(got, "\n-        image: a\n+        image: b\n") || strings.Contains(got, "paused") || strings.Contains(got, "status") {
 		t.Errorf("as a diff:\n%s", got)
+	}
+}
+
+// What another tool set and is not rendered goes when it is taken over: who reads
+// the diff has to see that.
+func TestContentShowsWhatATakeOverRemoves(t *testing.T) {
+	t.Parallel()
+	const text = "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: a, namespace: shop}\ndata: {kept: git}\n"
+	sent := prepared(t, text)
+	live := applied(object(t, "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: a, namespace: shop, labels: {kustomize.toolkit.fluxcd.io/name: apps}}\ndata: {kept: git, gone: old}\n"),
+		"kustomize-controller", `{"f:data":{"f:kept":{},"f:gone":{}},"f:metadata":{"f:labels":{"f:kustomize.toolkit.fluxcd.io/name":{}}}}`)
+	tried := applied(sent, manager, `{"f:data":{"f:kept":{}},"f:metadata":{"f:annotations":{"f:chaperone.dev/environment":{}},"f:labels":{"f:applyset.kubernetes.io/part-of":{}}}}`)
+	w := owner
+	w.Adopt = []promotion.Tool{promotion.ToolFlux}
+	p, err := Build(Input{Owner: w, Manager: manager, Redact: redact, Desired: renderedSet(t, sent), Contents: true,
+		Seen: map[manifest.ID]Seen{manifest.IDOf(sent): {Live: live, Send: sent, Tried: tried}}})
+	if err != nil || len(p.Changes) != 1 {
+		t.Fatalf("%v, %v", p.Changes, err)
+	}
+	got := p.Changes[0].Unified()
+	for _, want := range []string{"\n-  gone: old\n", "\n-    kustomize.toolkit.fluxcd.io/name: apps\n", "\n+    chaperone.dev/environment: "} {
+		if !strings.Contains(got, want) {
+			t.Errorf("want %q in\n%s", want, got)
+		}
+	}
+	if strings.Contains(got, "{}") {
+		t.Errorf("shows a map that is not there:\n%s", got)
 	}
 }
 

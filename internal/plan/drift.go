@@ -83,6 +83,8 @@ func (c Change) Drift() string {
 		return c.ID.String() + " is gone"
 	case c.Action == Replace && c.Reason == ReasonTerminating:
 		return c.ID.String() + " is being deleted"
+	case c.Action == Replace && len(c.Immutable) > 0:
+		return fmt.Sprintf("%s differs in %s", c.ID, strings.Join(c.Immutable, ", "))
 	case len(c.Fields) == 0:
 		return fmt.Sprintf("%s differs (%s)", c.ID, c.Action)
 	}

@@ -4,7 +4,7 @@ package plan
 func Explain(reason string) string { return explained[reason] }
 
 var explained = map[string]string{
-	ReasonAdopted:          "was there without an owner",
+	ReasonAdopted:          "is there already, and was not this environment's",
 	ReasonTakenOver:        "belonged to an environment that this one was",
 	ReasonCompleted:        "has run with this very content",
 	ReasonHookFailed:       "failed before, and runs again",

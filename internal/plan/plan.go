@@ -59,8 +59,10 @@ type Change struct {
 	Reason string        // one of the constants above, or ""
 	Fields []FieldChange // what an update changes of what we own; redacted
 	UID    string        // of the object on the cluster, "" where there is none
-	// Loses is what goes with the object when it is replaced, to follow "loses".
-	Loses string `json:",omitempty"`
+	// Loses is what goes with the object when it is replaced, to follow "loses", and
+	// Immutable are the fields for which it is, where the server named them.
+	Loses     string   `json:",omitempty"`
+	Immutable []string `json:",omitempty"`
 	// Staged says that the change could not be tried before the apply begins,
 	// because what it depends on (its CRD, its Namespace) comes with it.
 	Staged bool
@@ -73,8 +75,9 @@ type Change struct {
 	// yet: it is nobody's, or it is taken over. It is written only if nobody else
 	// gets it first.
 	Gained bool
-	// Refused is why drift cannot be put back: the API server, or a guard, says no,
-	// or the object is being deleted and not gone.
+	// Refused is why the change cannot be made: a replacement that nobody allowed,
+	// and of drift whatever the API server or a guard says no to, or that the object
+	// is being deleted and not gone.
 	Refused string
 	// Digest is SentDigest of the object as rendered, and Owned is OwnedDigest of
 	// the one on the cluster; "" where they are not known.
@@ -100,6 +103,9 @@ func (c Change) String() string {
 	}
 	if c.Loses != "" {
 		text += "\n  loses " + c.Loses
+	}
+	if len(c.Immutable) > 0 {
+		text += "\n  for " + strings.Join(c.Immutable, ", ")
 	}
 	for _, f := range c.Fields {
 		text += "\n  " + f.String()

@@ -26,7 +26,7 @@ type Refusal struct {
 // Taken is the refusal of a release that holds other owners' objects.
 func Taken(w Owner, objects []Culprit) *Refusal {
 	return &Refusal{Reason: promotion.ConflictingOwner, Objects: objects,
-		Text: "the release of " + w.Environment + " holds objects of other owners; rename them here, or remove them there first"}
+		Text: "the release of " + w.Environment + " holds objects of other owners; have them taken over with `adopt` where it is said below, or rename them here, or remove them there first"}
 }
 
 // NotAllowed is the refusal of a release for which the account lacks rights.

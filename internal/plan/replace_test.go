@@ -87,10 +87,12 @@ func TestReplacePlan(t *testing.T) {
 		p, err := build(t, Input{Desired: renderedSet(t, o), Owned: []Owned{entry}, Seen: map[manifest.ID]Seen{entry.ID: seen}})
 		var rejected *Rejected
 		switch {
-		case word == "allow" && (err != nil || p.Changes[0].Action != Replace || p.Changes[0].String() != "replace Deployment.apps/shop/api (Immutable)\n  loses all its pods at once"):
+		case word == "allow" && (err != nil || p.Changes[0].Action != Replace || p.Changes[0].String() != "replace Deployment.apps/shop/api (Immutable)\n  loses all its pods at once\n  for spec.selector"):
 			t.Errorf("allowed: %v, %v; want it replaced", p.Changes, err)
 		case word == "" && (!errors.As(err, &rejected) || !strings.Contains(err.Error(), "spec.selector cannot be changed in place, and a replacement would lose all its pods at once")):
 			t.Errorf("not allowed: %v, want it rejected", err)
+		case word == "" && (p.Changes[0].Action != Replace || p.Changes[0].Loses != "all its pods at once" || p.Changes[0].Refused == ""):
+			t.Errorf("not allowed: %v; want the plan to say that it would be replaced, and what it loses", p.Changes)
 		}
 	}
 }

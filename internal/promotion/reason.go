@@ -97,6 +97,8 @@ const (
 	Pruning Reason = "Pruning"
 	// MassDeletion: the release would delete more than its share of the inventory.
 	MassDeletion Reason = "MassDeletion"
+	// InventoryRebuilt: what the environment owns was lost sight of, and a person has to agree to deletions.
+	InventoryRebuilt Reason = "InventoryRebuilt"
 	// ConflictingOwner: an object belongs to another environment or tool.
 	ConflictingOwner Reason = "ConflictingOwner"
 	// ClusterUnavailable: the API server cannot be reached or refuses the credentials.
@@ -260,7 +262,7 @@ var reasons = map[Reason]reasonText{
 		"The release is being applied.",
 		"Nobody needs to: it goes on by itself."},
 	ApplyRejected: {
-		"The API server refused the release in a dry run, so nothing was touched.",
+		"The API server, or a guard of the environment, refused the release before anything was touched.",
 		"A developer: correct the objects named; or an operator: grant the environment's service account what it lacks."},
 	ApplyFailed: {
 		"The apply stopped before it was complete; what is missing is applied by the next pass.",
@@ -283,6 +285,9 @@ var reasons = map[Reason]reasonText{
 	MassDeletion: {
 		"The release would delete more of the environment's objects, or a larger share, than it may at once.",
 		"A developer: restore what was dropped by mistake; or an operator: raise `maxDeletePart` or `maxDeletes` for this change."},
+	InventoryRebuilt: {
+		"The inventory of the environment was lost and is rebuilt from the marks on its objects; marks can be copied, so what is not rendered any more is kept until a person agrees.",
+		"An operator: look at `chaperone diff`, and agree to the deletions with the command named; or write `chaperone.dev/prune: never` on what is to stay."},
 	ConflictingOwner: {
 		"An object belongs to another environment or tool, and is not taken from it.",
 		"A developer: rename the object here, remove it from its other owner, or name the tool that applied it in `adopt`."},
