@@ -290,7 +290,7 @@ func (c *Controller) watchDrift(ctx context.Context) {
 		resting := ""
 		if digest := restsOn(world); digest != "" {
 			resting = fmt.Sprint(digest, e.file.IgnoreDrift)
-		} else if world.Blind != "" {
+		} else if world.Blind != "" && world.Journal.Attempt.Stage != reconcile.StageNone {
 			c.change(world.ID, func(e *reconcile.Environment) { e.Blind = "" }) // what is under way says how it goes
 		}
 		if resting != "" && resting != e.resting {

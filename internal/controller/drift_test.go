@@ -310,3 +310,21 @@ func TestWhatCannotBeLookedAtIsTold(t *testing.T) {
 		})
 	}
 }
+
+// That every commit advances an environment that it leaves as it is says nothing
+// about the cluster.
+func TestWhatCannotBeLookedAtStaysSoOnANewCommit(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		acts := &actor{drift: []func() (Drift, error){func() (Drift, error) { return Drift{}, fault.Terminal("list", "", errors.New("forbidden")) }}, watch: make(chan func(), 1)}
+		w := watchStaging(t, acts, reconcile.StageNone)
+		w.pass(time.Second)
+		w.edit(func(e *reconcile.Environment) { e.Busy = reconcile.ActionAdvance })
+		w.edit(func(e *reconcile.Environment) { e.Busy = reconcile.ActionNone })
+		blind, _ := w.world.Find(staging)
+		w.edit(func(e *reconcile.Environment) { e.Journal.Attempt.Stage = reconcile.StageApplying })
+		if after := w.end(); blind.Blind != promotion.DriftUnknown || after.Blind != "" {
+			t.Errorf("blind %q after an advance, want still; %q in an apply, want none", blind.Blind, after.Blind)
+		}
+	})
+}
