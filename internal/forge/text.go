@@ -1,6 +1,7 @@
 package forge
 
 import (
+	"net/url"
 	"strings"
 	"unicode"
 	"unicode/utf8"
@@ -69,6 +70,15 @@ func printable(s string) string {
 		}
 		return r
 	}, strings.ToValidUTF8(strings.ReplaceAll(s, "\r\n", "\n"), "\uFFFD"))
+}
+
+// Link keeps an address that people may be sent to; "" is none.
+func Link(text string) string {
+	u, err := url.Parse(text)
+	if err != nil || u.Scheme != "https" && u.Scheme != "http" || u.Host == "" || u.User != nil || len(text) > MaxURL {
+		return ""
+	}
+	return text
 }
 
 // SameText reports whether a forge keeps both as one text.

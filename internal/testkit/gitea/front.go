@@ -29,11 +29,16 @@ type Front struct {
 // Front opens an address that closes with the test.
 func (s *Server) Front(t testing.TB) *Front {
 	t.Helper()
-	f := &Front{address: "127.0.0.1:0"}
-	f.proxy = &httputil.ReverseProxy{
+	return NewFront(t, &httputil.ReverseProxy{
 		Rewrite:   func(r *httputil.ProxyRequest) { r.SetURL(&url.URL{Scheme: "http", Host: "gitea"}) },
 		Transport: s.transport(),
-	}
+	})
+}
+
+// NewFront is the same for any server that answers as a forge does.
+func NewFront(t testing.TB, forge http.Handler) *Front {
+	t.Helper()
+	f := &Front{address: "127.0.0.1:0", proxy: forge}
 	f.Up(t)
 	t.Cleanup(f.Down)
 	f.URL = "http://" + f.address
