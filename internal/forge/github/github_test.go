@@ -55,7 +55,7 @@ func TestAnAppKnowsItsName(t *testing.T) {
 	t.Parallel()
 	site := newWorld(t)
 	asked := 0
-	app := *site.Client.(*Client)
+	app := site.Client.(*Client)
 	app.ask = func(context.Context) (string, error) { asked++; return site.Login(contract.Daemon), nil }
 	site.Commit(t, contract.Writer, "topic")
 	number := site.Open(t, contract.Writer, "topic", "work")
