@@ -7,6 +7,7 @@
 //   - a poll without change costs one look at the refs, and only the followed
 //     branch is ever fetched, with a promotion branch when it is that one's turn;
 //   - after any error the mirror and the last known head are as before;
+//   - where the server can leave files out, only those that are read are fetched;
 //   - every object read is checked against its hash;
 //   - a commit is pushed only onto the head that it was made for, a commit is
 //     taken back at most once, and what became of a push is judged from the
