@@ -14,6 +14,7 @@ import (
 	"testing/fstest"
 	"time"
 
+	"chaperone.dev/chaperone/internal/cluster"
 	"chaperone.dev/chaperone/internal/config"
 	"chaperone.dev/chaperone/internal/controller"
 	"chaperone.dev/chaperone/internal/fault"
@@ -266,5 +267,17 @@ deny contains {"msg": "there is a word", "path": "data.word"} if input.object.da
 	}
 	if h.reads != 3 {
 		t.Errorf("policies were read %d times for three versions of them", h.reads)
+	}
+}
+
+// What a prune leaves is told in words, and by its number where it is not alone.
+func TestStill(t *testing.T) {
+	t.Parallel()
+	c := &clusters{connections: &connections{namespace: "own"}} // reaches nothing
+	left := []cluster.Left{{Reason: plan.ReasonPartialRead}, {Reason: "held by a finalizer"}}
+	for n, want := range map[int]string{0: "still there: a part of the API does not answer; decided when it is back, and 1 more", 1: "still there: held by a finalizer"} {
+		if got := c.still(t.Context(), promotion.Environment{Target: promotion.Target{Namespace: "own"}}, left[n:]); got != want {
+			t.Errorf("%q, want %q", got, want)
+		}
 	}
 }

@@ -1,6 +1,7 @@
 package app
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -102,9 +103,22 @@ func (c *clusters) Prune(ctx context.Context, env promotion.Environment, set man
 		return unagreed(env, left)
 	}
 	if err == nil && len(left) > 0 {
-		err = fault.Retryable("prune", left[0].ID.String(), fmt.Errorf("still there (%s), and %d more", left[0].Reason, len(left)-1))
+		err = fault.Retryable("prune", left[0].ID.String(), errors.New(c.still(ctx, env, left)))
 	}
 	return refused(err)
+}
+
+// still says why the first that is left is, in words.
+func (c *clusters) still(ctx context.Context, env promotion.Environment, left []cluster.Left) string {
+	text := "still there: " + cmp.Or(plan.Explain(left[0].Reason), left[0].Reason)
+	on, err := c.For(ctx, env.Target)
+	if err == nil && left[0].Reason == plan.ReasonPartialRead && len(on.OutOfSight()) > 0 {
+		text += "; look at the APIService of " + strings.Join(on.OutOfSight(), ", ")
+	}
+	if more := len(left) - 1; more > 0 {
+		text += fmt.Sprintf(", and %d more", more)
+	}
+	return text
 }
 
 // unagreed: a prune that nobody has to wait for any more, but a person. The rest

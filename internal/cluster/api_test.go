@@ -41,6 +41,9 @@ spec: {group: %[1]s, version: v1, groupPriorityMinimum: 100, versionPriority: 10
 	waitFor(t, "discovery to be partial", func() bool {
 		return f.c.kinds.refresh(t.Context()) == nil && f.c.kinds.partial()
 	})
+	if broken := f.c.OutOfSight(); !slices.Equal(broken, []string{group}) {
+		t.Errorf("out of sight: %v", broken)
+	}
 	keep := f.set(configMap("keep", "a", "c"))
 	p := f.plan(keep)
 	if len(p.Applies()) != 1 || p.Count(plan.Keep) != 1 || p.Changes[len(p.Changes)-1].Reason != plan.ReasonPartialRead {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"math"
 	"slices"
 	"strings"
@@ -202,6 +203,14 @@ func (k *kinds) partial() bool {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	return len(k.broken) > 0
+}
+
+// OutOfSight are the groups of the API that did not answer when last asked,
+// sorted: what serves them is down.
+func (c *Cluster) OutOfSight() []string {
+	c.kinds.mu.Lock()
+	defer c.kinds.mu.Unlock()
+	return slices.Sorted(maps.Keys(c.kinds.broken))
 }
 
 func index(groups []*metav1.APIGroup, lists []*metav1.APIResourceList) map[schema.GroupKind]served {

@@ -304,8 +304,8 @@ var reasons = map[Reason]reasonText{
 		"Fields that were changed on the cluster are being put back.",
 		"Nobody needs to: it goes on by itself."},
 	Contended: {
-		"Somebody else keeps changing fields that this environment owns, so they are reported and no longer corrected.",
-		"An operator: stop one of the two managers named; or a developer: take the fields out of the manifest, or name them in `ignoreDrift`."},
+		"Somebody else keeps changing fields that this environment owns, or keeps an object from going, so that is reported and no longer corrected.",
+		"An operator: stop one of the two managers named, or see to what the finalizer named waits for; or a developer: take the fields out of the manifest, or name them in `ignoreDrift`."},
 	Moving: {
 		"The environment is letting go of what it ran in its old place, or taking over what it ran under its old name.",
 		"Nobody needs to: it goes on by itself; an object that cannot be taken over is named."},
