@@ -4,8 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -270,7 +272,7 @@ func (t *tree) environment(name string) (promotion.Environment, error) {
 	if env, found := t.set.Environments[id]; found {
 		return env, nil
 	}
-	if fault, found := t.set.Faults[id]; found {
+	if fault, found := t.set.Fault(id); found {
 		return promotion.Environment{}, &brokenEnvironment{id, fault}
 	}
 	return promotion.Environment{}, fmt.Errorf("environment %s: no file environments/%s.yaml; there are %s", id, id, listed(t.set.IDs()))
@@ -325,6 +327,9 @@ func (t *tree) environments(names []string) ([]promotion.Environment, error) {
 		if fault, broken := t.set.Faults[id]; broken {
 			faults = errors.Join(faults, &brokenEnvironment{id, fault})
 		}
+	}
+	for _, pipeline := range slices.Sorted(maps.Keys(t.set.Unreadable)) {
+		faults = errors.Join(faults, t.set.Unreadable[pipeline])
 	}
 	for _, id := range promotionOrder(t.set) {
 		chosen = append(chosen, t.set.Environments[id])

@@ -2,6 +2,7 @@ package controller
 
 import (
 	"chaperone.dev/chaperone/internal/evidence"
+	"chaperone.dev/chaperone/internal/fault"
 	"chaperone.dev/chaperone/internal/promotion"
 	"chaperone.dev/chaperone/internal/source"
 )
@@ -13,6 +14,10 @@ func evidenceAt(snapshot source.Snapshot, set promotion.Set) (map[string]string,
 	sums := map[string]string{}
 	for _, pipeline := range set.Pipelines() {
 		folder, err := evidence.List(snapshot, pipeline)
+		if fault.IsTerminal(err) {
+			sums[pipeline] = err.Error() // whoever asks for evidence there is told
+			continue
+		}
 		if err != nil {
 			return nil, err
 		}

@@ -240,6 +240,10 @@ func (c *Controller) sourceSeen(seen look) {
 	}
 	for _, gone := range known {
 		gone.Fault = promotion.Removed
+		if unread, found := seen.set.Fault(gone.ID); found {
+			gone.Fault = unread.Reason // whether its file is there still, nobody knows
+			c.environment(gone.ID).notes[unread.Reason] = unread.Err.Error()
+		}
 		environments = append(environments, gone)
 	}
 	slices.SortFunc(environments, func(a, b reconcile.Environment) int { return a.ID.Compare(b.ID) })

@@ -1,6 +1,7 @@
 package controller
 
 import (
+	"errors"
 	"strings"
 	"testing"
 
@@ -41,5 +42,31 @@ func TestTargetThatMovesIsHeld(t *testing.T) {
 		if test.want != "" && (kept != "a" || !strings.Contains(c.environment(id).notes[test.want], "namespace a")) {
 			t.Errorf("%s: keeps namespace %q and says %q; want the old one", test.name, kept, c.environment(id).notes[test.want])
 		}
+	}
+}
+
+// An environment of a pipeline whose directory nobody can read is stopped by
+// that, and not retired; the others go on.
+func TestPitfall01_AnUnreadablePipelineRetiresNothing(t *testing.T) {
+	t.Parallel()
+	good, bad := promotion.ID{Pipeline: "good", Name: "staging"}, promotion.ID{Pipeline: "bad", Name: "staging"}
+	gone := promotion.ID{Pipeline: "good", Name: "production"}
+	c := New(Ports{Policies: silent{}, Telemetry: silent{}}, Config{})
+	for _, id := range []promotion.ID{good, bad, gone} {
+		c.environment(id)
+		c.world.Environments = append(c.world.Environments, reconcile.Environment{ID: id})
+	}
+	c.sourceSeen(look{head: "h1", set: promotion.Set{
+		Environments: map[promotion.ID]promotion.Environment{good: {ID: good}},
+		Unreadable:   map[string]error{"bad": errors.New("more than 50000 names")},
+	}})
+	want := map[promotion.ID]promotion.Reason{good: "", bad: promotion.InvalidEnvironment, gone: promotion.Removed}
+	for _, e := range c.world.Environments {
+		if e.Fault != want[e.ID] {
+			t.Errorf("%s: %q, want %q", e.ID, e.Fault, want[e.ID])
+		}
+	}
+	if said := c.environment(bad).notes[promotion.InvalidEnvironment]; said != "more than 50000 names" {
+		t.Errorf("it says %q", said)
 	}
 }

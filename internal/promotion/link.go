@@ -34,6 +34,9 @@ func (l *loader) refuseDisputed() {
 			others := slices.DeleteFunc(slices.Clone(claims[former]), func(other ID) bool { return other == id })
 			_, valid := l.drafts[former]
 			_, faulty := l.set.Faults[former]
+			if err, unreadable := l.set.Unreadable[former.Pipeline]; unreadable {
+				problems = append(problems, d.formerly[i].At("whether %s still has a file cannot be told: %v", former, err))
+			}
 			if valid || faulty {
 				problems = append(problems, d.formerly[i].At("%s still has a file; remove environments/%s.yaml, or this entry", former, former))
 			}

@@ -5,8 +5,12 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"maps"
 	"path"
+	"strconv"
 	"strings"
+	"unicode"
+	"unicode/utf8"
 
 	"chaperone.dev/chaperone/internal/fault"
 	"chaperone.dev/chaperone/internal/strictyaml"
@@ -23,11 +27,11 @@ const EvidenceDir = "evidence"
 const MaxFiles = 10_000
 
 // Load reads environments/<pipeline>/<name>.yaml from a snapshot. A file that
-// is wrong becomes a Fault; only what makes the whole unreadable is an error,
-// and then nothing is known: neither which environments there are, nor which
-// are gone.
+// is wrong becomes a Fault, a pipeline whose directory nobody could read is
+// Unreadable; only what makes the whole unreadable is an error, and then
+// nothing is known: neither which environments there are, nor which are gone.
 func Load(fsys fs.FS) (Set, error) {
-	l := loader{fsys: fsys, drafts: map[ID]draft{}, set: Set{Environments: map[ID]Environment{}, Faults: map[ID]Fault{}}}
+	l := loader{fsys: fsys, drafts: map[ID]draft{}, set: Set{Environments: map[ID]Environment{}, Faults: map[ID]Fault{}, Unreadable: map[string]error{}}}
 	if err := l.readAll(); err != nil {
 		return Set{}, fmt.Errorf("load environments: %w", err)
 	}
@@ -60,7 +64,12 @@ func (l *loader) readAll() error {
 		name := path.Join(Dir, entry.Name())
 		switch {
 		case entry.IsDir():
-			if err := l.readPipeline(entry.Name()); err != nil {
+			err := l.readPipeline(entry.Name())
+			if fault.IsTerminal(err) && l.files <= MaxFiles {
+				l.unreadable(entry.Name(), err)
+				continue
+			}
+			if err != nil {
 				return err
 			}
 		case looksLikeEnvironment(entry):
@@ -148,12 +157,15 @@ func (e invalidFile) Is(target error) bool { return target == ErrInvalidFile }
 
 func readDraft(fsys fs.FS, id ID, file string, kind fs.FileMode, history bool) (draft, error) {
 	if err := checkID(id); err != nil {
-		return draft{}, invalidFile{fmt.Errorf("%s: %w", file, err)}
+		return draft{}, invalidFile{fmt.Errorf("%s: %w", printable(file), err)}
 	}
 	if !kind.IsRegular() {
-		return draft{}, invalidFile{fmt.Errorf("%s: want a regular file, not a link or a submodule", file)}
+		return draft{}, invalidFile{fmt.Errorf("%s: want a regular file, not a link or a submodule", printable(file))}
 	}
 	content, err := read(fsys, file)
+	if errors.Is(err, errTooLong) || fault.IsTerminal(err) {
+		return draft{}, invalidFile{fmt.Errorf("%s: %w", printable(file), err)}
+	}
 	if err != nil {
 		return draft{}, fmt.Errorf("read %s: %w", file, err)
 	}
@@ -164,8 +176,21 @@ func readDraft(fsys fs.FS, id ID, file string, kind fs.FileMode, history bool) (
 	return d, nil
 }
 
-// read stops one byte past the bound, which the decoder refuses.
+// maxRead is well above what the decoder takes, which has more to say.
+const maxRead = 16 * strictyaml.MaxBytes
+
+var errTooLong = errors.New("too long")
+
+// read stops one byte past the bound, which the decoder refuses, and does not
+// begin where the file is larger by far: a source may not even hand it out.
 func read(fsys fs.FS, file string) (content []byte, err error) {
+	stat, err := fs.Stat(fsys, file)
+	if err != nil {
+		return nil, err
+	}
+	if stat.Size() > maxRead {
+		return nil, fmt.Errorf("%w: it has %d bytes; want at most %d in the file of an environment", errTooLong, stat.Size(), strictyaml.MaxBytes)
+	}
 	f, err := fsys.Open(file)
 	if err != nil {
 		return nil, err
@@ -180,8 +205,26 @@ func (l *loader) invalid(id ID, err error) {
 
 func (l *loader) misplaced(file, advice string) {
 	if len(l.set.Misplaced) < MaxFiles {
-		l.set.Misplaced = append(l.set.Misplaced, fmt.Errorf("%s: %s", file, advice))
+		l.set.Misplaced = append(l.set.Misplaced, fmt.Errorf("%s: %s", printable(file), printable(advice)))
 	}
+}
+
+// unreadable forgets what was read of a pipeline before it could not be read.
+func (l *loader) unreadable(pipeline string, err error) {
+	maps.DeleteFunc(l.drafts, func(id ID, _ draft) bool { return id.Pipeline == pipeline })
+	maps.DeleteFunc(l.set.Faults, func(id ID, _ Fault) bool { return id.Pipeline == pipeline })
+	if text := err.Error(); printable(text) != text {
+		err = errors.New(printable(text))
+	}
+	l.set.Unreadable[pipeline] = err
+}
+
+// printable quotes a name that would garble the line it is printed on.
+func printable(name string) string {
+	if utf8.ValidString(name) && !strings.ContainsFunc(name, func(r rune) bool { return !unicode.IsPrint(r) }) {
+		return name
+	}
+	return strconv.QuoteToGraphic(name)
 }
 
 func looksLikeEnvironment(entry fs.DirEntry) bool {

@@ -8,6 +8,8 @@ import (
 	"strings"
 	"testing"
 	"testing/fstest"
+
+	"chaperone.dev/chaperone/internal/fault"
 )
 
 func TestLoadFileReadsOneEnvironmentAsLoadDoes(t *testing.T) {
@@ -66,5 +68,50 @@ func TestLoadFileTellsAbsentFromUnreadable(t *testing.T) {
 		if _, found, err := LoadFile(os.DirFS(disk), odd); found || !errors.Is(err, ErrInvalidFile) {
 			t.Errorf("%v: got %v, %v", odd, found, err)
 		}
+	}
+}
+
+// closed is a file system of which one directory cannot be read, for good.
+type closed struct {
+	fstest.MapFS
+	dir string
+}
+
+func (c closed) ReadDir(name string) ([]fs.DirEntry, error) {
+	if name == c.dir {
+		return nil, fault.Terminal("", "", errors.New("more names than allowed"))
+	}
+	return c.MapFS.ReadDir(name)
+}
+
+// A pipeline whose directory nobody can read is that, and not one without
+// environments: nothing may take over what it had.
+func TestPitfall01_OnePipelineCannotBeRead(t *testing.T) {
+	t.Parallel()
+	const plain = "apiVersion: chaperone.dev/v1alpha1\nkind: Environment\nmetadata: {name: production}\nspec:\n" +
+		"  path: overlays/a\n  target: {namespace: a}\n  data: none\n"
+	heir := strings.Replace(plain, "spec:\n", "spec:\n  formerly: [shop/production]\n", 1)
+	files := fstest.MapFS{
+		"environments/shop/production.yaml":  {Data: []byte(plain)},
+		"environments/heirs/production.yaml": {Data: []byte(heir)},
+		"environments/other/production.yaml": {Data: []byte(plain)},
+	}
+	set, err := Load(closed{files, "environments/shop"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, valid := set.Environments[ID{"other", "production"}]; !valid || len(set.Environments) != 1 {
+		t.Errorf("environments %v, faults %v; want other/production alone", set.Environments, set.Faults)
+	}
+	for id, want := range map[ID]string{
+		{"shop", "production"}:  "read environments/shop: more names than allowed",
+		{"heirs", "production"}: "whether shop/production still has a file cannot be told",
+	} {
+		if f, found := set.Fault(id); !found || !strings.Contains(f.Err.Error(), want) {
+			t.Errorf("%s: %v, want %q", id, f.Err, want)
+		}
+	}
+	if _, found := set.Fault(ID{"other", "staging"}); found {
+		t.Error("an environment without a file has a fault")
 	}
 }

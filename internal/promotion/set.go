@@ -23,9 +23,24 @@ type Set struct {
 	Environments map[ID]Environment
 	// Faults are the others: their file is there and stops them.
 	Faults map[ID]Fault
+	// Unreadable are the pipelines of whose directory nothing is known: neither
+	// which environments they have, nor which are gone.
+	Unreadable map[string]error
 	// Misplaced are files below environments/ that look like an environment's
 	// and stand where none is read.
 	Misplaced []error
+}
+
+// Fault is why an environment is not among the valid ones. Found is false where
+// it has no file.
+func (s Set) Fault(id ID) (f Fault, found bool) {
+	if f, found = s.Faults[id]; found {
+		return f, true
+	}
+	if err, unreadable := s.Unreadable[id.Pipeline]; unreadable {
+		return Fault{Reason: InvalidEnvironment, Err: err}, true
+	}
+	return Fault{}, false
 }
 
 // IDs are all environments that have a file, sorted, faulty ones included.

@@ -156,12 +156,12 @@ func (q *question) environment(ctx context.Context, id promotion.ID) (env previe
 	was, before := q.base.Set.Environments[id]
 	now, after := q.head.Set.Environments[id]
 	env = preview.Environment{ID: id, Effect: preview.Changed, Data: now.Data, Pinned: was.Revision, Pin: now.Revision}
-	if problem, broken := q.head.Set.Faults[id]; broken {
+	if problem, broken := q.head.Set.Fault(id); broken {
 		return q.invalid(env, problem)
 	}
 	if !after {
 		env.Effect, env.Data = preview.Removed, was.Data
-		_, broken := q.base.Set.Faults[id]
+		_, broken := q.base.Set.Fault(id)
 		return env, before || broken, nil
 	}
 	if before {
@@ -174,7 +174,7 @@ func (q *question) environment(ctx context.Context, id promotion.ID) (env previe
 // both, it is another one that made it so: what it names in `after` is gone, say.
 func (q *question) invalid(env preview.Environment, problem promotion.Fault) (preview.Environment, bool, error) {
 	stands := false
-	if earlier, broken := q.base.Set.Faults[env.ID]; broken {
+	if earlier, broken := q.base.Set.Fault(env.ID); broken {
 		stands = earlier.Reason == problem.Reason && earlier.Err.Error() == problem.Err.Error()
 	}
 	env.Effect = preview.Invalid

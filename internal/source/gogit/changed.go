@@ -1,16 +1,28 @@
 package gogit
 
 import (
+	"errors"
+	"strings"
+
 	"github.com/go-git/go-git/v5/plumbing"
 
+	"chaperone.dev/chaperone/internal/fault"
 	"chaperone.dev/chaperone/internal/source"
 )
 
-// maxChanged bounds the answer of Changed.
-const maxChanged = 2_000
+const (
+	// maxChanged bounds the answer of Changed.
+	maxChanged = 2_000
+	// maxCompared bounds the names that it looks at: directories that share
+	// what is in them can make a few objects into more than there is time for.
+	maxCompared = 500_000
+	maxNesting  = 256
+)
 
 // Changed lists the paths of files that differ between two commits, in order,
-// up to the first 2,000. Directories that are the same are not read.
+// up to the first 2,000. Directories that are the same are not read. One that
+// nobody could read, because it is malformed, too large, too deep or too many,
+// is listed itself, with a slash at its end.
 func (o *objects) Changed(from, to source.Revision) ([]string, error) {
 	before, err := o.commit(from)
 	if err != nil {
@@ -26,8 +38,9 @@ func (o *objects) Changed(from, to source.Revision) ([]string, error) {
 }
 
 type difference struct {
-	objects *objects
-	paths   []string
+	objects  *objects
+	paths    []string
+	compared int // names
 }
 
 // trees compares two directories; the zero hash is one that is not there.
@@ -35,14 +48,22 @@ func (d *difference) trees(dir string, before, after plumbing.Hash) error {
 	if before == after || len(d.paths) >= maxChanged {
 		return nil
 	}
+	if d.compared > maxCompared || strings.Count(dir, "/") > maxNesting {
+		d.paths = append(d.paths, dir)
+		return nil
+	}
 	old, err := d.names(before)
-	if err != nil {
+	changed, err2 := d.names(after)
+	if err := errors.Join(err, err2); err != nil && dir != "" && fault.IsTerminal(err) {
+		d.paths = append(d.paths, dir)
+		return nil
+	} else if err != nil {
 		return err
 	}
-	changed, err := d.names(after)
-	if err != nil {
-		return err
-	}
+	return d.each(dir, old, changed)
+}
+
+func (d *difference) each(dir string, old, changed []node) (err error) {
 	for len(old) > 0 || len(changed) > 0 {
 		switch {
 		case len(changed) == 0 || len(old) > 0 && old[0].name < changed[0].name:
@@ -63,7 +84,9 @@ func (d *difference) names(tree plumbing.Hash) ([]node, error) {
 	if tree.IsZero() {
 		return nil, nil
 	}
-	return d.objects.tree(tree)
+	nodes, err := d.objects.tree(tree)
+	d.compared += 1 + len(nodes)
+	return nodes, err
 }
 
 // nodes compares what stands under one name; a node without a name is none.

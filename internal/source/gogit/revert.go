@@ -74,7 +74,8 @@ func (r *Repository) Revert(ctx context.Context, request RevertRequest) (RevertR
 		return result, nil
 	}
 	object := fmt.Sprintf("%s in %s", request.Guilty.Short(), r.remote.object())
-	if errors.Is(err, source.ErrNotAncestor) || errors.Is(err, source.ErrUnknownRevision) || errors.Is(err, source.ErrTooFar) {
+	if errors.Is(err, source.ErrNotAncestor) || errors.Is(err, source.ErrUnknownRevision) || errors.Is(err, source.ErrTooFar) ||
+		fault.IsTerminal(err) { // a directory that nobody can read
 		return RevertResult{}, fault.Terminal("revert", object, err)
 	}
 	return RevertResult{}, fault.Retryable("revert", object, err)

@@ -10,6 +10,7 @@ import (
 
 	"github.com/go-git/go-git/v5/plumbing"
 
+	"chaperone.dev/chaperone/internal/fault"
 	"chaperone.dev/chaperone/internal/source/merge"
 )
 
@@ -44,18 +45,22 @@ func (n node) plainMode() merge.Mode {
 
 var errMalformed = errors.New("tree is malformed")
 
-// tree returns a tree's entries, ordered by name.
+// tree returns a tree's entries, ordered by name. One that is malformed or too
+// large stays so: that is terminal.
 func (o *objects) tree(hash plumbing.Hash) ([]node, error) {
 	if nodes, found := o.trees.Get(hash); found {
 		return nodes, nil
 	}
 	content, err := o.read(plumbing.TreeObject, hash, int64(o.limits.TreeEntries)*bytesPerEntry)
+	if errors.Is(err, errTooLarge) {
+		return nil, fault.Terminal("", "", fmt.Errorf("%w: want at most %d names in one directory", err, o.limits.TreeEntries))
+	}
 	if err != nil {
 		return nil, o.lost(err)
 	}
 	nodes, err := decodeTree(content, o.limits.TreeEntries)
 	if err != nil {
-		return nil, fmt.Errorf("tree %s: %w", hash, err)
+		return nil, fault.Terminal("", "", fmt.Errorf("tree %s: %w", hash, err))
 	}
 	if len(nodes) <= cachedEntries {
 		o.trees.Add(hash, nodes)

@@ -88,6 +88,8 @@ const (
 	FileAndDirectory  = "one side has a file where the other has a directory"
 	BothMoved         = "both sides moved it, to different places"
 	TooLarge          = "both sides changed it, and it is too large to merge"
+	TooDeep           = "its directories nest too deep to merge"
+	TooMany           = "there are too many names to look at"
 )
 
 // Result is the merged tree, or why there is none.
@@ -99,6 +101,10 @@ type Result struct {
 const (
 	maxDepth     = 256
 	maxConflicts = 1000
+	// maxNames bounds the names that one merge looks at, each as often as it
+	// does: directories that share what is in them can make a few objects into
+	// more files than there is time for.
+	maxNames = 2_000_000
 )
 
 // Trees merges what ours and theirs changed since base.
@@ -127,6 +133,21 @@ type merger struct {
 	objects   Objects
 	conflicts []Conflict
 	moves     *moves
+	names     int // looked at
+}
+
+// bounded reports whether what is below path may be looked into; if not, a
+// person has to.
+func (m *merger) bounded(path string, depth int) bool {
+	switch {
+	case m.names > maxNames:
+		m.conflict(path, TooMany)
+	case depth > maxDepth:
+		m.conflict(path, TooDeep)
+	default:
+		return true
+	}
+	return false
 }
 
 func (m *merger) conflict(path, reason string) {
@@ -176,8 +197,8 @@ func (m *merger) entry(path string, depth int, t triple) (*Entry, error) {
 		m.moves.note(path, t)
 		return outcome, nil
 	}
-	if depth > maxDepth {
-		return nil, fmt.Errorf("merge %s: directories nest deeper than %d", path, maxDepth)
+	if !m.bounded(path, depth) {
+		return nil, nil
 	}
 	files := t.only(false)
 	file, err := m.file(path, files)
@@ -251,6 +272,7 @@ func (m *merger) children(t triple) ([]*child, error) {
 		if err != nil {
 			return nil, err
 		}
+		m.names += len(entries)
 		for i := range entries {
 			c, found := byName[entries[i].Name]
 			if !found {

@@ -82,8 +82,8 @@ func (m *merger) appeared(c change, depth int, into map[Hash]string) error {
 	default:
 		return nil
 	}
-	if depth > maxDepth {
-		return fmt.Errorf("directories nest deeper than %d", maxDepth)
+	if !m.bounded(c.path, depth) {
+		return nil
 	}
 	children, err := m.children(triple{base: c.base, ours: c.side}.only(true))
 	if err != nil {
