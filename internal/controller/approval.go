@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 
+	"chaperone.dev/chaperone/internal/fault"
 	"chaperone.dev/chaperone/internal/policy"
 	"chaperone.dev/chaperone/internal/source"
 )
@@ -17,6 +18,7 @@ type agreement struct {
 	voices   []voice // the commit on the branch, and those that it merged
 	override string  // its reason; "" is none
 	reviewed bool    // by another person than who wrote the override
+	unheard  error   // why the forge could not be asked who else agreed
 }
 
 // voice is one commit that moved the pin, and who speaks by it.
@@ -27,7 +29,8 @@ type voice struct {
 }
 
 // agreed finds the commits that made the environment's revision and path what
-// they are, on the branch and on what was merged there, and reads them.
+// they are, on the branch and on what was merged there, and reads them; and on
+// the forge, where there is one, who merged and approved that.
 func (v *evaluation) agreed(ctx context.Context) (agreement, error) {
 	t, people := newTrail(v.c.Source, v.file), v.c.people()
 	mover, found, err := t.head(ctx, v.head, &v.c.movers)
@@ -58,6 +61,8 @@ func (v *evaluation) agreed(ctx context.Context) (agreement, error) {
 	for i, carries := range carriers {
 		a.reviewed = a.reviewed || carries && a.reviews(i)
 	}
+	reviewers, err := v.reviewers(ctx, t, mover, a.voices[0])
+	a.voices, a.unheard = append(a.voices, reviewers...), err
 	return a, nil
 }
 
@@ -170,6 +175,12 @@ func (v *evaluation) approved(ctx context.Context, a agreement) (bool, string, e
 	required := max(1, asked.Required)
 	if len(counted) >= required {
 		return true, "", nil
+	}
+	if a.unheard != nil && !fault.IsTerminal(a.unheard) {
+		return false, "", fmt.Errorf("ask who approved %s: %w", v.file.Revision.Short(), a.unheard)
+	}
+	if a.unheard != nil {
+		refused = append(refused, fmt.Sprintf("who approved on the forge cannot be asked: %v", a.unheard))
 	}
 	text := fmt.Sprintf("%d of %d approvals for %s", len(counted), required, v.file.Revision.Short())
 	if len(refused) > 0 {

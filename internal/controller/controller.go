@@ -70,6 +70,7 @@ type Controller struct {
 	slots       chan struct{} // bounds evaluations at once
 	toldSigners string        // the poll's alone
 	movers      movers
+	merges      merges
 	held        held
 
 	footprints footprints

@@ -178,3 +178,35 @@ func TestPullRequestsAfterTheForgeWasDown(t *testing.T) {
 		t.Error("what a person closed was opened again")
 	}
 }
+
+// Who approved on the forge has approved: the merge of somebody who may not is
+// refused by name, and the same merge is applied once a manager approved exactly
+// what was merged.
+func TestApprovalOnARealForge(t *testing.T) {
+	quick(t)
+	h := newHosted(t, toProduction(", approval: {from: [release-managers], notAuthor: true}"))
+	settings := h.settings()
+	settings["groups"] = "{release-managers: [" + h.rita.Email + "]}"
+	h.start(settings)
+	h.awaitRuns(development, h.first)
+	byAlex := func(number int64, style sdk.MergeStyle) source.Revision {
+		return source.Revision(h.there.Merge(t, number, h.alex, style))
+	}
+	byAlex(h.awaitPull(proposal).Index, sdk.MergeStyleMerge)
+	h.awaitReason(production, promotion.ApprovalRequired)
+	h.says(production, h.alex.Email+"> is not among release-managers", "0 of 1")
+	if h.app(production) != nil {
+		t.Error("production runs what nobody approved")
+	}
+
+	for i, style := range []sdk.MergeStyle{sdk.MergeStyleMerge, sdk.MergeStyleSquash} {
+		tag := []string{"2.0.0", "3.0.0"}[i]
+		next := h.change("version-"+tag, version(tag))
+		h.awaitRuns(development, next)
+		pr := h.awaitPull(proposal, "to "+next.Short())
+		h.there.Review(t, pr.Index, h.rita, sdk.ReviewStateApproved)
+		byAlex(pr.Index, style)
+		h.awaitRuns(production, next)
+		h.wantApp(production, tag)
+	}
+}
