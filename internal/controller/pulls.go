@@ -30,8 +30,9 @@ type pulls struct {
 	c    *Controller
 	wake chan struct{}
 
-	mu     sync.Mutex
-	wanted pullsWanted
+	mu       sync.Mutex
+	wanted   pullsWanted
+	statuses statuses
 }
 
 // pullsWanted is what the pull requests are to be.
@@ -82,6 +83,10 @@ func (p *pulls) offer(view View) {
 	p.mu.Lock()
 	changed := !wanted.equal(p.wanted)
 	p.wanted = wanted
+	for _, e := range view.Environments {
+		p.statuses.tell(e)
+	}
+	changed = changed || len(p.statuses.due()) > 0
 	p.mu.Unlock()
 	if changed {
 		select {
@@ -93,31 +98,34 @@ func (p *pulls) offer(view View) {
 
 // run keeps them until ctx ends.
 func (p *pulls) run(ctx context.Context) {
-	pause := pullsAnew
+	pause, wake := pullsAnew, p.wake
 	for {
 		timer := time.NewTimer(pause)
 		select {
 		case <-ctx.Done():
 			timer.Stop()
 			return
-		case <-p.wake:
+		case <-wake:
 			timer.Stop()
 		case <-timer.C:
 		}
 		err := p.sync(ctx)
+		if err == nil {
+			err = p.setStatuses(ctx)
+		}
 		switch {
 		case ctx.Err() != nil:
 			return
 		case err == nil:
-			pause = pullsAnew
+			pause, wake = pullsAnew, p.wake
 			continue
 		case pause == pullsAnew:
 			pause = pullsAgain
 		default:
 			pause = min(2*pause, pullsAnew-1)
 		}
-		pause = max(pause, forge.Waits(err))
-		p.c.Log.Warn("pull requests are not kept", "reason", promotion.WaitingForPromotion, "again", pause, "err", err)
+		pause, wake = max(pause, forge.Waits(err)), nil // whatever happens meanwhile
+		p.c.Log.Warn("pull requests and statuses are not kept", "reason", promotion.WaitingForPromotion, "again", pause, "err", err)
 	}
 }
 

@@ -92,6 +92,19 @@ func (h *hosted) awaitPull(branch string, says ...string) *sdk.PullRequest {
 	return found
 }
 
+// awaitStatus waits until the newest status of a commit says that of an environment.
+func (h *hosted) awaitStatus(commit source.Revision, id promotion.ID, state forge.StatusState) {
+	h.Helper()
+	h.await("status "+string(state)+" of "+commit.Short()+" in "+id.String(), func() bool {
+		for _, status := range h.there.Statuses(h, string(commit)) {
+			if status.Context == "chaperone/"+id.String() {
+				return forge.StatusState(status.State) == state
+			}
+		}
+		return false
+	})
+}
+
 // pulls are the daemon's that are open.
 func (h *hosted) pulls() []*sdk.PullRequest {
 	h.Helper()
@@ -120,11 +133,13 @@ func TestPullRequestsOnARealForge(t *testing.T) {
 	h.awaitRuns(production, second)
 	h.wantApp(production, "2.0.0")
 
+	h.awaitStatus(second, development, forge.Success)
 	h.there.Protect(t, gitserver.Main)
 	bad := h.change("version-3", version("3.0.0-errors-100"))
 	revert := h.awaitPull(source.RevertBranch(bad), `Revert "`, "answered 500", "demo/development", string(bad))
 	h.awaitHeld(development, promotion.RevertRejected)
 	h.says(development, "pull request", revert.HTMLURL)
+	h.awaitStatus(bad, development, forge.Failure)
 	h.wantApp(development, "2.0.0")
 	if head := h.there.Head(t, gitserver.Main); head != string(bad) {
 		t.Errorf("the protected branch is at %s, want %s", head, bad)

@@ -1,0 +1,112 @@
+package controller
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+
+	"chaperone.dev/chaperone/internal/forge"
+	"chaperone.dev/chaperone/internal/reconcile"
+	"chaperone.dev/chaperone/internal/source"
+)
+
+// maxStatuses bounds what is remembered of commit statuses.
+const maxStatuses = 4096
+
+// statusKey is one commit in one environment.
+type statusKey struct {
+	commit  source.Revision
+	context string
+}
+
+// statuses is what merged commits are to say of themselves, and what they say.
+type statuses struct {
+	wanted, set map[statusKey]forge.Status
+}
+
+// tell takes what one environment says. What a commit was told before stands
+// until it is told something else: the environment goes on to the next one.
+func (s *statuses) tell(e EnvironmentView) {
+	if s.wanted == nil || len(s.wanted) >= maxStatuses {
+		s.wanted, s.set = map[statusKey]forge.Status{}, map[statusKey]forge.Status{}
+	}
+	for commit, status := range statusesOf(e) {
+		s.wanted[statusKey{commit, status.Context}] = status.Bounded()
+	}
+}
+
+// due are those that are not set yet, in an order that is the same each time.
+func (s *statuses) due() []statusKey {
+	var keys []statusKey
+	for key, status := range s.wanted {
+		if s.set[key] != status {
+			keys = append(keys, key)
+		}
+	}
+	slices.SortFunc(keys, func(a, b statusKey) int {
+		return slices.Compare([]string{string(a.commit), a.context}, []string{string(b.commit), b.context})
+	})
+	return keys
+}
+
+// statusesOf tells where commits are in an environment: pending until verified,
+// and a failure once they have failed. Commits that change nothing there say
+// nothing.
+func statusesOf(e EnvironmentView) map[source.Revision]forge.Status {
+	var told map[source.Revision]forge.Status // most have nothing to tell
+	tell := func(commit source.Revision, state forge.StatusState, text string) {
+		if commit != "" {
+			if told == nil {
+				told = map[source.Revision]forge.Status{}
+			}
+			told[commit] = forge.Status{Context: "chaperone/" + e.ID.String(), State: state, Description: text}
+		}
+	}
+	j, reason := e.Journal, string(e.Status.Reason)
+	if back := j.LastRevert; back.Guilty != "" {
+		text := "failed verification, and was taken back before"
+		if back.Commit != "" {
+			text = fmt.Sprintf("failed verification, and was taken back by %s", back.Commit.Short())
+		}
+		tell(back.Guilty, forge.Failure, text)
+	}
+	switch a := j.Attempt; {
+	case a.Probe, a.Stage == reconcile.StageCorrecting:
+	case a.Stage == reconcile.StagePruning:
+		tell(a.Release.Revision, forge.Success, "verified")
+	case a.Stage == reconcile.StageApplying, a.Stage == reconcile.StageVerifying:
+		tell(a.Release.Revision, forge.Pending, reason+": "+e.Message)
+	case a.Stage != reconcile.StageNone:
+		tell(a.Release.Revision, forge.Failure, reason+": "+e.Message)
+	case e.Status.Wanted.Digest == "" || e.Status.Wanted.Digest == j.LastGood.Digest: // at rest
+	case slices.Contains(j.Quarantine, e.Status.Wanted.Digest):
+		tell(e.Status.Wanted.Revision, forge.Failure, reason+": "+e.Message)
+	default:
+		tell(e.Status.Wanted.Revision, forge.Pending, reason+": "+e.Message)
+	}
+	return told
+}
+
+// setStatuses sets those that are due. One that the forge will not have is left
+// as it is until it is to say something else.
+func (p *pulls) setStatuses(ctx context.Context) error {
+	p.mu.Lock()
+	due, wanted := p.statuses.due(), maps.Clone(p.statuses.wanted)
+	p.mu.Unlock()
+	for _, key := range due {
+		err := p.c.Forge.SetStatus(ctx, key.commit, wanted[key])
+		refused := errors.Is(err, forge.ErrRejected) || errors.Is(err, forge.ErrNotFound)
+		if err != nil && !refused {
+			return err
+		}
+		if refused {
+			p.c.Log.Warn("commit status is not set", "revision", key.commit, "detail", key.context, "err", err)
+		}
+		p.mu.Lock()
+		p.statuses.set[key] = wanted[key]
+		p.mu.Unlock()
+	}
+	return nil
+}

@@ -1,0 +1,96 @@
+package controller
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"strings"
+	"testing"
+
+	"chaperone.dev/chaperone/internal/forge"
+	"chaperone.dev/chaperone/internal/promotion"
+	"chaperone.dev/chaperone/internal/reconcile"
+	"chaperone.dev/chaperone/internal/source"
+)
+
+func TestStatusesTellWhereACommitIs(t *testing.T) {
+	t.Parallel()
+	good, next := reconcile.Release{Revision: "r1", Digest: "d1"}, reconcile.Release{Revision: "r2", Digest: "d2"}
+	at := func(stage reconcile.Stage) reconcile.Journal {
+		return reconcile.Journal{LastGood: good, Attempt: reconcile.Attempt{Release: next, Stage: stage}}
+	}
+	for name, test := range map[string]struct {
+		journal reconcile.Journal
+		wanted  reconcile.Release
+		want    string // commit and state
+	}{
+		"at rest":             {reconcile.Journal{LastGood: good}, good, ""},
+		"a commit like it":    {reconcile.Journal{LastGood: good}, reconcile.Release{Revision: "r2", Digest: "d1"}, ""},
+		"not known yet":       {reconcile.Journal{LastGood: good}, reconcile.Release{Revision: "r2"}, ""},
+		"waits":               {reconcile.Journal{LastGood: good}, next, "r2 pending"},
+		"is applied":          {at(reconcile.StageApplying), next, "r2 pending"},
+		"is verified":         {at(reconcile.StageVerifying), next, "r2 pending"},
+		"was verified":        {at(reconcile.StagePruning), next, "r2 success"},
+		"failed":              {at(reconcile.StageRestoring), next, "r2 failure"},
+		"is being taken back": {at(reconcile.StageReverting), next, "r2 failure"},
+		"drift is put back":   {at(reconcile.StageCorrecting), good, ""},
+		"is held":             {reconcile.Journal{LastGood: good, Quarantine: []reconcile.Digest{"d2"}}, next, "r2 failure"},
+		"was taken back": {reconcile.Journal{LastGood: good, LastRevert: reconcile.Revert{Guilty: "r2", Commit: "r3"}},
+			reconcile.Release{Revision: "r3", Digest: "d1"}, "r2 failure"},
+	} {
+		view := EnvironmentView{ID: staging, Journal: test.journal, Message: "the sentence",
+			Status: reconcile.Status{Reason: promotion.Verifying, Wanted: test.wanted}}
+		var got []string
+		for commit, status := range statusesOf(view) {
+			got = append(got, string(commit)+" "+string(status.State))
+			if status.Context != "chaperone/"+staging.String() || status.Description == "" {
+				t.Errorf("%s: %+v", name, status)
+			}
+		}
+		if strings.Join(got, ", ") != test.want {
+			t.Errorf("%s: %q, want %q", name, got, test.want)
+		}
+	}
+}
+
+// setting is a forge that takes statuses, or says why not.
+type setting struct {
+	Forge
+	err error
+	set []string
+}
+
+func (f *setting) SetStatus(_ context.Context, commit source.Revision, status forge.Status) error {
+	f.set = append(f.set, string(commit)+" "+string(status.State))
+	return f.err
+}
+
+// What was not heard is said again, what stands is not, and what the forge will
+// not have stands in nobody's way.
+func TestStatusesAreSetOnce(t *testing.T) {
+	t.Parallel()
+	f := &setting{}
+	p := newPulls(New(Ports{Forge: f}, Config{Log: slog.New(slog.DiscardHandler)}))
+	tell := func(stage reconcile.Stage) {
+		p.offer(View{Environments: []EnvironmentView{{ID: staging, Journal: reconcile.Journal{
+			Attempt: reconcile.Attempt{Release: reconcile.Release{Revision: "r1", Digest: "d1"}, Stage: stage}}}}})
+	}
+	set := func(err error, want ...string) {
+		t.Helper()
+		f.err, f.set = err, nil
+		got := p.setStatuses(t.Context())
+		final := errors.Is(err, forge.ErrNotFound)
+		if strings.Join(f.set, ", ") != strings.Join(want, ", ") || (got == nil) != (err == nil || final) {
+			t.Errorf("set %q, %v; want %q, %v", f.set, got, want, err)
+		}
+	}
+	tell(reconcile.StageApplying)
+	set(forge.Fault("set", "o/r", forge.ErrUnavailable), "r1 pending")
+	set(forge.Fault("set", "o/r", forge.Answered(401, "")), "r1 pending")
+	set(nil, "r1 pending")
+	set(nil)
+	tell(reconcile.StagePruning)
+	tell(reconcile.StageNone) // the forge was slow; what was told stands
+	set(forge.Fault("set", "o/r", forge.Answered(404, "")), "r1 success")
+	set(nil)
+}
