@@ -62,6 +62,10 @@ func (c *clusters) contended(env promotion.Environment, drift []plan.Change, now
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	for _, change := range drift {
+		if change.Refused != "" && change.Reason != plan.ReasonTerminating {
+			told.Refused = append(told.Refused, change.Drift()+": "+change.Refused)
+			continue
+		}
 		if change.Refused != "" {
 			told.Contended = append(told.Contended, change.Drift()+", and cannot be put back: "+change.Refused)
 			continue

@@ -158,6 +158,9 @@ func (d *drift) compare(ctx context.Context) (result seen, until time.Time) {
 			rests := restsOn(*world) == digest
 			if rests {
 				world.Drifted, world.Contended, world.Blind = len(found.Differs) > 0, len(found.Contended) > 0, ""
+				if len(found.Refused) > 0 {
+					world.Blind, e.notes[promotion.CorrectionRejected] = promotion.CorrectionRejected, describe("changed on the cluster, and cannot be put back", found.Refused)
+				}
 				e.notes[promotion.Drifted] = describe("changed on the cluster", found.Differs)
 				e.notes[promotion.Contended] = describe("no longer put back", found.Contended)
 			} else {
@@ -171,7 +174,7 @@ func (d *drift) compare(ctx context.Context) (result seen, until time.Time) {
 		return early, until
 	case len(found.Differs) > 0:
 		return differs, found.Until
-	case len(found.Contended) > 0:
+	case len(found.Contended)+len(found.Refused) > 0:
 		return contended, found.Until
 	}
 	return same, until
@@ -290,7 +293,7 @@ func (c *Controller) watchDrift(ctx context.Context) {
 		resting := ""
 		if digest := restsOn(world); digest != "" {
 			resting = fmt.Sprint(digest, e.file.IgnoreDrift)
-		} else if world.Blind != "" && world.Journal.Attempt.Stage != reconcile.StageNone {
+		} else if world.Blind != "" && !lasting(world.Journal.Attempt.Stage) {
 			c.change(world.ID, func(e *reconcile.Environment) { e.Blind = "" }) // what is under way says how it goes
 		}
 		if resting != "" && resting != e.resting {
@@ -303,6 +306,12 @@ func (c *Controller) watchDrift(ctx context.Context) {
 			e.watch(ctx, c, "")
 		}
 	}
+}
+
+// lasting are the stages that say nothing about what could not be looked at, or
+// put back.
+func lasting(s reconcile.Stage) bool {
+	return s == reconcile.StageNone || s == reconcile.StageCorrecting
 }
 
 // watchedPlace is where an environment has something to lose, as one word. A

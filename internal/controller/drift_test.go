@@ -328,3 +328,19 @@ func TestWhatCannotBeLookedAtStaysSoOnANewCommit(t *testing.T) {
 		}
 	})
 }
+
+// A namespace that somebody deleted cannot be filled again: nothing of it is
+// ready, and no rival is to be looked for.
+func TestDriftThatCannotBePutBackIsNotReady(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		refused := Drift{Refused: []string{`ConfigMap/demo/a is gone: namespaces "demo" not found`}, Contended: fight.Contended}
+		w := watchStaging(t, &actor{drift: answers(refused)}, reconcile.StageNone)
+		w.pass(time.Second)
+		e := w.end()
+		note := w.environment(staging).notes[promotion.CorrectionRejected]
+		if e.Blind != promotion.CorrectionRejected || !e.Contended || !strings.Contains(note, `namespaces "demo" not found`) {
+			t.Errorf("blind %q, contended %t: %s", e.Blind, e.Contended, note)
+		}
+	})
+}

@@ -130,6 +130,7 @@ type LastGood struct {
 type Drift struct {
 	Differs   []string  // to be put back
 	Contended []string  // put back again and again in vain; both managers are named
+	Refused   []string  // cannot be put back: the API server, or a guard, says no
 	Until     time.Time // when the first of the contended may be put back again
 }
 

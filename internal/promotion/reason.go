@@ -109,6 +109,8 @@ const (
 	Drifted Reason = "Drifted"
 	// Correcting: drift is being put back.
 	Correcting Reason = "Correcting"
+	// CorrectionRejected: what was changed on the cluster cannot be put back: it is refused.
+	CorrectionRejected Reason = "CorrectionRejected"
 	// Contended: somebody else keeps changing back what is corrected.
 	Contended Reason = "Contended"
 	// Moving: the environment is letting go of its old place, or taking over from its old name.
@@ -303,6 +305,9 @@ var reasons = map[Reason]reasonText{
 	Correcting: {
 		"Fields that were changed on the cluster are being put back.",
 		"Nobody needs to: it goes on by itself."},
+	CorrectionRejected: {
+		"What this environment owns was changed on the cluster, and putting it back is refused; the rest of it is put back.",
+		"An operator: put right what the answer names, such as a namespace that is gone, a policy of the cluster or a quota; it is tried again by itself."},
 	Contended: {
 		"Somebody else keeps changing fields that this environment owns, or keeps an object from going, so that is reported and no longer corrected.",
 		"An operator: stop one of the two managers named, or see to what the finalizer named waits for; or a developer: take the fields out of the manifest, or name them in `ignoreDrift`."},

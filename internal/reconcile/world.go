@@ -44,8 +44,8 @@ type Environment struct {
 	Candidates []Candidate
 	Drifted    bool // fields that we own were changed on the cluster
 	Contended  bool // and others, which somebody keeps changing back, so that they are not put back
-	// Blind is why nobody can tell whether they were: the cluster does not answer,
-	// or not that question; "" where it was compared.
+	// Blind is why nobody can say that what runs is as verified: the cluster does not
+	// answer, or not that question, or does not take a correction; "" where it does.
 	Blind promotion.Reason
 	// Uncorrected is the try of a prune after which what drifted could not be put
 	// back, which is tried again after the next; zero is none.
