@@ -169,6 +169,9 @@ func (d *drift) compare(ctx context.Context) (result seen, until time.Time) {
 			told <- rests
 		})
 	})
+	if again := d.c.Now().Add(slowest); len(found.Refused) > 0 && (found.Until.IsZero() || again.Before(found.Until)) {
+		found.Until = again // what is put right elsewhere, no watch of ours tells
+	}
 	switch {
 	case !answered(ctx, told):
 		return early, until

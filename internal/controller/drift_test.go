@@ -335,9 +335,13 @@ func TestDriftThatCannotBePutBackIsNotReady(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		refused := Drift{Refused: []string{`ConfigMap/demo/a is gone: namespaces "demo" not found`}, Contended: fight.Contended}
-		w := watchStaging(t, &actor{drift: answers(refused)}, reconcile.StageNone)
+		w := watchStaging(t, &actor{drift: answers(refused, refused, none)}, reconcile.StageNone)
 		w.pass(time.Second)
-		e := w.end()
+		e, _ := w.world.Find(staging)
+		w.pass(3 * time.Minute) // the namespace is back, and no watch tells
+		if after := w.end(); after.Blind != "" {
+			t.Errorf("blind %q still once it could be put back", after.Blind)
+		}
 		note := w.environment(staging).notes[promotion.CorrectionRejected]
 		if e.Blind != promotion.CorrectionRejected || !e.Contended || !strings.Contains(note, `namespaces "demo" not found`) {
 			t.Errorf("blind %q, contended %t: %s", e.Blind, e.Contended, note)
