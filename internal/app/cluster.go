@@ -216,13 +216,14 @@ func (c *clusters) Verify(ctx context.Context, env promotion.Environment, set ma
 // each look: a verification can outlive a token.
 func (c *clusters) live(env promotion.Environment, set manifest.Set) verify.Live {
 	owner := cluster.OwnerOf(env)
+	looks := &cluster.Looks{}
 	return verify.Live{
 		Look: func(ctx context.Context, wanted func(manifest.ID) bool) (map[manifest.ID]*manifest.Object, []manifest.ID, error) {
 			on, err := c.For(ctx, env.Target)
 			if err != nil {
 				return nil, nil, err
 			}
-			return look(ctx, on, owner, set, wanted)
+			return look(ctx, on, owner, set, looks, wanted)
 		},
 		Why: func(ctx context.Context, unready map[manifest.ID]*manifest.Object) map[manifest.ID]*manifest.Object {
 			on, err := c.For(ctx, env.Target)
@@ -234,7 +235,7 @@ func (c *clusters) live(env promotion.Environment, set manifest.Set) verify.Live
 	}
 }
 
-func look(ctx context.Context, on *cluster.Cluster, owner cluster.Owner, set manifest.Set, wanted func(manifest.ID) bool) (objects map[manifest.ID]*manifest.Object, missing []manifest.ID, err error) {
+func look(ctx context.Context, on *cluster.Cluster, owner cluster.Owner, set manifest.Set, looks *cluster.Looks, wanted func(manifest.ID) bool) (objects map[manifest.ID]*manifest.Object, missing []manifest.ID, err error) {
 	judged, err := judgedObjects(set)
 	if err != nil {
 		return nil, nil, err
@@ -244,7 +245,7 @@ func look(ctx context.Context, on *cluster.Cluster, owner cluster.Owner, set man
 		return nil, nil, err
 	}
 	ids = slices.DeleteFunc(ids, func(id manifest.ID) bool { return !wanted(id) })
-	if objects, err = on.Live(ctx, owner, ids); err != nil {
+	if objects, err = on.Live(ctx, owner, ids, looks); err != nil {
 		return nil, nil, err
 	}
 	for _, id := range ids {

@@ -316,7 +316,7 @@ func TestLiveReadsWhatIsThere(t *testing.T) {
 	result := f.release(f.set(append(many(f, 5), service("api"))...))
 	missing := manifest.ID{Kind: "ConfigMap", Namespace: f.owner.Namespace, Name: "missing"}
 	unknown := manifest.ID{Group: "example.org", Kind: "Widget", Namespace: f.owner.Namespace, Name: "w"}
-	live, err := f.c.Live(t.Context(), f.owner, append(result.Objects, missing, unknown))
+	live, err := f.c.Live(t.Context(), f.owner, append(result.Objects, missing, unknown), nil)
 	if err != nil || len(live) != 6 {
 		t.Fatalf("read %v, %v; want the 6 objects of the release", slices.Collect(maps.Keys(live)), err)
 	}
@@ -329,7 +329,7 @@ func TestLiveReadsWhatIsThere(t *testing.T) {
 	leaving := result.Objects[0]
 	f.edit(leaving.Kind, leaving.Name, func(o *unstructured.Unstructured) { o.SetFinalizers([]string{"example.org/stay"}) })
 	f.delete(leaving.Kind, leaving.Name)
-	live, err = f.c.Live(t.Context(), f.owner, result.Objects)
+	live, err = f.c.Live(t.Context(), f.owner, result.Objects, nil)
 	f.edit(leaving.Kind, leaving.Name, func(o *unstructured.Unstructured) { o.SetFinalizers(nil) })
 	if err != nil {
 		t.Fatal(err)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"strings"
 	"sync"
 
@@ -244,7 +245,8 @@ func (c *Cluster) at(k kind, id manifest.ID) dynamic.ResourceInterface {
 // Live reads objects of a release as they are now, of kinds that nobody reports
 // on perhaps only the metadata. One that is absent from the
 // answer is not on the cluster; after an error nothing is known about any.
-func (c *Cluster) Live(ctx context.Context, w Owner, ids []manifest.ID) (map[manifest.ID]*manifest.Object, error) {
+// before, if not nil, are the looks before this one.
+func (c *Cluster) Live(ctx context.Context, w Owner, ids []manifest.ID, before *Looks) (map[manifest.ID]*manifest.Object, error) {
 	wants, unknown, err := c.wants(ctx, ids)
 	if err == nil && unknown {
 		if err = c.kinds.refresh(ctx); err == nil {
@@ -259,10 +261,16 @@ func (c *Cluster) Live(ctx context.Context, w Owner, ids []manifest.ID) (map[man
 	}
 	// Not from the mirror: a verdict rests on it, and a watch that hangs tells
 	// nothing of it.
-	r, err := c.read(ctx, w, wants)
+	same, rest, err := c.unchanged(ctx, w, wants, before)
 	if err != nil {
 		return nil, err
 	}
+	r, err := c.read(ctx, w, rest)
+	if err != nil {
+		return nil, err
+	}
+	before.keep(rest, r.live)
+	maps.Copy(r.live, same)
 	return r.live, nil
 }
 
