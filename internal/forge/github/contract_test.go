@@ -1,6 +1,7 @@
 package github
 
 import (
+	"net/http"
 	"testing"
 
 	"chaperone.dev/chaperone/internal/forge/contract"
@@ -17,14 +18,14 @@ func TestContract(t *testing.T) {
 func newWorld(t *testing.T) *shapes.Site {
 	t.Helper()
 	site := shapes.NewGitHub(t)
-	http, err := wire.Client(wire.Config{URL: API(site.URL), Token: wire.TokenFile(site.TokenFile)})
+	client, err := wire.Client(wire.Config{
+		URL: API(site.URL), Token: wire.TokenFile(site.TokenFile), Base: wire.Remember(http.DefaultTransport.(*http.Transport).Clone()),
+	})
 	if err != nil {
 		t.Fatal(err)
 	}
-	client, err := New(site.URL, site.Repository, http, nil)
-	if err != nil {
+	if site.Client, err = New(site.URL, site.Repository, client, nil); err != nil {
 		t.Fatal(err)
 	}
-	site.Client = client
 	return site
 }

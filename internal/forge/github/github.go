@@ -1,7 +1,8 @@
 // Package github asks GitHub, or a GitHub Enterprise Server, for pull requests,
 // reviews, commit statuses and comments. It guarantees that each call looks
 // before it writes, so that repeating one after a crash or a lost answer does
-// nothing twice, and that it changes only what its own account wrote.
+// nothing twice, and that it changes only what its own account wrote. Its tests ask
+// what answers as the public documentation shows, not GitHub itself.
 package github
 
 import (

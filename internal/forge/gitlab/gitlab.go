@@ -2,7 +2,8 @@
 // notes. It guarantees that each call looks before it writes, so that repeating
 // one after a crash or a lost answer does nothing twice, that it changes only
 // what its own account wrote, and that no text that it writes is a command to
-// GitLab.
+// GitLab. Its tests ask what answers as the public documentation shows, not GitLab
+// itself.
 package gitlab
 
 import (

@@ -152,6 +152,16 @@ func (r *Repository) Protect(t testing.TB, branch string) {
 	must(t, "protect "+branch, err)
 }
 
+// Hook lets Gitea tell an address of each push, signed with a secret.
+func (r *Repository) Hook(t testing.TB, address, secret string) {
+	t.Helper()
+	_, _, err := r.Owner.api.CreateRepoHook(r.owner, r.own, sdk.CreateHookOption{
+		Type: sdk.HookTypeGitea, Active: true, Events: []string{"push"},
+		Config: map[string]string{"url": address, "content_type": "json", "secret": secret},
+	})
+	must(t, "create webhook", err)
+}
+
 // Propose opens a pull request in somebody's name, from a branch or owner:branch.
 func (r *Repository) Propose(t testing.TB, by *Person, branch, base, title string) int64 {
 	t.Helper()

@@ -1,9 +1,12 @@
 package shapes
 
 import (
+	"crypto/sha256"
 	"encoding/json"
 	"fmt"
+	"maps"
 	"net/http"
+	"net/http/httptest"
 	"strconv"
 	"strings"
 
@@ -51,6 +54,26 @@ func page[T any](r *http.Request, list []T) (cut []T, at, last int) {
 	last = max(1, (len(list)+size-1)/size)
 	from := min((at-1)*size, len(list))
 	return list[from:min(from+size, len(list))], at, last
+}
+
+// tagged answers who knows an answer already that nothing has changed, as GitHub
+// does.
+func tagged(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		given := httptest.NewRecorder()
+		next.ServeHTTP(given, r)
+		maps.Copy(w.Header(), given.Header())
+		if r.Method == http.MethodGet && given.Code == http.StatusOK {
+			tag := fmt.Sprintf("W/\"%x\"", sha256.Sum256(append(given.Body.Bytes(), given.Header().Get("Link")...)))
+			w.Header().Set("ETag", tag)
+			if r.Header.Get("If-None-Match") == tag {
+				w.WriteHeader(http.StatusNotModified)
+				return
+			}
+		}
+		w.WriteHeader(given.Code)
+		_, _ = w.Write(given.Body.Bytes())
+	})
 }
 
 // links is the header that leads to other pages, on both forges.

@@ -50,7 +50,7 @@ func (s *Site) github() http.Handler {
 		})
 	}
 	mux.HandleFunc("/", func(w http.ResponseWriter, _ *http.Request) { hubRefuse(w, 404, "Not Found") })
-	return mux
+	return tagged(mux)
 }
 
 func hubRefuse(w http.ResponseWriter, code int, message string, errors ...object) {
