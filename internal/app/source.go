@@ -3,10 +3,12 @@ package app
 import (
 	"context"
 
+	"chaperone.dev/chaperone/internal/config"
 	"chaperone.dev/chaperone/internal/controller"
 	"chaperone.dev/chaperone/internal/promotion"
 	"chaperone.dev/chaperone/internal/reconcile"
 	"chaperone.dev/chaperone/internal/source"
+	"chaperone.dev/chaperone/internal/source/githubapp"
 	"chaperone.dev/chaperone/internal/source/gogit"
 )
 
@@ -23,10 +25,15 @@ type controllerSource = controller.Source
 func (a *App) openSource(ctx context.Context) (*repository, error) {
 	s := a.config.Source
 	signing := gogit.Signing{KeyFile: a.config.Author.SigningKeyFile, PassphraseFile: a.config.Author.PassphraseFile}
+	tokens, err := appTokens(s.GitHubApp)
+	if err != nil {
+		return nil, err
+	}
 	opened, err := gogit.Open(ctx, gogit.Options{
 		URL: s.URL, Branch: s.Branch, CacheDir: s.CacheDir, Timeout: s.Timeout,
 		Credentials: gogit.Credentials{
 			TokenFile: s.TokenFile, Username: s.Username, SSHKeyFile: s.SSHKeyFile, KnownHostsFile: s.KnownHostsFile,
+			SSHPassphraseFile: s.SSHPassphraseFile, PasswordFile: s.PasswordFile, Tokens: tokens,
 		},
 		Author: gogit.Author{Name: a.config.Author.Name, Email: a.config.Author.Email}, Logger: a.log,
 		Signing: signing,
@@ -38,6 +45,14 @@ func (a *App) openSource(ctx context.Context) (*repository, error) {
 	a.later("source", func() error { opened.Close(); return nil })
 	a.tellSigning(signing)
 	return &repository{Repository: opened, polled: func(context.Context, source.Revision) {}}, nil
+}
+
+// appTokens is nil where there is no App.
+func appTokens(given config.GitHubApp) (gogit.Tokens, error) {
+	if given.ID == "" {
+		return nil, nil
+	}
+	return githubapp.New(githubapp.Options{API: given.API, App: given.ID, Installation: given.Installation, KeyFile: given.KeyFile})
 }
 
 // tellSigning says at the start which key signs, or that commits wait for one:

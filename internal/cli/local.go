@@ -42,13 +42,15 @@ func (f *credentialFlags) add(cmd *cobra.Command, c *command) {
 		{&f.TokenFile, "token-file", "CHAPERONE_SOURCE_TOKEN_FILE", "file with the token for https"},
 		{&f.SSHKeyFile, "ssh-key-file", "CHAPERONE_SOURCE_SSH_KEY_FILE", "file with the private key for ssh"},
 		{&f.KnownHostsFile, "known-hosts-file", "CHAPERONE_SOURCE_KNOWN_HOSTS_FILE", "file with the host keys that ssh accepts"},
+		{&f.PasswordFile, "password-file", "CHAPERONE_SOURCE_PASSWORD_FILE", "file with the password for https"},
+		{&f.SSHPassphraseFile, "ssh-passphrase-file", "CHAPERONE_SOURCE_SSH_PASSPHRASE_FILE", "file with that key's passphrase"},
 	})
 }
 
 // check looks at the files before anybody is asked: what is wrong with them
 // will not pass.
 func (f *credentialFlags) check() error {
-	for _, name := range []string{f.TokenFile, f.SSHKeyFile, f.KnownHostsFile} {
+	for _, name := range []string{f.TokenFile, f.SSHKeyFile, f.KnownHostsFile, f.PasswordFile, f.SSHPassphraseFile} {
 		if name == "" {
 			continue
 		}

@@ -31,6 +31,7 @@ func (c *Config) complete() error {
 		problems = append(problems, errors.New("author.signingKeyFile: missing; want the private key that author.passphraseFile is for"))
 	}
 	problems = append(problems, c.checkPeople()...)
+	problems = append(problems, c.Source.checkSecrets()...)
 	s := c.Source
 	return errors.Join(append(problems, checkCredentials("source", s.URL, s.SSHKeyFile, s.KnownHostsFile, s.TokenFile)...)...)
 }
@@ -65,10 +66,65 @@ func checkCredentials(of, address, sshKeyFile, knownHostsFile, tokenFile string)
 		if knownHostsFile == "" {
 			problems = append(problems, fmt.Errorf("%s.knownHostsFile: missing; want the host keys to accept; ssh accepts no other", of))
 		}
-	case scheme == "http" && tokenFile != "" && !slices.Contains([]string{"localhost", "127.0.0.1", "::1"}, host):
+	case scheme == "http" && tokenFile != "" && !local(host):
 		problems = append(problems, fmt.Errorf("%s.tokenFile: the token would travel unencrypted; want https in %s.url", of, of))
 	}
 	return problems
+}
+
+// checkSecrets has one way to log in at most, and all that it needs.
+func (s Source) checkSecrets() []error {
+	var problems []error
+	app := s.GitHubApp
+	given := 0
+	for _, is := range []bool{s.TokenFile != "", s.PasswordFile != "", app.ID != ""} {
+		if is {
+			given++
+		}
+	}
+	if given > 1 {
+		problems = append(problems, errors.New("source: want either tokenFile, passwordFile or githubAppID, and not two of them"))
+	}
+	if s.SSHPassphraseFile != "" && s.SSHKeyFile == "" {
+		problems = append(problems, errors.New("source.sshKeyFile: missing; want the private key that source.sshPassphraseFile is for"))
+	}
+	for key, value := range map[string]string{"source.githubInstallationID": app.Installation, "source.githubKeyFile": app.KeyFile} {
+		switch {
+		case app.ID != "" && value == "":
+			problems = append(problems, fmt.Errorf("%s: missing; a GitHub App wants githubAppID, githubInstallationID and githubKeyFile", key))
+		case app.ID == "" && value != "":
+			problems = append(problems, fmt.Errorf("source.githubAppID: missing; want the App that %s is for", key))
+		}
+	}
+	if scheme, _ := schemeOf(s.URL); app.ID != "" && s.URL != "" && scheme != "https" && scheme != "http" {
+		problems = append(problems, errors.New("source.githubAppID: its tokens are for https; want https in source.url"))
+	}
+	if scheme, host := schemeOf(s.URL); scheme == "http" && !local(host) && (s.PasswordFile != "" || app.ID != "") {
+		problems = append(problems, errors.New("source.url: password or token would travel unencrypted; want https"))
+	}
+	return problems
+}
+
+// local: what is said there stays on this machine.
+func local(host string) bool { return slices.Contains([]string{"localhost", "127.0.0.1", "::1"}, host) }
+
+func checkNumber(s string) error {
+	if strings.Trim(s, "0123456789") != "" || len(s) > 20 {
+		return fmt.Errorf("want a number, as GitHub shows it, not %.80q", s)
+	}
+	return nil
+}
+
+// checkAPI never shows the address: it may have a token in it.
+func checkAPI(s string) error {
+	u, err := url.Parse(s)
+	if err != nil || u.Host == "" || u.User != nil || u.RawQuery != "" || u.Fragment != "" {
+		return errors.New("want https://api.github.com, or https://HOST/api/v3 of a GitHub of your own")
+	}
+	if u.Scheme != "https" && !local(u.Hostname()) {
+		return errors.New("tokens would travel unencrypted; want https")
+	}
+	return nil
 }
 
 // checkPath has what a path inside a repository looks like.

@@ -46,6 +46,19 @@ type Source struct {
 	Username       string // beside the token
 	SSHKeyFile     string
 	KnownHostsFile string
+	// In place of TokenFile, and of the private key's own.
+	PasswordFile      string
+	SSHPassphraseFile string
+	GitHubApp         GitHubApp
+}
+
+// GitHubApp is an App whose tokens are used in place of TokenFile; without an ID
+// there is none.
+type GitHubApp struct {
+	ID           string
+	Installation string
+	KeyFile      string
+	API          string
 }
 
 // Webhook is how forges say that there is something new. Without SecretFile

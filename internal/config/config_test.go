@@ -27,7 +27,7 @@ func TestDefaultsAreComplete(t *testing.T) {
 	got, err := Load(Input{Flags: map[string]string{"source-url": "/srv/git"}})
 	want := Config{
 		Source: Source{URL: "/srv/git", Branch: "main", PollInterval: 30 * time.Second, Jitter: 0.1, Timeout: 2 * time.Minute,
-			CacheDir: "/var/cache/chaperone", Username: "git"},
+			CacheDir: "/var/cache/chaperone", Username: "git", GitHubApp: GitHubApp{API: "https://api.github.com"}},
 		Policies: Policies{Directory: DefaultPolicies, Branch: "main", Path: "policies", PollInterval: time.Minute, Username: "git"}, Namespace: "chaperone-system", Listen: ":8080", Webhook: Webhook{Listen: ":8081"}, LeaderElection: true,
 		Author: Author{Name: "Chaperone", Email: "chaperone@localhost"}, Workers: 4, Log: Log{Level: "info", Format: "auto"},
 	}
@@ -39,7 +39,7 @@ func TestDefaultsAreComplete(t *testing.T) {
 func TestEveryFieldHasASetting(t *testing.T) {
 	t.Parallel()
 	file := content("source:", "  url: https://git.example.org/x.git", "  branch: live", "  pollInterval: 1d", "  jitter: 0.5",
-		"  timeout: 9s", "  cacheDir: /c", "  tokenFile: /t", "  username: oauth2", "  sshKeyFile: /k", "  knownHostsFile: /h",
+		"  timeout: 9s", "  cacheDir: /c", "  username: oauth2", "  sshKeyFile: /k", "  knownHostsFile: /h", "  sshPassphraseFile: /s", "  githubAppID: 1", "  githubInstallationID: 2", "  githubKeyFile: /g",
 		"forge: {kind: gitea, url: 'https://git.example.org', repository: a/b, tokenFile: /t}",
 		"signers: {gpgKeyringFile: /g, allowedSignersFile: /a}",
 		"policies: {directory: /p, branch: b, path: p, keyFile: /k, pollInterval: 9s, tokenFile: /t, username: u, sshKeyFile: /s, knownHostsFile: /h}",
@@ -52,7 +52,8 @@ func TestEveryFieldHasASetting(t *testing.T) {
 	}
 	// Each excludes directory; TestFaults has them.
 	c.Policies.FromSource, c.Policies.URL, c.Policies.Archive = true, "/p", "/p.tar.gz"
-	c.LeaderElection = true // false is the zero value
+	c.Source.TokenFile, c.Source.PasswordFile = "/t", "/p" // and so do these
+	c.LeaderElection = true                                // false is the zero value
 	checkNoZero(t, "Config", reflect.ValueOf(c))
 	if c.Verify.Proxy.Reveal() != "http://u:"+canary+"@proxy:3128" || c.Source.PollInterval != 24*time.Hour {
 		t.Error("wrong value")
@@ -184,6 +185,14 @@ func TestFaultsNameTheirPlaceAndTheFix(t *testing.T) {
 		{"url, password", environ("CHAPERONE_SOURCE_URL=ssh://git:" + canary + "@example.org/"), "CHAPERONE_SOURCE_URL: credentials do not belong in the address"},
 		{"url, unreadable", environ("CHAPERONE_SOURCE_URL=https://" + canary + ":x\x7f@example.org/"), "CHAPERONE_SOURCE_URL: want https://host/path"},
 		{"proxy", environ("CHAPERONE_VERIFY_PROXY=" + canary), "CHAPERONE_VERIFY_PROXY: want http://host:port"},
+		{"two secrets", environ("CHAPERONE_SOURCE_URL=/g", "CHAPERONE_SOURCE_TOKEN_FILE=/t", "CHAPERONE_SOURCE_PASSWORD_FILE=/p"), "source: want either tokenFile, passwordFile or githubAppID"},
+		{"half an App", environ("CHAPERONE_SOURCE_URL=https://h/g", "CHAPERONE_SOURCE_GITHUB_APP_ID=1", "CHAPERONE_SOURCE_GITHUB_KEY_FILE=/k"), "source.githubInstallationID: missing"},
+		{"an App without ID", environ("CHAPERONE_SOURCE_URL=https://h/g", "CHAPERONE_SOURCE_GITHUB_KEY_FILE=/k"), "source.githubAppID: missing; want the App that source.githubKeyFile is for"},
+		{"an App over ssh", environ("CHAPERONE_SOURCE_URL=/g", "CHAPERONE_SOURCE_GITHUB_APP_ID=1", "CHAPERONE_SOURCE_GITHUB_KEY_FILE=/k", "CHAPERONE_SOURCE_GITHUB_INSTALLATION_ID=2"), "source.githubAppID: its tokens are for https"},
+		{"an App's name", environ("CHAPERONE_SOURCE_GITHUB_APP_ID=me"), "CHAPERONE_SOURCE_GITHUB_APP_ID: want a number, as GitHub shows it"},
+		{"an API in clear", environ("CHAPERONE_SOURCE_GITHUB_API=http://api.example.org"), "CHAPERONE_SOURCE_GITHUB_API: tokens would travel unencrypted"},
+		{"a password in clear", environ("CHAPERONE_SOURCE_URL=http://example.org/x.git", "CHAPERONE_SOURCE_PASSWORD_FILE=/t"), "source.url: password or token would travel unencrypted"},
+		{"a key's passphrase alone", environ("CHAPERONE_SOURCE_URL=/g", "CHAPERONE_SOURCE_SSH_PASSPHRASE_FILE=/p"), "source.sshKeyFile: missing"},
 		{"a passphrase alone", environ("CHAPERONE_SOURCE_URL=/g", "CHAPERONE_AUTHOR_PASSPHRASE_FILE=/p"), "author.signingKeyFile: missing; want the private key"},
 		{"ssh without key", environ("CHAPERONE_SOURCE_URL=git@example.org:x.git", "CHAPERONE_SOURCE_KNOWN_HOSTS_FILE=/h"), "source.sshKeyFile: missing"},
 		{"ssh without host keys", environ("CHAPERONE_SOURCE_URL=ssh://git@example.org/x.git", "CHAPERONE_SOURCE_SSH_KEY_FILE=/k"), "source.knownHostsFile: missing"},

@@ -68,6 +68,17 @@ func Settings() []Setting {
 		text("source.sshKeyFile", "file with the private key for ssh", "", func(c *Config) *string { return &c.Source.SSHKeyFile }),
 		text("source.knownHostsFile", "file with the host keys that ssh accepts; no other is", "",
 			func(c *Config) *string { return &c.Source.KnownHostsFile }),
+		text("source.sshPassphraseFile", "file with the passphrase of that private key", "",
+			func(c *Config) *string { return &c.Source.SSHPassphraseFile }),
+		text("source.passwordFile", "file with the password for https, in place of a token", "",
+			func(c *Config) *string { return &c.Source.PasswordFile }),
+		text("source.githubAppID", "ID of a GitHub App whose tokens are used for https, got anew before they end", "",
+			func(c *Config) *string { return &c.Source.GitHubApp.ID }, checkNumber),
+		text("source.githubInstallationID", "ID of its installation", "",
+			func(c *Config) *string { return &c.Source.GitHubApp.Installation }, checkNumber),
+		text("source.githubKeyFile", "file with its private key (PEM)", "", func(c *Config) *string { return &c.Source.GitHubApp.KeyFile }),
+		text("source.githubAPI", "address of its API; https://HOST/api/v3 of a GitHub of your own", "https://api.github.com",
+			func(c *Config) *string { return &c.Source.GitHubApp.API }, checkAPI),
 	}
 	settings = append(settings, forgeSettings()...)
 	settings = append(settings,

@@ -32,6 +32,7 @@ var packages = []struct {
 	{adapter, []string{"source/gogit", "source/worktree", "render", "policy/rego", "policy/oci", "cluster", "verify", "state", "preview/between", "forge/wire", "forge/gitea", "forge/github", "forge/gitlab"}},
 	{loop, []string{"metrics", "web", "controller"}},
 	{wiring, []string{"app", "demo", "cli"}},
+	{adapter, []string{"source/githubapp"}},
 	{program, []string{"cmd/chaperone"}},
 	{testOnly, []string{"testkit/*", "sim", "sim/contract", "forge/contract", "e2e", "bench", "lint"}},
 }

@@ -10,6 +10,9 @@ import (
 
 	"github.com/skeema/knownhosts"
 	"golang.org/x/crypto/ssh"
+	stdknownhosts "golang.org/x/crypto/ssh/knownhosts"
+
+	"chaperone.dev/chaperone/internal/source/signature"
 )
 
 // dialSSH connects to a server whose key is in the known_hosts file, and to no
@@ -48,13 +51,13 @@ func sshConfig(place location, credentials Credentials) (*ssh.ClientConfig, erro
 	if err != nil {
 		return nil, fmt.Errorf("ssh key file: %w", err)
 	}
-	signer, err := ssh.ParsePrivateKey(pem)
+	passphrase, err := readPassphrase(credentials.SSHPassphraseFile)
 	if err != nil {
-		var locked *ssh.PassphraseMissingError
-		if errors.As(err, &locked) {
-			return nil, fmt.Errorf("ssh key file %s is locked with a passphrase: want a key without", credentials.SSHKeyFile)
-		}
-		return nil, fmt.Errorf("ssh key file %s does not hold a private key", credentials.SSHKeyFile)
+		return nil, err
+	}
+	signer, err := signature.ParseSSH(pem, passphrase)
+	if err != nil {
+		return nil, fmt.Errorf("ssh key file %s: %w", credentials.SSHKeyFile, err)
 	}
 	known, err := knownhosts.NewDB(credentials.KnownHostsFile)
 	if err != nil {
@@ -83,14 +86,28 @@ func hostKeyCheck(check ssh.HostKeyCallback, file string) ssh.HostKeyCallback {
 		case err == nil:
 			return nil
 		case knownhosts.IsHostKeyChanged(err):
-			return &problem{text: fmt.Sprintf("the host key of %s is not the one in %s but %s %s: somebody may be in between; "+
-				"replace it only after asking who runs the server", host, file, key.Type(), ssh.FingerprintSHA256(key)), denied: true}
+			return &problem{text: fmt.Sprintf("the host key of %s is not %s, as %s has it, but %s %s: somebody may be in between; "+
+				"replace it only after asking who runs the server", host, expected(err), file, key.Type(), ssh.FingerprintSHA256(key)), denied: true}
 		case knownhosts.IsHostUnknown(err):
 			return &problem{text: fmt.Sprintf("the host key of %s is not in %s: compare %s %s with what the server's owner says, and add it",
 				host, file, key.Type(), ssh.FingerprintSHA256(key)), denied: true}
 		}
 		return err
 	}
+}
+
+// expected are the keys that were known, a few of them.
+func expected(err error) string {
+	const shown = 4
+	var mismatch *stdknownhosts.KeyError
+	if !errors.As(err, &mismatch) {
+		return "the known one"
+	}
+	var keys []string
+	for _, known := range mismatch.Want[:min(shown, len(mismatch.Want))] {
+		keys = append(keys, fmt.Sprintf("%s %s (line %d)", known.Key.Type(), ssh.FingerprintSHA256(known.Key), known.Line))
+	}
+	return strings.Join(keys, " or ")
 }
 
 func handshakeProblem(place location, credentials Credentials, err error) error {

@@ -75,7 +75,7 @@ func (r *remote) open(ctx context.Context, what service) (*session, error) {
 func (s *session) begin(what service) (err error) {
 	switch s.remote.location.transport {
 	case overHTTP:
-		if s.login, err = s.remote.credentials.login(); err != nil {
+		if s.login, err = s.remote.credentials.login(s.watch.ctx); err != nil {
 			return err
 		}
 		if what == uploadPack {
@@ -84,6 +84,10 @@ func (s *session) begin(what service) (err error) {
 			}
 		}
 		s.talk, err = s.remote.http.dial(s.watch.ctx, s.remote.location.base, what, s.login)
+		var no *problem
+		if tokens := s.remote.credentials.Tokens; tokens != nil && errors.As(err, &no) && no.denied {
+			tokens.Forget(string(s.login.token)) // the next conversation has another
+		}
 	case overSSH:
 		s.talk, err = dialSSH(s.watch.ctx, s.remote.location, what, s.remote.credentials)
 	default:

@@ -1,6 +1,8 @@
 package gogit
 
 import (
+	"cmp"
+	"context"
 	"encoding/base64"
 	"errors"
 	"fmt"
@@ -14,11 +16,23 @@ import (
 // Credentials names files; their content is read anew for each conversation,
 // so that a rotated secret is used from the next one on.
 type Credentials struct {
-	TokenFile string // over HTTP: the password of basic authentication
-	Username  string // default: x-access-token over HTTP, git over SSH
+	TokenFile    string // over HTTP: the password of basic authentication, one word
+	PasswordFile string // the same, in place of TokenFile: one line, blanks included
+	Username     string // default: x-access-token over HTTP, git over SSH
+	Tokens       Tokens // in place of both files; nil: none
 	// Over SSH both are needed: who we are, and whom we talk to.
-	SSHKeyFile     string
-	KnownHostsFile string
+	SSHKeyFile        string
+	KnownHostsFile    string
+	SSHPassphraseFile string // "" for a key that is not locked
+}
+
+// Tokens gives tokens that do not last, such as those of a GitHub App. Its errors
+// hold no secret.
+type Tokens interface {
+	// Token is called for each conversation, and keeps what it got.
+	Token(ctx context.Context) (string, error)
+	// Forget is told of one that was not accepted.
+	Forget(token string)
 }
 
 const (
@@ -40,8 +54,15 @@ type login struct {
 	token secret
 }
 
-func (c Credentials) login() (login, error) {
-	if c.TokenFile == "" {
+func (c Credentials) login(ctx context.Context) (login, error) {
+	switch {
+	case c.Tokens != nil:
+		token, err := c.Tokens.Token(ctx)
+		return login{c.httpUser(), secret(token)}, err
+	case c.PasswordFile != "":
+		password, err := readLine("password file", c.PasswordFile)
+		return login{c.httpUser(), secret(password)}, err
+	case c.TokenFile == "":
 		return login{}, nil
 	}
 	content, err := readSmall(c.TokenFile)
@@ -55,12 +76,10 @@ func (c Credentials) login() (login, error) {
 	if strings.ContainsFunc(token, func(r rune) bool { return unicode.IsControl(r) || unicode.IsSpace(r) }) {
 		return login{}, fmt.Errorf("token file %s holds more than one word: want the token alone", c.TokenFile)
 	}
-	user := c.Username
-	if user == "" {
-		user = defaultHTTPUser
-	}
-	return login{user, secret(token)}, nil
+	return login{c.httpUser(), secret(token)}, nil
 }
+
+func (c Credentials) httpUser() string { return cmp.Or(c.Username, defaultHTTPUser) }
 
 func readSmall(name string) ([]byte, error) { return readAtMost(name, maxSecretBytes) }
 

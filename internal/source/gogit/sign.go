@@ -62,21 +62,25 @@ func (s Signing) sign() sign {
 	}
 }
 
-// readPassphrase is one line, of which only the end of the line is no part.
 func readPassphrase(name string) ([]byte, error) {
 	if name == "" {
 		return nil, nil
 	}
+	return readLine("passphrase file", name)
+}
+
+// readLine is one line, of which only the end of the line is no part.
+func readLine(what, name string) ([]byte, error) {
 	content, err := readSmall(name)
 	if err != nil {
-		return nil, fmt.Errorf("passphrase file: %w", err)
+		return nil, fmt.Errorf("%s: %w", what, err)
 	}
 	line := bytes.TrimSuffix(bytes.TrimSuffix(content, []byte("\n")), []byte("\r"))
 	if len(line) == 0 {
-		return nil, fmt.Errorf("passphrase file %s is empty", name)
+		return nil, fmt.Errorf("%s %s is empty", what, name)
 	}
 	if bytes.ContainsAny(line, "\n\r\x00") {
-		return nil, fmt.Errorf("passphrase file %s holds more than one line: want the passphrase alone", name)
+		return nil, fmt.Errorf("%s %s holds more than one line: want the secret alone", what, name)
 	}
 	return line, nil
 }
