@@ -250,6 +250,20 @@ func historyCases() []Case[SourceFixture] {
 				t.Errorf("error %v, want that the source is unavailable", err)
 			}
 		}},
+		{"a commit that nobody signed", func(t *testing.T, f SourceFixture) {
+			l := line(f)
+			f.poll(t)
+			signature, err := f.Signature(l[1])
+			if err != nil || signature.State != source.SignatureUnsigned || signature.Detail == "" {
+				t.Errorf("signature %+v, %v", signature, err)
+			}
+			if _, err := f.Signature(source.Revision(strings.Repeat("1", 40))); !errors.Is(err, source.ErrUnknownRevision) {
+				t.Errorf("error %v, want that it is unknown", err)
+			}
+			if _, err := f.Signers(); err != nil {
+				t.Error(err)
+			}
+		}},
 		{"who wrote what a commit brings", func(t *testing.T, f SourceFixture) {
 			l := line(f)
 			f.poll(t)
