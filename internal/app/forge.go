@@ -2,10 +2,13 @@ package app
 
 import (
 	"fmt"
+	"net/http"
 
 	"chaperone.dev/chaperone/internal/config"
 	"chaperone.dev/chaperone/internal/controller"
 	"chaperone.dev/chaperone/internal/forge/gitea"
+	"chaperone.dev/chaperone/internal/forge/github"
+	"chaperone.dev/chaperone/internal/forge/gitlab"
 	"chaperone.dev/chaperone/internal/forge/wire"
 )
 
@@ -15,13 +18,35 @@ func openForge(c config.Forge) (controller.Forge, error) {
 	if c.Kind == "" {
 		return nil, nil
 	}
-	client, err := wire.Client(wire.Config{URL: c.URL, Token: wire.TokenFile(c.TokenFile)})
+	address := c.URL
+	if c.Kind == config.KindGitHub {
+		address = github.API(c.URL)
+	}
+	client, err := wire.Client(wire.Config{URL: address, Token: wire.TokenFile(c.TokenFile)})
 	if err != nil {
 		return nil, fmt.Errorf("forge.url: %w", err)
 	}
-	made, err := gitea.New(c.URL, c.Repository, client)
+	made, err := forgeOf(c, client)
 	if err != nil {
 		return nil, fmt.Errorf("forge.repository: %w", err)
+	}
+	return made, nil
+}
+
+// forgeOf returns no client that is nil inside.
+func forgeOf(c config.Forge, client *http.Client) (made controller.Forge, err error) {
+	switch c.Kind {
+	case config.KindGitHub:
+		made, err = github.New(c.URL, c.Repository, client, nil)
+	case config.KindGitLab:
+		made, err = gitlab.New(c.URL, c.Repository, client)
+	case config.KindGitea:
+		made, err = gitea.New(c.URL, c.Repository, client)
+	default:
+		err = fmt.Errorf("forge.kind %q is not known", c.Kind)
+	}
+	if err != nil {
+		return nil, err
 	}
 	return made, nil
 }

@@ -71,9 +71,9 @@ type Webhook struct {
 // Forge is where the source's pull requests are. Without a Kind there is none.
 // What is not given follows from the source.
 type Forge struct {
-	Kind       string // gitea
+	Kind       string // github | gitlab | gitea
 	URL        string // https://host, or below it
-	Repository string // owner/name
+	Repository string // owner/name; on GitLab it may stand in subgroups
 	TokenFile  string
 }
 

@@ -8,17 +8,27 @@ import (
 	"strings"
 )
 
-var ownerAndName = regexp.MustCompile(`^[A-Za-z0-9._-]+/[A-Za-z0-9._-]+$`)
+// The kinds of forges.
+const (
+	KindGitHub = "github"
+	KindGitLab = "gitlab"
+	KindGitea  = "gitea"
+)
+
+var (
+	ownerAndName = regexp.MustCompile(`^[A-Za-z0-9._-]+/[A-Za-z0-9._-]+$`)
+	inSubgroups  = regexp.MustCompile(`^[A-Za-z0-9._-]+(/[A-Za-z0-9._-]+)+$`)
+)
 
 // complete takes from the source what is not given.
 func (f *Forge) complete(source Source) []error {
 	if f.Kind == "" {
 		if *f != (Forge{}) {
-			return []error{errors.New("forge.kind: missing; want gitea, or the other settings of forge removed")}
+			return []error{errors.New("forge.kind: missing; want github, gitlab or gitea, or the other settings of forge removed")}
 		}
 		return nil
 	}
-	address, repository := hostedAt(source.URL)
+	address, repository := hostedAt(source.URL, f.Kind)
 	if f.URL == "" {
 		f.URL = address
 	}
@@ -38,15 +48,20 @@ func (f *Forge) complete(source Source) []error {
 			problems = append(problems, fmt.Errorf("%s: missing, and source has none to use; want %s", s.key, s.want))
 		}
 	}
-	if f.Repository != "" && !ownerAndName.MatchString(f.Repository) {
+	named := ownerAndName
+	if f.Kind == KindGitLab {
+		named = inSubgroups
+	}
+	if f.Repository != "" && !named.MatchString(f.Repository) {
 		problems = append(problems, fmt.Errorf("forge.repository: want owner/name, not %.80q", f.Repository))
 	}
 	return append(problems, checkCredentials("forge", f.URL, "", "", f.TokenFile)...)
 }
 
 // hostedAt reads off an address of Git where its pages are, and what the
-// repository is called there: Git over ssh is taken to be on the same host.
-func hostedAt(git string) (address, repository string) {
+// repository is called there: Git over ssh is taken to be on the same host. A
+// GitLab is taken not to be below a path, for a path is one of groups there.
+func hostedAt(git, kind string) (address, repository string) {
 	scheme, host := schemeOf(git)
 	path := ""
 	switch u, err := url.Parse(git); {
@@ -66,8 +81,12 @@ func hostedAt(git string) (address, repository string) {
 	if len(parts) < 2 {
 		return "", ""
 	}
-	below := (&url.URL{Scheme: scheme, Host: host}).JoinPath(parts[:len(parts)-2]...)
-	return strings.TrimSuffix(below.String(), "/"), strings.Join(parts[len(parts)-2:], "/")
+	named := len(parts) - 2
+	if kind == KindGitLab {
+		named = 0
+	}
+	below := (&url.URL{Scheme: scheme, Host: host}).JoinPath(parts[:named]...)
+	return strings.TrimSuffix(below.String(), "/"), strings.Join(parts[named:], "/")
 }
 
 func checkForgeURL(s string) error {

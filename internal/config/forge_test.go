@@ -23,6 +23,15 @@ func TestForgeFollowsFromTheSource(t *testing.T) {
 			t.Errorf("%s: %+v, %v; want %+v", source, c.Forge, err, want)
 		}
 	}
+	for kind, want := range map[string]Forge{
+		"github": {"github", "https://git.example.org/a", "b/c", "/t"},
+		"gitlab": {"gitlab", "https://git.example.org", "a/b/c", "/t"},
+	} {
+		c, err := Load(Input{Flags: map[string]string{"source-url": "https://git.example.org/a/b/c.git", "forge-kind": kind, "source-token-file": "/t"}})
+		if err != nil || c.Forge != want {
+			t.Errorf("%s: %+v, %v; want %+v", kind, c.Forge, err, want)
+		}
+	}
 	c, err := Load(Input{Flags: map[string]string{"source-url": "/srv/deploy.git", "forge-kind": "gitea", "forge-url": "https://f", "forge-repository": "a/b", "forge-token-file": "/t"}})
 	if err != nil || c.Forge != (Forge{"gitea", "https://f", "a/b", "/t"}) {
 		t.Errorf("%+v, %v", c.Forge, err)

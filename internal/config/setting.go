@@ -116,11 +116,11 @@ func Settings() []Setting {
 
 func forgeSettings() []Setting {
 	return []Setting{
-		text("forge.kind", "what hosts the repository, for pull requests: gitea (Forgejo, too); default none", "",
-			func(c *Config) *string { return &c.Forge.Kind }, oneOf("", "gitea")),
+		text("forge.kind", "what hosts the repository, for pull requests: github, gitlab or gitea (Forgejo, too); default none", "",
+			func(c *Config) *string { return &c.Forge.Kind }, oneOf("", KindGitHub, KindGitLab, KindGitea)),
 		text("forge.url", "its address, https://host; default that of source.url", "",
 			func(c *Config) *string { return &c.Forge.URL }, checkForgeURL),
-		text("forge.repository", "owner/name there; default the end of source.url", "",
+		text("forge.repository", "owner/name there, or group/subgroup/name; default the end of source.url", "",
 			func(c *Config) *string { return &c.Forge.Repository }),
 		text("forge.tokenFile", "file with its token, read anew each time; default source.tokenFile", "",
 			func(c *Config) *string { return &c.Forge.TokenFile }),
