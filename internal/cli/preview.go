@@ -16,6 +16,7 @@ import (
 	"chaperone.dev/chaperone/internal/policy/rego"
 	"chaperone.dev/chaperone/internal/preview"
 	"chaperone.dev/chaperone/internal/preview/between"
+	"chaperone.dev/chaperone/internal/promotion"
 	"chaperone.dev/chaperone/internal/render"
 	"chaperone.dev/chaperone/internal/source"
 	"chaperone.dev/chaperone/internal/source/gogit"
@@ -28,6 +29,7 @@ const formatMarkdown format = "markdown"
 type previewFlags struct {
 	repo, branch, base, head, policies string
 	limit                              int
+	clusterFlags
 }
 
 func newPreview(c *command) *cobra.Command {
@@ -40,7 +42,9 @@ into base would do in each environment that it touches: the rendered difference,
 what policies say of it and whether they said so before, what is deleted, what
 cannot be taken back, who gets it in which order, and which gates it meets. An
 environment that is pinned stays as it is until it is promoted; it shows what a
-promotion to head brings. Nothing but the repository is asked.
+promotion to head brings. Nothing but the repository is asked; with --kubeconfig
+or --context, the daemon's records as well: what holds an environment now, and what
+upstream has verified.
 
 Head is the files as they are, by default, and base what head and the followed
 branch have in common. Both are judged by the policies of base, so that a change
@@ -73,6 +77,8 @@ are wrong because of it.
 	cmd.Flags().StringVar(&flags.base, "base", "", "commit to merge into; default what head and the branch have in common")
 	cmd.Flags().StringVar(&flags.head, "head", "", "commit to merge; default the files as they are")
 	cmd.Flags().StringVar(&flags.policies, "policies", "", "directory of the policies; default policies/ of base, or of head where base has none")
+	flags.clusterFlags.add(cmd, askSoon)
+	cmd.Flags().Lookup("kubeconfig").Usage = "kubeconfig file of the daemon's cluster; default nobody is asked"
 	cmd.Flags().IntVar(&flags.limit, "limit", preview.Limit, "bytes of Markdown, at most")
 	formatFlag(cmd, &output, formatMarkdown, formatJSON, formatYAML)
 	return cmd
@@ -96,6 +102,9 @@ func (f *previewFlags) run(ctx context.Context, c *command) (preview.Preview, er
 	c.progress("testing the policies")
 	asker, err := f.asker(ctx, local, sides)
 	if err != nil {
+		return preview.Preview{}, err
+	}
+	if asker.Known, err = f.known(ctx, c); err != nil {
 		return preview.Preview{}, err
 	}
 	asker.Progress = func(environment string) { c.progress("comparing " + environment) }
@@ -195,6 +204,25 @@ func (f *previewFlags) asker(ctx context.Context, local *gogit.Local, s sides) (
 		Source: clonedSource{local}, Renderer: rendering{render.New(render.DefaultLimits())}, Policies: bundle,
 		Judges: from, Bundle: policiesDir, Branch: s.branch, Redact: manifest.NewRedactor(salt), Now: time.Now(),
 	}, nil
+}
+
+// known is what the daemon adds, where it is to be asked.
+func (f *previewFlags) known(ctx context.Context, c *command) (func(preview.Environment) []string, error) {
+	if f.kubeconfig == "" && f.context == "" {
+		return nil, nil
+	}
+	c.progress("asking the daemon's cluster")
+	all, err := f.everything(ctx, c)
+	if err != nil {
+		return nil, err
+	}
+	records := map[promotion.ID]preview.Record{}
+	for _, r := range all {
+		if r.Unreadable == nil {
+			records[r.ID] = preview.Record{Status: r.Status, Message: r.Message, Journal: r.Journal}
+		}
+	}
+	return func(e preview.Environment) []string { return e.Known(records) }, nil
 }
 
 // policiesDir is where a repository has its policies.

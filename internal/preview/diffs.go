@@ -9,8 +9,12 @@ import (
 	"chaperone.dev/chaperone/internal/promotion"
 )
 
-// maxHunks bounds the lines of one object in Markdown.
-const maxHunks = 150
+// Bounds of the lines of one object in Markdown: of what is new, all is in the
+// change itself.
+const (
+	maxHunks = 150
+	maxNew   = 40
+)
 
 // diffs are the rendered differences, folded, an environment after the other.
 // What changes in the same way in several is shown once.
@@ -86,7 +90,7 @@ func (e Environment) diff(also []promotion.ID, share int) string {
 	shown, all := 0, 0
 	for _, sheet := range e.sheets() {
 		all += len(sheet)
-		if shown < all-len(sheet) || !body.add(hunksOf(sheet)) {
+		if shown < all-len(sheet) || !body.add(e.hunksOf(sheet)) {
 			continue // one that is left out is the last to be shown
 		}
 		shown = all
@@ -143,8 +147,9 @@ func (e Environment) sheets() (sheets [][]Object) {
 	return sheets
 }
 
-// hunksOf are the lines of objects that change alike, and one that names each.
-func hunksOf(sheet []Object) string {
+// hunksOf are the lines of objects that change alike, and one that names each. A
+// first release is names alone: there is nothing that it differs from.
+func (e Environment) hunksOf(sheet []Object) string {
 	var b strings.Builder
 	for _, o := range sheet {
 		title := map[plan.Action]string{plan.Create: "new", plan.Update: "changed"}[o.Action]
@@ -154,14 +159,20 @@ func hunksOf(sheet []Object) string {
 		}
 		b.WriteString("\n")
 	}
-	n := 0
+	if e.From == "" {
+		return b.String()
+	}
+	n, most := 0, maxHunks
+	if sheet[0].Action == plan.Create {
+		most = maxNew
+	}
 	for text := range strings.Lines(sheet[0].Diff) {
-		if n++; n <= maxHunks {
+		if n++; n <= most {
 			b.WriteString(text)
 		}
 	}
-	if n > maxHunks {
-		fmt.Fprintf(&b, "# %s\n", counted(n-maxHunks, "more line"))
+	if n > most {
+		fmt.Fprintf(&b, "# %s\n", counted(n-most, "more line"))
 	}
 	if n == 0 {
 		b.WriteString("# too much of this environment changes to show it\n")

@@ -75,7 +75,7 @@ func findingText(f policy.Finding) string {
 		b.WriteString(" on " + code(manifest.ID{Group: id.Group, Kind: id.Kind, Name: id.Name}.String(), maxName))
 	}
 	b.WriteString(": " + code(f.Message, maxMessage))
-	if f.Source != nil {
+	if f.Source != nil && (f.Object != nil || f.Source.Exact) { // else it is the environment's file, somewhere
 		b.WriteString(" at " + code(f.Source.String(), maxName))
 	}
 	if x := f.Exception; x != nil {

@@ -69,10 +69,11 @@ func parents(lines []string, at int) string {
 		case strings.TrimSpace(line) == "":
 		case entry(line) && inList && dash == level-1: // another entry of the same list
 		case entry(line) && dash < level: // what follows the dash is two deeper
-			path = append(path, "["+nameIn(lines, i)+"]")
 			if dash+2 < level {
 				path = append(path, key(line))
-				path[len(path)-1], path[len(path)-2] = path[len(path)-2], path[len(path)-1]
+			}
+			if name := nameIn(lines, i); name != "" {
+				path = append(path, "["+name+"]")
 			}
 			level, inList = dash+1, true
 		case !entry(line) && dash < level:

@@ -98,7 +98,7 @@ func (p Preview) back() string {
 		if len(e.Irreversible) > 0 {
 			return " **A part of it cannot be taken back.**"
 		}
-		changes = changes || len(e.Objects) > 0
+		changes = changes || e.From != "" && len(e.Objects) > 0 // a first release has nothing before it
 	}
 	if !changes {
 		return ""
@@ -111,15 +111,18 @@ func (p Preview) table(out *page) {
 	if len(p.Environments) == 0 {
 		return
 	}
+	out.limit -= forMore // for the last lines: without an empty one, what follows is a row
 	out.add("| environment | gets it | changes | policies |\n|:--|:--|:--|:--|\n")
+	last := "\n"
 	for i, e := range p.Environments {
 		row := fmt.Sprintf("| %s | %s | %s | %s |\n", cell(e.ID.String(), maxName), e.gets(), e.changes(), e.says())
 		if i == maxRows || !out.add(row) {
-			out.add(fmt.Sprintf("| and %d more | | | |\n", len(p.Environments)-i))
+			last = fmt.Sprintf("| and %d more | | | |\n\n", len(p.Environments)-i)
 			break
 		}
 	}
-	out.add("\n")
+	out.limit += forMore
+	out.add(last)
 }
 
 // gets says when an environment gets the change.
@@ -236,10 +239,21 @@ func (p Preview) irreversible() []string {
 	var g grouped
 	for _, e := range p.Environments {
 		for _, sentence := range e.Irreversible {
-			g.add(code(sentence, maxMessage), e.ID)
+			g.add(code(e.homely(sentence), maxMessage), e.ID)
 		}
 	}
 	return g.lines()
+}
+
+// homely leaves the namespace out of a sentence that begins with an object, so that
+// it is the same in all environments.
+func (e Environment) homely(sentence string) string {
+	for _, o := range e.Objects {
+		if inside := "/" + o.ID.Namespace + "/"; o.ID.Namespace != "" && strings.Contains(sentence, inside) {
+			return strings.Replace(sentence, inside, "/", 1)
+		}
+	}
+	return sentence
 }
 
 // deleted are the objects that go, and those that stay though they are let go of.
@@ -347,11 +361,13 @@ func together(ids []promotion.ID) string {
 	const most = 8
 	text, pipeline := "", ""
 	for i, id := range ids {
-		if text != "" {
+		switch {
+		case i == most:
+			return text + fmt.Sprintf(" and %d more", len(ids)-i)
+		case text != "" && id.Pipeline == pipeline:
 			text += ", "
-		}
-		if i == most {
-			return text + fmt.Sprintf("and %d more", len(ids)-i)
+		case text != "":
+			text += "; "
 		}
 		if id.Pipeline != pipeline {
 			text += id.Pipeline + "/"

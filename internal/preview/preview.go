@@ -72,6 +72,7 @@ type Environment struct {
 	ID     promotion.ID   `json:"environment"`
 	Effect Effect         `json:"effect"`
 	Data   promotion.Data `json:"data,omitempty"`
+	After  []promotion.ID `json:"after,omitempty"` // they get it first
 	// Pin is what the environment is pinned to after the merge; Pinned before.
 	// Either may be "" for nothing yet.
 	Pinned source.Revision `json:"pinned,omitempty"`

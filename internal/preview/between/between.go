@@ -72,7 +72,7 @@ type Asker struct {
 	Now    time.Time
 	// Known is what the daemon knows of an environment beside the repository, a
 	// sentence each; nil where nobody is asked.
-	Known func(promotion.ID) []string
+	Known func(preview.Environment) []string
 	// Progress is told what takes its time; nil is nobody.
 	Progress func(string)
 }
@@ -95,7 +95,7 @@ func (a *Asker) Ask(ctx context.Context, base, head Side) (preview.Preview, erro
 			continue
 		}
 		if a.Known != nil {
-			env.Evidence = append(env.Evidence, a.Known(id)...)
+			env.Evidence = append(env.Evidence, a.Known(env)...)
 		}
 		p.Environments = append(p.Environments, env)
 	}
@@ -155,7 +155,7 @@ func (q *question) notes() (notes []string) {
 func (q *question) environment(ctx context.Context, id promotion.ID) (env preview.Environment, touched bool, err error) {
 	was, before := q.base.Set.Environments[id]
 	now, after := q.head.Set.Environments[id]
-	env = preview.Environment{ID: id, Effect: preview.Changed, Data: now.Data, Pinned: was.Revision, Pin: now.Revision}
+	env = preview.Environment{ID: id, Effect: preview.Changed, Data: now.Data, After: now.After, Pinned: was.Revision, Pin: now.Revision}
 	if problem, broken := q.head.Set.Fault(id); broken {
 		return q.invalid(env, problem)
 	}

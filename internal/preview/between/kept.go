@@ -11,7 +11,6 @@ import (
 	"chaperone.dev/chaperone/internal/fault"
 	"chaperone.dev/chaperone/internal/manifest"
 	"chaperone.dev/chaperone/internal/preview"
-	"chaperone.dev/chaperone/internal/promotion"
 	"chaperone.dev/chaperone/internal/source"
 )
 
@@ -46,7 +45,7 @@ type Previews struct {
 	Redact   manifest.Redactor
 	Now      func() time.Time
 	// Known is asked each time: what the daemon knows changes more often.
-	Known func(promotion.ID) []string
+	Known func(preview.Environment) []string
 
 	working sync.Mutex // held through one comparison
 	mu      sync.Mutex
@@ -97,7 +96,7 @@ func (p *Previews) now(kept preview.Preview) preview.Preview {
 	}
 	kept.Environments = slices.Clone(kept.Environments)
 	for i, e := range kept.Environments {
-		kept.Environments[i].Evidence = slices.Concat(e.Evidence, p.Known(e.ID))
+		kept.Environments[i].Evidence = slices.Concat(e.Evidence, p.Known(e))
 	}
 	return kept
 }

@@ -158,9 +158,9 @@ func TestPreviewsAreKept(t *testing.T) {
 func TestPreviewsKnow(t *testing.T) {
 	t.Parallel()
 	w, n := newWorld(t), 0
-	w.Known = func(id promotion.ID) []string {
+	w.Known = func(e preview.Environment) []string {
 		n++
-		return []string{fmt.Sprintf("%s was asked about %d times", id, n)}
+		return []string{fmt.Sprintf("%s was asked about %d times", e.ID, n)}
 	}
 	head := w.commit(t, "change", w.first, map[string]string{"app/a.yaml": "{apiVersion: v1, kind: ConfigMap, metadata: {name: other}}\n"})
 	for want := 1; want <= 3; want++ {
