@@ -15,7 +15,7 @@ import (
 const Limit = 59_900
 
 // minLimit holds the headline and what was left out.
-const minLimit = 2_000
+const minLimit = 4_000
 
 // Bounds of one list.
 const (
@@ -311,7 +311,7 @@ func (p Preview) foot() string {
 			fmt.Fprintf(&b, "- and %d more\n", len(p.Notes)-i)
 			break
 		}
-		b.WriteString("- " + code(note, maxName) + "\n")
+		b.WriteString("- " + code(note, maxShort) + "\n")
 	}
 	if len(p.Notes) > 0 {
 		b.WriteString("\n")
@@ -326,7 +326,7 @@ func (p Preview) foot() string {
 
 const (
 	maxNotes = 3
-	maxShort = 80
+	maxShort = 120
 )
 
 // grouped are lines that hold in several environments.
