@@ -24,6 +24,10 @@ const (
 	looseObjects = 200
 	looseBytes   = 8 << 20
 	maxObjects   = 20_000_000
+	// What compresses better than this is not text. Deltas are another matter:
+	// a thousand versions of a large file are a few bytes each.
+	maxInflation   = 200
+	inflatesAnyway = 256 << 20
 )
 
 // objectWriter takes single objects.
@@ -96,12 +100,20 @@ func inspect(file *os.File, limit int64) (total int64, count uint32, err error) 
 	if err != nil || count > maxObjects {
 		return 0, 0, errors.Join(errBadPack, err)
 	}
+	stat, err := file.Stat()
+	if err != nil {
+		return 0, 0, err
+	}
+	inflated, most := int64(0), inflatesAnyway+maxInflation*stat.Size()
 	for range count {
 		header, err := scanner.NextObjectHeader()
 		if err != nil {
 			return 0, 0, fmt.Errorf("%w: %w", errBadPack, err)
 		}
 		size := header.Length
+		if inflated += size; inflated > most && size <= limit {
+			return 0, 0, &problem{text: fmt.Sprintf("the server sends %d bytes that become more than %d times as many", stat.Size(), maxInflation), large: true}
+		}
 		if size <= limit {
 			var start prefix
 			if _, _, err := scanner.NextObject(&start); err != nil {

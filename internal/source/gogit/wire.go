@@ -24,6 +24,7 @@ const (
 const (
 	maxAdvert  = 64 << 20 // bytes of refs; a forge lists every pull request there
 	maxReport  = 1 << 20
+	maxBeside  = 64 << 20 // of what a server says besides a pack, kept or not
 	maxRemarks = 8 << 10 // of what a server says besides
 	agent      = "agent=chaperone"
 )
@@ -170,6 +171,7 @@ func pushRequest(a advert, ref plumbing.ReferenceName, from, to plumbing.Hash, p
 type sideband struct {
 	lines   *pktline.Scanner
 	rest    []byte
+	beside  int // bytes that were not for us
 	remarks limitedBuffer
 }
 
@@ -188,6 +190,11 @@ func (s *sideband) Read(p []byte) (int, error) {
 		line := s.lines.Bytes()
 		if len(line) == 0 {
 			return 0, io.EOF
+		}
+		if line[0] != 1 {
+			if s.beside += len(line) + 4; s.beside > maxBeside {
+				return 0, &problem{text: fmt.Sprintf("the server says more than the %d bytes allowed besides the pack", maxBeside)}
+			}
 		}
 		switch line[0] {
 		case 1:
