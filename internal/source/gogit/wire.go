@@ -25,7 +25,7 @@ const (
 	maxAdvert  = 64 << 20 // bytes of refs; a forge lists every pull request there
 	maxReport  = 1 << 20
 	maxBeside  = 64 << 20 // of what a server says besides a pack, kept or not
-	maxRemarks = 8 << 10 // of what a server says besides
+	maxRemarks = 8 << 10  // of what a server says besides
 	agent      = "agent=chaperone"
 )
 
@@ -60,7 +60,7 @@ var (
 // readAdvert keeps the branches that matter; servers list thousands.
 func readAdvert(r io.Reader, branch, also plumbing.ReferenceName) (advert, error) {
 	a := advert{empty: true, can: map[string]bool{}}
-	lines := pktline.NewScanner(io.LimitReader(r, maxAdvert))
+	lines := pktline.NewScanner(&refsReader{r, maxAdvert})
 	preamble := false
 	for lines.Scan() {
 		line := lines.Bytes()
@@ -115,6 +115,21 @@ func (a *advert) add(line []byte, branch, also plumbing.ReferenceName) error {
 		a.also = id
 	}
 	return nil
+}
+
+// refsReader tells refs without end from ones that are cut off.
+type refsReader struct {
+	io.Reader
+	left int
+}
+
+func (r *refsReader) Read(p []byte) (int, error) {
+	if r.left <= 0 {
+		return 0, &problem{text: fmt.Sprintf("the server lists refs of more than the %d bytes allowed", maxAdvert)}
+	}
+	n, err := r.Reader.Read(p[:min(len(p), r.left)])
+	r.left -= n
+	return n, err
 }
 
 // serverSays makes a refusal within the protocol a problem.

@@ -82,7 +82,7 @@ func refsRequest(a advert, names ...plumbing.ReferenceName) ([]byte, error) {
 
 // readRefs takes from the answer what the advert of an older version begins with.
 func (a *advert) readRefs(r io.Reader, branch, also plumbing.ReferenceName) error {
-	lines := pktline.NewScanner(io.LimitReader(r, maxAdvert))
+	lines := pktline.NewScanner(&refsReader{r, maxAdvert})
 	for lines.Scan() {
 		line := lines.Bytes()
 		if len(line) == 0 {
