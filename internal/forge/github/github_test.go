@@ -145,3 +145,24 @@ func TestAnswersThatAreNothing(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// An organisation may have a fork of its own repository, with a branch named as
+// ours is.
+func TestAForkOfTheSameOwner(t *testing.T) {
+	t.Parallel()
+	site := newWorld(t)
+	site.Answer(func(w http.ResponseWriter, r *http.Request) {
+		if r.Method != http.MethodGet {
+			t.Errorf("it writes: %s %s", r.Method, r.URL)
+		}
+		fmt.Fprintf(w, `[{"number":1,"state":"open","head":{"ref":"b","sha":"%040d","repo":{"id":2}},"base":{"ref":"main","repo":{"id":1}}},
+			{"number":2,"state":"open","head":{"ref":"b","sha":"%040d","repo":null},"base":{"ref":"main","repo":{"id":1}}}]`, 1, 2)
+	})
+	if err := site.Client.ClosePullRequest(t.Context(), "b", contract.Base, "why"); err != nil {
+		t.Error(err)
+	}
+	open, _, err := site.Client.OpenPullRequests(t.Context(), contract.Base)
+	if err != nil || len(open) != 2 || !open[0].FromFork || !open[1].FromFork {
+		t.Errorf("%+v, %v", open, err)
+	}
+}

@@ -56,8 +56,9 @@ func (f *Front) Up(t testing.TB) {
 		t.Fatal(err)
 	}
 	f.address = listener.Addr().String()
-	f.server = &http.Server{Handler: f}
-	go func() { _ = f.server.Serve(listener) }()
+	server := &http.Server{Handler: f}
+	f.server = server
+	go func() { _ = server.Serve(listener) }()
 }
 
 // Answer answers every request by itself, until it is nil.
