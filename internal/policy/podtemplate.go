@@ -159,16 +159,23 @@ func placesAt(value any, steps []string, path string) []PodSpec {
 	return found
 }
 
-// Argo's templates call containers by more names than pods do.
+// Argo's templates call containers by more names than pods do, and so do Tekton's
+// tasks: their steps run one after the other in one pod.
 var (
-	containerLists = append(slices.Clone(containerFields), "sidecars")
+	containerLists = append(slices.Clone(containerFields), "sidecars", stepList)
 	loneContainers = []string{"container", "script"}
 )
+
+// stepList holds many other things, too: containers have an image.
+const stepList = "steps"
 
 func looksLikePod(mapping map[string]any) bool {
 	for _, field := range containerLists {
 		list, _ := mapping[field].([]any)
-		if slices.ContainsFunc(list, func(c any) bool { _, ok := c.(map[string]any); return ok }) {
+		if slices.ContainsFunc(list, func(c any) bool {
+			container, ok := c.(map[string]any)
+			return ok && (field != stepList || textAt(container, "image") != "")
+		}) {
 			return true
 		}
 	}

@@ -103,6 +103,13 @@ looks_like_pod(value) if {
 	is_object(entry)
 }
 
+# Tekton's steps; other kinds have steps without an image.
+looks_like_pod(value) if {
+	some step in value.steps
+	step.image != ""
+	is_string(step.image)
+}
+
 looks_like_pod(value) if {
 	some field in ["container", "script"]
 	value[field].image != ""
@@ -145,7 +152,7 @@ containers := array.concat(
 
 lists := {
 	false: ["initContainers", "containers", "ephemeralContainers"],
-	true: ["initContainers", "containers", "ephemeralContainers", "sidecars"],
+	true: ["initContainers", "containers", "ephemeralContainers", "sidecars", "steps"],
 }
 
 # metadata of a pod stands beside its spec; Argo's templates hold both.

@@ -101,6 +101,13 @@ test_what_looks_like_a_pod_is_one if {
 	[c.path | some c in pods.containers] == ["spec.templates[0].sidecars[0]", "spec.templates[0].container"] with input.object as object
 }
 
+test_steps_with_images_are_containers if {
+	object := {"apiVersion": "tekton.dev/v1", "kind": "Task", "spec": {"steps": [{"image": "a"}, {"ref": {"name": "b"}}]}}
+	[c.path | some c in pods.containers] == ["spec.steps[0]", "spec.steps[1]"] with input.object as object
+	other := {"apiVersion": "example.org/v1", "kind": "Canary", "spec": {"steps": [{"setWeight": 20}, {"image": {"name": "b"}}, "c"]}}
+	count(pods.specs) == 0 with input.object as other
+}
+
 test_a_kind_without_pods_has_none if {
 	object := {"apiVersion": "example.org/v1", "kind": "Thing", "spec": spec}
 	count(pods.specs) == 0 with input.object as object with data.params.pod_templates as {"Thing.example.org": []}
