@@ -20,6 +20,11 @@
 #     - GlobalNetworkPolicy.projectcalico.org
 #     - NetworkPolicy.crd.projectcalico.org
 #     - GlobalNetworkPolicy.crd.projectcalico.org
+#     - NetworkSet.projectcalico.org
+#     - GlobalNetworkSet.projectcalico.org
+#     - NetworkSet.crd.projectcalico.org
+#     - GlobalNetworkSet.crd.projectcalico.org
+#     - CiliumCIDRGroup.cilium.io
 #   waivable: true
 #   controls:
 #     hipaa:
@@ -133,7 +138,12 @@ deny contains result if {
 	some place in cilium_rules
 	some field in ["toPorts", "icmps"]
 	objects.size_of(place.rule, [field]) > 0
-	peers := [name | some name, _ in place.rule; startswith(name, place.fields.peers); not name in {"toPorts", "icmps"}]
+	peers := [name |
+		some name, value in place.rule
+		value != null
+		startswith(name, place.fields.peers)
+		not name in {"toPorts", "icmps"}
+	]
 	count(peers) == 0
 	result := {"msg": sprintf("it names %s and no peers, so it is for everyone", [field]), "path": place.path}
 }
@@ -165,8 +175,23 @@ cilium_open(selector) if {
 cilium_open(selector) if {
 	objects.size_of({"selector": selector}, ["selector", "matchLabels"]) == 0
 	some e in selector.matchExpressions
+	any_namespace(e)
+}
+
+any_namespace(e) if {
 	endswith(e.key, "io.kubernetes.pod.namespace")
 	e.operator in {"Exists", "NotIn"}
+}
+
+# Labels of namespaces have a prefix; every one has that with its name.
+any_namespace(e) if {
+	endswith(e.key, "io.cilium.k8s.namespace.labels.kubernetes.io/metadata.name")
+	e.operator in {"Exists", "NotIn"}
+}
+
+any_namespace(e) if {
+	contains(e.key, "io.cilium.k8s.namespace.labels.")
+	e.operator in {"NotIn", "DoesNotExist"}
 }
 
 cilium_rules contains {"rule": rule, "direction": direction, "fields": fields, "path": path} if {
@@ -201,14 +226,47 @@ deny contains result if {
 unnamed(peer) if not is_object(peer)
 
 unnamed(peer) if {
-	count({name | some name, value in peer; not name in {"ports", "notPorts"}; not value in {null, "", "all()", "global()"}}) == 0
+	count({name | some name, value in peer; names_some(name, value, peer)}) == 0
+}
+
+# Ports are nobody; what is left out names all others, as an empty list does.
+names_some(name, value, _) if {
+	not name in {"ports", "selector", "namespaceSelector"}
+	not startswith(name, "not")
+	not value in {null, "", [], {}}
+}
+
+names_some(name, value, _) if {
+	name in {"selector", "namespaceSelector"}
+	narrows(value)
+}
+
+# A selector alone is for the policy's own namespace, if it has one.
+names_some("selector", value, peer) if {
+	input.object.kind == "NetworkPolicy"
+	pods.text(value) != ""
+	object.get(peer, "namespaceSelector", null) in {null, ""}
+}
+
+# narrows is so for an expression of which each alternative asks for something:
+# that a label is not there, or is not so, asks for next to nothing, and every
+# namespace has its name.
+narrows(expression) if {
+	is_string(expression)
+	texts := regex.replace(expression, `"[^"]*"|'[^']*'`, "T")
+	named := regex.replace(texts, `has\(\s*(projectcalico\.org/(name|namespace)|kubernetes\.io/metadata\.name)\s*\)`, "N")
+	plain := regex.replace(named, `!\s*has\([^)]*\)|!=|\bnot\s+in\b|\b(all|global)\(\s*\)`, "N")
+	not contains(plain, "!")
+	every part in split(plain, "||") {
+		regex.match(`==|\bin\b|\bhas\(|\bcontains\b|\bstarts\s+with\b|\bends\s+with\b`, part)
+	}
 }
 
 calico_rules contains {"rule": rule, "direction": direction, "peer": peer, "path": path} if {
 	group in {"projectcalico.org", "crd.projectcalico.org"}
 	some direction, peer in {"ingress": "source", "egress": "destination"}
 	some i, rule in input.object.spec[direction]
-	rule.action == "Allow"
+	lower(pods.text(rule.action)) == "allow" # Calico takes any letters
 	path := sprintf("spec.%s[%d]", [direction, i])
 }
 
@@ -237,6 +295,13 @@ written contains {"direction": place.direction, "cidr": cidr, "path": sprintf("%
 written contains {"direction": place.direction, "cidr": entry.cidr, "path": sprintf("%s.%s[%d].cidr", [place.path, place.fields.set, i])} if {
 	some place in cilium_rules
 	some i, entry in place.rule[place.fields.set]
+}
+
+# Sets of addresses that rules take by name, or by label.
+written contains {"direction": "egress", "cidr": cidr, "path": sprintf("spec.%s[%d]", [field, i])} if {
+	group in {"projectcalico.org", "crd.projectcalico.org", "cilium.io"}
+	some field in ["nets", "externalCIDRs"]
+	some i, cidr in input.object.spec[field]
 }
 
 written contains {"direction": place.direction, "cidr": cidr, "path": sprintf("%s.%s.nets[%d]", [place.path, place.peer, i])} if {
