@@ -86,6 +86,42 @@ outside(namespace) if {
 linkerd(workload) if {
 	says(workload, "linkerd.io/inject") in {"enabled", "ingress"}
 	inbound(workload) in {"all-authenticated", "cluster-authenticated", "deny"}
+	says(workload, "config.linkerd.io/skip-inbound-ports") == ""
+}
+
+# A Server of Linkerd's says something else for its ports than the pods do.
+deny contains result if {
+	some o in release.of_kind("Server.policy.linkerd.io")
+	policy := o.spec.accessPolicy
+	policy in {"all-unauthenticated", "cluster-unauthenticated", "audit"}
+	result := {
+		"msg": sprintf("accessPolicy %s takes connections without mutual TLS", [policy]),
+		"object": objects.ref(o),
+		"path": "spec.accessPolicy",
+	}
+}
+
+deny contains result if {
+	some o in release.of_kind("ServerAuthorization.policy.linkerd.io")
+	o.spec.client.unauthenticated == true
+	result := {
+		"msg": "clients without mutual TLS are let in",
+		"object": objects.ref(o),
+		"path": "spec.client.unauthenticated",
+	}
+}
+
+# What targets a route lets probes in; what targets a Server, everything.
+deny contains result if {
+	some o in release.of_kind("AuthorizationPolicy.policy.linkerd.io")
+	o.spec.targetRef.kind in {"Server", "Namespace"}
+	asked := {reference.kind | some reference in o.spec.requiredAuthenticationRefs}
+	count(asked & {"MeshTLSAuthentication", "ServiceAccount"}) == 0
+	result := {
+		"msg": "clients without mutual TLS are let in: want a MeshTLSAuthentication or a ServiceAccount, too",
+		"object": objects.ref(o),
+		"path": "spec.requiredAuthenticationRefs",
+	}
 }
 
 says(workload, name) := value if {
@@ -138,6 +174,17 @@ left_out(workload) if {
 
 left_out(workload) if workload.pod.spec.hostNetwork == true
 
+# Ports that its sidecar is kept from are answered plainly.
+left_out(workload) if {
+	not ambient(workload)
+	workload.annotations["traffic.sidecar.istio.io/excludeInboundPorts"] != ""
+}
+
+left_out(workload) if {
+	not ambient(workload)
+	workload.annotations["traffic.sidecar.istio.io/includeInboundPorts"] != "*"
+}
+
 # In ambient mode the node's proxy does it, for all pods but those that say not.
 ambient(workload) if {
 	mode := object.get(workload.labels, "istio.io/dataplane-mode", namespace_label(workload.namespace, "istio.io/dataplane-mode"))
@@ -159,7 +206,13 @@ namespace_labels[o.metadata.name] := labels if {
 	labels := o.metadata.labels
 }
 
-hint(workload) := ": it is in the mesh, and takes unauthenticated ones, too" if {
+hint(workload) := ": its proxy leaves ports out" if {
+	skipping := [
+		says(workload, "config.linkerd.io/skip-inbound-ports"),
+		object.get(workload.annotations, "traffic.sidecar.istio.io/excludeInboundPorts", ""),
+	]
+	concat("", skipping) != ""
+} else := ": it is in the mesh, and takes unauthenticated ones, too" if {
 	says(workload, "linkerd.io/inject") in {"enabled", "ingress"}
 } else := ": it is kept out of the mesh" if {
 	says(workload, "linkerd.io/inject") == "disabled"

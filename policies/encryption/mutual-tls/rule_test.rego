@@ -80,3 +80,36 @@ test_client_settings if {
 	spec := {"host": "db", "trafficPolicy": {"tls": {"mode": "ISTIO_MUTUAL"}, "portLevelSettings": [{"tls": {"mode": "DISABLE"}}]}}
 	paths([{"apiVersion": "networking.istio.io/v1", "kind": "DestinationRule", "metadata": {"name": "d", "namespace": "a"}, "spec": spec}]) == {"spec.trafficPolicy.portLevelSettings[0].tls.mode"}
 }
+
+test_ports_left_out if {
+	linkerd := {"linkerd.io/inject": "enabled", "config.linkerd.io/default-inbound-policy": "all-authenticated"}
+	count(paths([pod(object.union(linkerd, {"config.linkerd.io/skip-inbound-ports": "8000"}), {})])) == 1
+	strict := peers("a", {"mtls": {"mode": "STRICT"}})
+	asked := {"sidecar.istio.io/inject": "true"}
+	traffic := "traffic.sidecar.istio.io/"
+	every name, value in {"excludeInboundPorts": "8000", "includeInboundPorts": ""} {
+		count(paths([strict, pod({concat("", [traffic, name]): value}, asked)])) == 1
+		paths([strict, pod({concat("", [traffic, name]): value}, {"istio.io/dataplane-mode": "ambient"})]) == set()
+	}
+	paths([strict, pod({"traffic.sidecar.istio.io/includeInboundPorts": "*"}, asked)]) == set()
+}
+
+server(kind, spec) := {"apiVersion": "policy.linkerd.io/v1beta3", "kind": kind, "metadata": {"name": "s", "namespace": "a"}, "spec": spec}
+
+test_servers_of_linkerd if {
+	every policy in ["all-unauthenticated", "cluster-unauthenticated", "audit"] {
+		paths([server("Server", {"accessPolicy": policy})]) == {"spec.accessPolicy"}
+	}
+	paths([server("Server", {"accessPolicy": "deny"}), server("Server", {})]) == set()
+	paths([server("ServerAuthorization", {"client": {"unauthenticated": true}})]) == {"spec.client.unauthenticated"}
+	paths([server("ServerAuthorization", {"client": {"meshTLS": {"serviceAccounts": [{"name": "a"}]}}})]) == set()
+}
+
+test_authorization_of_linkerd if {
+	every kind, refs in {"Server": [], "Namespace": [{"kind": "NetworkAuthentication", "name": "n"}]} {
+		paths([server("AuthorizationPolicy", {"targetRef": {"kind": kind}, "requiredAuthenticationRefs": refs})]) == {"spec.requiredAuthenticationRefs"}
+	}
+	both := [{"kind": "NetworkAuthentication", "name": "n"}, {"kind": "MeshTLSAuthentication", "name": "m"}]
+	paths([server("AuthorizationPolicy", {"targetRef": {"kind": "Server"}, "requiredAuthenticationRefs": both})]) == set()
+	paths([server("AuthorizationPolicy", {"targetRef": {"kind": "HTTPRoute"}, "requiredAuthenticationRefs": []})]) == set()
+}
