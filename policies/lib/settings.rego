@@ -11,11 +11,11 @@ import data.lib.release
 import data.lib.workloads
 
 # all are the settings with a value, each with its name and where it stands.
-all := array.concat(variables, keys)
+all := array.concat(array.concat(variables, variables_of_lone), keys)
 
 variables := [setting |
 	some workload in workloads.all
-	some field in ["initContainers", "containers"]
+	some field in pods.lists[workload.pod.alike]
 	some i, container in workload.pod.spec[field]
 	some j, variable in container.env
 	is_string(variable.value)
@@ -24,6 +24,30 @@ variables := [setting |
 		"value": variable.value,
 		"object": objects.ref(workload.object),
 		"path": sprintf("%s.%s[%d].env[%d].value", [workload.pod.path, field, i, j]),
+	}
+]
+
+# lone are containers that stand for themselves.
+lone := [found |
+	some workload in workloads.all
+	workload.pod.alike
+	some field in ["container", "script"]
+	found := {
+		"container": workload.pod.spec[field],
+		"object": objects.ref(workload.object),
+		"path": trim_prefix(concat(".", [workload.pod.path, field]), "."),
+	}
+]
+
+variables_of_lone := [setting |
+	some place in lone
+	some j, variable in place.container.env
+	is_string(variable.value)
+	setting := {
+		"name": object.get(variable, "name", ""),
+		"value": variable.value,
+		"object": place.object,
+		"path": sprintf("%s.env[%d].value", [place.path, j]),
 	}
 ]
 
@@ -55,9 +79,9 @@ path_of(setting) := sprintf("data[%q]", [setting.key]) if {
 } else := sprintf("%s.env[%d].value", [setting.list, setting.key])
 
 # words of commands and arguments that may name a host.
-words := [word |
+words := array.concat(words_of_lone, [word |
 	some workload in workloads.all
-	some field in ["initContainers", "containers"]
+	some field in pods.lists[workload.pod.alike]
 	some i, container in workload.pod.spec[field]
 	some list in ["command", "args"]
 	some j, text in container[list]
@@ -68,6 +92,15 @@ words := [word |
 		"object": objects.ref(workload.object),
 		"path": sprintf("%s.%s[%d].%s[%d]", [workload.pod.path, field, i, list, j]),
 	}
+])
+
+words_of_lone := [word |
+	some place in lone
+	some list in ["command", "args"]
+	some j, text in place.container[list]
+	is_string(text)
+	contains(text, ".")
+	word := {"text": text, "object": place.object, "path": sprintf("%s.%s[%d]", [place.path, list, j])}
 ]
 
 # hosts_in are those of every URL in a text, and of what is said to be a server:
@@ -82,9 +115,10 @@ servers(name, value) := {{"host": host, "shown": sprintf("%q", [host])} |
 	contains(value, ".")
 	regex.match(`^[A-Za-z0-9.,:\s-]+$`, value)
 	some address in split(value, ",")
-	[parts] := regex.find_all_string_submatch_n(`^\s*((?:[a-z0-9-]+\.)+[a-z]{2,}\.?)(:[0-9]{1,5})?\s*$`, lower(address), 1)
+	[parts] := regex.find_all_string_submatch_n(`^\s*((?:[a-z0-9-]+\.)+[a-z]{2,}\.?|(?:[0-9]{1,3}\.){3}[0-9]{1,3})(:[0-9]{1,5})?\s*$`, lower(address), 1)
 	is_server(name, parts[2])
 	host := parts[1]
+	host != "0.0.0.0"
 	world_wide(host)
 }
 
@@ -119,7 +153,7 @@ shown_of(host, url) := "a host that is not shown" if {
 # As servers and clients read it, the user's part goes up to the last @.
 user_pattern := `^([a-zA-Z][a-zA-Z0-9+.-]*://)[^/?#\s]*@`
 
-address_pattern := `^\s*(?:[a-zA-Z][a-zA-Z0-9+.-]*://)?(?:[^/@\s]*@)?([a-zA-Z0-9][a-zA-Z0-9.-]*)(?::[0-9]+)?(?:[/?#].*)?$`
+address_pattern := `^\s*(?:[a-zA-Z][a-zA-Z0-9+.-]*://)?(?:[^/@\s]*@)?([a-zA-Z0-9][a-zA-Z0-9.-]*|\[[0-9a-fA-F:.]+(?:%[^\]/\s]*)?\])(?::[0-9]+)?(?:[/?#].*)?$`
 
 # plain_host is the host that a value asks over plain HTTP; undefined for none.
 plain_host(value) := lower(parts[1]) if {
@@ -128,7 +162,15 @@ plain_host(value) := lower(parts[1]) if {
 }
 
 # inside the cluster: a Service's name, with or without its namespace.
-inside(host) if not contains(host, ".")
+inside(host) if {
+	not contains(host, ".")
+	not startswith(host, "[")
+}
+
+# Addresses of this container, of this network, and those that nobody outside has.
+inside(host) if regex.match(`^\[(::|::1|f[cd][0-9a-f]{2}:.*|fe[89ab][0-9a-f]:.*)\]$`, host)
+
+inside("0.0.0.0")
 
 inside(host) if regex.match(`\.(svc|cluster\.local)\.?$`, host)
 
