@@ -43,6 +43,12 @@ listed := [number |
 
 # A slip in the parameters is not a pass.
 deny contains result if {
+	table := data.params.promotion.least_approvals
+	not is_object(table)
+	result := {"msg": sprintf("params.promotion.least_approvals is %v; want numbers by environment, pipeline or data", [table])}
+}
+
+deny contains result if {
 	some number in listed
 	type_name(number) != "number"
 	result := {"msg": sprintf("params.promotion.least_approvals has %v for %s; want a number", [number, input.environment.id])}

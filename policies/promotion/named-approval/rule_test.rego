@@ -28,6 +28,8 @@ test_no_fewer_than_the_bundle_says if {
 	asked_by({"shop/live": 1, "shop/*": 2, "phi": 2}) == 0
 	asked_by({"phi": 0}) == 0
 	asked_by({"phi": "2"}) == 1
+	asked_by(3) == 1
+	asked_by([2]) == 1
 }
 
 asked_by(least) := found if {

@@ -48,7 +48,14 @@ deny contains result if {
 
 narrow(find) if regex.match(`[A-Za-z0-9]`, text(find, ["path"]))
 
-narrow(find) if regex.match(`^\^/?[A-Za-z0-9]`, text(find, ["name", "regexp"]))
+# Of several ways each would have to begin alike: ^a|.* is everything.
+narrow(find) if {
+	expression := text(find, ["name", "regexp"])
+	regex.match(`^\^/?[A-Za-z0-9]`, expression)
+	inner := regex.replace(expression, `\\.|\[[^\]]*\]|\([^()]*\)`, "")
+	plain := regex.replace(inner, `\([^()]*\)`, "")
+	not contains(plain, "|")
+}
 
 narrow(find) if objects.size_of(find, ["tags"]) > 0
 

@@ -20,3 +20,20 @@ test_own_and_common_paths if {
 		found(key) == set()
 	}
 }
+
+searched(find) := found if {
+	found := count(own_paths.deny) with input.environment.name as "production"
+		with input.objects as [{
+			"apiVersion": "external-secrets.io/v1", "kind": "ExternalSecret", "metadata": {"name": "a", "namespace": "a"},
+			"spec": {"dataFrom": [{"find": find}]},
+		}]
+}
+
+test_search_of_several_ways if {
+	every expression in ["^a|.*", "^(a|b)|", "^a/(b|(c|d))|.", ".*", "", "|^a"] {
+		searched({"name": {"regexp": expression}}) == 1
+	}
+	every expression in ["^crohns/", "^/crohns/(a|b)", "^a/(b|(c|d))", "^a[|]", `^a\|`] {
+		searched({"name": {"regexp": expression}}) == 0
+	}
+}
