@@ -40,3 +40,10 @@ size_of(o, path) := count(value) if {
 	value := object.get(o, path, null)
 	type_name(value) in {"array", "object"}
 } else := 0
+
+# is_custom reports whether a kind is neither Kubernetes' own nor of one of its
+# projects.
+is_custom(kind) if {
+	contains(kind, ".")
+	not regex.match(`^[A-Za-z]+\.(([a-z-]+\.)*k8s\.io|apps|batch|policy|autoscaling|extensions)$`, kind)
+}

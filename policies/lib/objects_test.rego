@@ -25,3 +25,12 @@ test_size_of_what_is_not_there_is_none if {
 	objects.size_of({"a": "text"}, ["a"]) == 0
 	objects.size_of({}, ["a", "b"]) == 0
 }
+
+test_custom_kinds if {
+	every kind in ["Cluster.postgresql.cnpg.io", "JobSet.jobset.x-k8s.io", "VirtualServer.k8s.nginx.org"] {
+		objects.is_custom(kind)
+	}
+	every kind in ["Pod", "Deployment.apps", "Ingress.networking.k8s.io", "Gateway.gateway.networking.k8s.io"] {
+		not objects.is_custom(kind)
+	}
+}
