@@ -26,8 +26,8 @@ test_empty_namespace_selector_alone if {
 
 calico(kind, field, peer) := found if {
 	found := count(no_open_peers.deny) with input.object as {
-	"apiVersion": "projectcalico.org/v3", "kind": kind, "metadata": {"name": "a"},
-	"spec": {"egress": [{"action": "Allow", field: peer}]},
+		"apiVersion": "projectcalico.org/v3", "kind": kind, "metadata": {"name": "a"},
+		"spec": {"egress": [{"action": "Allow", field: peer}]},
 	}
 }
 
@@ -57,7 +57,7 @@ test_calico_names_nobody if {
 
 cilium(rule) := found if {
 	found := count(no_open_peers.deny) with input.object as {
-	"apiVersion": "cilium.io/v2", "kind": "CiliumNetworkPolicy", "metadata": {"name": "a"}, "spec": {"ingress": [rule]},
+		"apiVersion": "cilium.io/v2", "kind": "CiliumNetworkPolicy", "metadata": {"name": "a"}, "spec": {"ingress": [rule]},
 	}
 }
 
