@@ -99,6 +99,17 @@ deny contains result if {
 	}
 }
 
+# Knative gives each of its services a host that the world may ask.
+deny contains result if {
+	some o in undeclared("Service.serving.knative.dev")
+	object.get(o, ["metadata", "labels", "networking.knative.dev/visibility"], "") != "cluster-local"
+	result := {
+		"msg": "Knative makes it reachable from outside the cluster; want the label networking.knative.dev/visibility: cluster-local",
+		"object": objects.ref(o),
+		"path": "metadata.labels",
+	}
+}
+
 # Entries of other controllers: params.entry_kinds says where hosts stand.
 deny contains result if {
 	some entry in entries.others

@@ -50,13 +50,31 @@ deny contains result if {
 	}
 }
 
+# What is handed on to the controller as it is written may undo all of it.
+deny contains result if {
+	some o in release.of_kind("Ingress.networking.k8s.io")
+	some name, _ in entries.read_by(o)
+	release.annotation(o, name) != ""
+	some pattern in data.params.raw_entry_annotations
+	glob.match(pattern, [], name)
+	result := {
+		"msg": sprintf("%s is configuration that nobody reads here; it may let requests past what guards the entry", [name]),
+		"object": objects.ref(o),
+		"path": sprintf("metadata.annotations[%q]", [name]),
+	}
+}
+
 guards := {"rate_limit": "limits requests", "authentication": "asks who sends them"}
 
 for_requests(table) if table.rate_limit
 
 for_requests(table) if table.guards
 
+for_requests(table) if table.annotations
+
 guarded_entry(entry, guard) if annotated(entry.object, "elsewhere", guard)
+
+guarded_entry(entry, guard) if annotated(entry.object, entry.table.annotations, guard)
 
 guarded_entry(entry, guard) if entries.any_set(entry.object, entry.table[guard])
 
