@@ -8,6 +8,8 @@ import (
 	"testing"
 
 	"sigs.k8s.io/yaml"
+
+	"chaperone.dev/chaperone/internal/promotion"
 )
 
 // What the installation alarms on exists: names, labels, and values of labels
@@ -30,6 +32,9 @@ func TestAlertsAskForWhatThereIs(t *testing.T) {
 			}
 		}
 	}
+	for _, reason := range promotion.Reasons() {
+		values["chaperone_environment reason"] = append(values["chaperone_environment reason"], string(reason))
+	}
 	for _, alert := range alerts(t) {
 		selectors := regexp.MustCompile(`(chaperone_\w+)(\{[^}]*\})?`).FindAllStringSubmatch(alert.Expr, -1)
 		if len(selectors) == 0 {
@@ -41,7 +46,8 @@ func TestAlertsAskForWhatThereIs(t *testing.T) {
 			}
 			for _, matcher := range regexp.MustCompile(`(\w+)=(~?)"([^"]*)"`).FindAllStringSubmatch(selector[2], -1) {
 				wanted := strings.Split(matcher[3], "|")
-				if !slices.ContainsFunc(wanted, func(v string) bool { return slices.Contains(values[selector[1]+" "+matcher[1]], v) }) {
+				found := func(v string) bool { return slices.Contains(values[selector[1]+" "+matcher[1]], v) }
+				if !slices.ContainsFunc(wanted, found) || matcher[1] == "reason" && slices.ContainsFunc(wanted, func(v string) bool { return !found(v) }) {
 					t.Errorf("%s: no %s has %s %s", alert.Alert, selector[1], matcher[1], matcher[3])
 				}
 			}
