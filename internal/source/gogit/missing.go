@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"path"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -194,7 +195,10 @@ func (o *objects) obtainChanged(trees ...plumbing.Hash) error {
 			if tree.IsZero() {
 				continue
 			}
-			n, found, err := o.find(tree, name)
+			n, found, err := o.find(tree, strings.TrimSuffix(name, "/"))
+			if fault.IsTerminal(err) {
+				continue // nobody can read it; whoever has to is told
+			}
 			if err != nil {
 				return err
 			}
@@ -207,9 +211,12 @@ func (o *objects) obtainChanged(trees ...plumbing.Hash) error {
 }
 
 // around are the files of the largest directory on the way to path that has few
-// enough of them.
+// enough of them; none where the way is longer than any that people go.
 func (o *objects) around(root plumbing.Hash, name string) (dir string, files []plumbing.Hash) {
 	dir = path.Dir(name)
+	if strings.Count(name, "/") > maxNesting {
+		return dir, nil
+	}
 	for at := dir; ; at = path.Dir(at) {
 		n, found, err := o.find(root, at)
 		if err != nil || !found {
