@@ -65,11 +65,20 @@ func (r *remote) open(ctx context.Context, what service) (*session, error) {
 	s := &session{remote: r, parent: ctx, watch: newWatch(ctx, r.timeout)}
 	err := s.begin(what)
 	if err != nil {
+		s.forget(err)
 		err = s.problem(err)
 		s.close()
 		return nil, err
 	}
 	return s, nil
+}
+
+// forget: a token that is not accepted is not used in the next conversation.
+func (s *session) forget(err error) {
+	var no *problem
+	if tokens := s.remote.credentials.Tokens; tokens != nil && errors.As(err, &no) && no.denied {
+		tokens.Forget(string(s.login.token))
+	}
 }
 
 func (s *session) begin(what service) (err error) {
@@ -84,10 +93,6 @@ func (s *session) begin(what service) (err error) {
 			}
 		}
 		s.talk, err = s.remote.http.dial(s.watch.ctx, s.remote.location.base, what, s.login)
-		var no *problem
-		if tokens := s.remote.credentials.Tokens; tokens != nil && errors.As(err, &no) && no.denied {
-			tokens.Forget(string(s.login.token)) // the next conversation has another
-		}
 	case overSSH:
 		s.talk, err = dialSSH(s.watch.ctx, s.remote.location, what, s.remote.credentials)
 	default:
