@@ -165,7 +165,15 @@ func (s *session) resume() (done bool, err error) {
 	return true, nil
 }
 
-func (s *session) problem(err error) error { return s.watch.problem(s.parent, s.login, err) }
+// problem is what came in the way. A token that was not accepted, at whatever
+// point, is not used again: the next conversation has another.
+func (s *session) problem(err error) error {
+	var no *problem
+	if tokens := s.remote.credentials.Tokens; tokens != nil && errors.As(err, &no) && no.denied {
+		tokens.Forget(string(s.login.token))
+	}
+	return s.watch.problem(s.parent, s.login, err)
+}
 
 func (s *session) close() {
 	if s.talk != nil {
