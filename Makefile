@@ -49,14 +49,15 @@ demo: $(BINARY) cluster ## two systems from development to production, on this m
 
 # The end-to-end tests have deadlines of seconds, as real environments do, so
 # nothing else runs beside them. Every reachable world is walked, a hundred
-# thousand pods are judged, and each rule is silenced in turn, without race
-# detection, which would take ten times as long and has nothing to find there.
+# thousand pods are judged, each rule is silenced in turn, and what hostile
+# servers send is taken apart, without race detection, which would take ten times
+# as long and has nothing to find there.
 .PHONY: test
 test: cluster forge race-notice ## every test, on a real API server, real Git servers and a real forge
 	$(GO) test $(RACE_FLAG) -timeout $(TIMEOUT) $$($(GO) list ./... | grep -v /internal/e2e)
 	$(GO) test $(RACE_FLAG) -timeout $(TIMEOUT) ./internal/e2e
 	$(GO) test -timeout $(TIMEOUT) -run Reachable ./internal/reconcile
-	GOGC=400 $(GO) test -timeout $(TIMEOUT) -run 'PodSecurity|Notice|Sample|CheckTells|CheckAnywhere|ProposedRule' ./internal/policy/rego ./internal/cli
+	GOGC=400 $(GO) test -timeout $(TIMEOUT) -run 'PodSecurity|Notice|Sample|CheckTells|CheckAnywhere|ProposedRule|Hostile' ./internal/policy/rego ./internal/cli ./internal/source/gogit
 	$(GO) test -tags mutation -timeout $(TIMEOUT) -run Mutation ./internal/reconcile
 	cd cmd/localcluster && $(NESTED_GO) test -timeout $(TIMEOUT) ./...
 

@@ -78,7 +78,7 @@ var (
 		e.Promotion.Soak = time.Duration(rapid.Int64().Draw(t, "soak"))
 		e.Verify.HTTP[0].Body = texts.Draw(t, "body")
 		if rapid.Bool().Draw(t, "bare") {
-			e.After, e.Access, e.Target.Allow, e.Verify.HTTP, e.Governance.Deidentification = nil, nil, nil, nil, nil
+			e.After, e.Access, e.Require, e.Target.Allow, e.Verify.HTTP, e.Governance.Deidentification = nil, nil, nil, nil, nil, nil
 		}
 		return e
 	})

@@ -118,7 +118,7 @@ func full() Record {
 				Freezes:  []promotion.Window{{Name: "holidays", Cron: "@yearly", Duration: time.Hour, TimeZone: "UTC", From: at, To: at.Add(48 * time.Hour)}},
 				Approval: promotion.Approval{Required: 2, From: []string{"release-managers"}, NotAuthor: true}},
 			MaxRevertsPerDay: 3, Formerly: []promotion.ID{{Pipeline: "shop", Name: "stage"}},
-			Access: []string{"operations"}, Prune: true, Drift: promotion.DriftReport, OnFailure: promotion.FailureHold,
+			Access: []string{"operations"}, Require: []promotion.Requirement{promotion.RequireSigned}, Prune: true, Drift: promotion.DriftReport, OnFailure: promotion.FailureHold,
 			Governance: promotion.Governance{Owner: "team@example.org", RTO: time.Hour, RPO: time.Minute, AuditSink: "elsewhere", AuditRetention: 2190 * 24 * time.Hour,
 				RuntimeSensor: "falco", Backup: &promotion.Backup{Full: "@daily", Incremental: "@hourly", Retention: time.Hour, Location: "here",
 					Replica: "there", Encrypted: true, PointInTime: "wal-g", RestoreTested: "2026-01-31"},

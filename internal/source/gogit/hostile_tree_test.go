@@ -19,6 +19,7 @@ import (
 	"chaperone.dev/chaperone/internal/source"
 	"chaperone.dev/chaperone/internal/source/gogit"
 	"chaperone.dev/chaperone/internal/testkit/gitserver"
+	"chaperone.dev/chaperone/internal/testkit/racing"
 )
 
 // forged writes objects as no honest Git does, straight into a repository.
@@ -150,6 +151,7 @@ func (f forged) many(t *testing.T, count int) string {
 // if it were not there, and the hostile place says what is wrong.
 func TestPitfall03_HostileTrees(t *testing.T) {
 	t.Parallel()
+	racing.Without(t)
 	for _, test := range []struct {
 		name string
 		evil func(t *testing.T, f forged) in // stands at evil
@@ -273,6 +275,7 @@ func mustHash(t *testing.T, s *gogit.Snapshot, name string) string {
 // end are for a person, or refused for good, and end.
 func TestPitfall03_HostileMerges(t *testing.T) {
 	t.Parallel()
+	racing.Without(t)
 	for _, test := range []struct {
 		name  string
 		evil  func(t *testing.T, f forged, leaf string) string

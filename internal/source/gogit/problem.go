@@ -64,10 +64,10 @@ func (w *watch) problem(parent context.Context, who login, err error) error {
 		return fmt.Errorf("%w: %w", source.ErrUnavailable, parent.Err())
 	case parent.Err() != nil:
 		return parent.Err()
+	case errors.As(err, &known): // also if looking at what came took as long as the server may be silent
+		return &problem{text: who.clean(known.text), denied: known.denied, large: known.large}
 	case errors.Is(context.Cause(w.ctx), errTimeout):
 		return &problem{text: fmt.Sprintf("no answer for %v", w.idle)}
-	case errors.As(err, &known):
-		return &problem{text: who.clean(known.text), denied: known.denied, large: known.large}
 	}
 	return &problem{text: who.clean(err.Error())}
 }
