@@ -233,11 +233,7 @@ func (h *history) Changed(from, to source.Revision) ([]string, error) {
 	return []string{"policies/config/no-word/rule.rego"}, nil
 }
 
-// Policies of the source follow it; those that are refused leave the ones
-// before in force, and what did not change is not read again.
-func TestPoliciesOfTheSourceFollowIt(t *testing.T) {
-	t.Parallel()
-	const good = `# METADATA
+const goodRule = `# METADATA
 # title: No word
 # description: A word is what this test forbids.
 # scope: package
@@ -252,8 +248,13 @@ package config.no_word
 
 deny contains {"msg": "there is a word", "path": "data.word"} if input.object.data.word
 `
-	bad, other := strings.Replace(good, "deny contains", "deny contians", 1), strings.Replace(good, "there is", "here is", 1)
-	h := &history{rules: map[source.Revision]string{"1": good, "2": bad, "4": other, "5": other}}
+
+// Policies of the source follow it; those that are refused leave the ones
+// before in force, and what did not change is not read again.
+func TestPoliciesOfTheSourceFollowIt(t *testing.T) {
+	t.Parallel()
+	bad, other := strings.Replace(goodRule, "deny contains", "deny contians", 1), strings.Replace(goodRule, "there is", "here is", 1)
+	h := &history{rules: map[source.Revision]string{"1": goodRule, "2": bad, "4": other, "5": other}}
 	p := &sourcePolicies{log: slog.New(slog.DiscardHandler), told: func(error) {}}
 	var digests []string
 	for _, head := range []source.Revision{"1", "1", "2", "4", "5"} {
@@ -279,5 +280,24 @@ func TestStill(t *testing.T) {
 		if got := c.still(t.Context(), promotion.Environment{Target: promotion.Target{Namespace: "own"}}, left[n:]); got != want {
 			t.Errorf("%q, want %q", got, want)
 		}
+	}
+}
+
+// crowded changes so much at once that the list of it ends before the policies.
+type crowded struct{ *history }
+
+func (crowded) Changed(_, _ source.Revision) ([]string, error) {
+	return slices.Repeat([]string{"base/app.yaml"}, manyChanged), nil
+}
+
+func TestPoliciesAmongManyChangesAreTaken(t *testing.T) {
+	t.Parallel()
+	h := &history{rules: map[source.Revision]string{"1": goodRule, "2": strings.Replace(goodRule, "there is", "here is", 1)}}
+	p := &sourcePolicies{log: slog.New(slog.DiscardHandler), told: func(error) {}}
+	p.follow(t.Context(), crowded{h}, "1")
+	before := p.bundle.Load()
+	p.follow(t.Context(), crowded{h}, "2")
+	if after := p.bundle.Load(); before == nil || after == nil || before.Digest() == after.Digest() {
+		t.Error("what changed among much else is not in force")
 	}
 }

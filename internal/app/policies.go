@@ -113,6 +113,10 @@ const refusedFor = time.Minute
 // policyDir is where a source keeps its policies.
 const policyDir = "policies"
 
+// manyChanged is from where on a list of changes may be cut off: policies may be
+// among the rest.
+const manyChanged = 1_000
+
 // follow loads the policies of a new head. A bundle that is refused leaves the
 // one before in force.
 func (p *sourcePolicies) follow(ctx context.Context, src controllerSource, head source.Revision) {
@@ -123,7 +127,7 @@ func (p *sourcePolicies) follow(ctx context.Context, src controllerSource, head 
 	}
 	if p.from != "" && p.bundle.Load() != nil {
 		changed, err := src.Changed(p.from, head)
-		if err == nil && !under(changed, policyDir) {
+		if err == nil && len(changed) < manyChanged && !under(changed, policyDir) {
 			p.from = head
 			return
 		}
