@@ -6,6 +6,7 @@ import (
 
 	"chaperone.dev/chaperone/internal/config"
 	"chaperone.dev/chaperone/internal/controller"
+	"chaperone.dev/chaperone/internal/forge/client"
 	"chaperone.dev/chaperone/internal/forge/gitea"
 	"chaperone.dev/chaperone/internal/forge/github"
 	"chaperone.dev/chaperone/internal/forge/gitlab"
@@ -20,33 +21,36 @@ func openForge(c config.Forge) (controller.Forge, error) {
 	}
 	address := c.URL
 	if c.Kind == config.KindGitHub {
-		address = github.API(c.URL)
+		address = github.Address(c.URL)
 	}
-	client, err := wire.Client(wire.Config{URL: address, Token: wire.TokenFile(c.TokenFile)})
+	http, err := wire.Client(wire.Config{URL: address, Token: wire.TokenFile(c.TokenFile)})
 	if err != nil {
 		return nil, fmt.Errorf("forge.url: %w", err)
 	}
-	made, err := forgeOf(c, client)
+	made, err := forgeOf(c, http)
 	if err != nil {
 		return nil, fmt.Errorf("forge.repository: %w", err)
 	}
 	return made, nil
 }
 
-// forgeOf returns no client that is nil inside.
-func forgeOf(c config.Forge, client *http.Client) (made controller.Forge, err error) {
+func forgeOf(c config.Forge, http *http.Client) (controller.Forge, error) {
+	var (
+		api client.API
+		err error
+	)
 	switch c.Kind {
 	case config.KindGitHub:
-		made, err = github.New(c.URL, c.Repository, client, nil)
+		api, err = github.New(c.URL, c.Repository, http, nil)
 	case config.KindGitLab:
-		made, err = gitlab.New(c.URL, c.Repository, client)
+		api, err = gitlab.New(c.URL, c.Repository, http)
 	case config.KindGitea:
-		made, err = gitea.New(c.URL, c.Repository, client)
+		api, err = gitea.New(c.URL, c.Repository, http)
 	default:
 		err = fmt.Errorf("forge.kind %q is not known", c.Kind)
 	}
 	if err != nil {
 		return nil, err
 	}
-	return made, nil
+	return client.New(api), nil
 }

@@ -86,6 +86,37 @@ func (p Proposal) Differs(from PullRequest) bool {
 	return strings.TrimSpace(p.Title) != strings.TrimSpace(from.Title) || !SameText(p.Body, from.Body)
 }
 
+// Listing is which pull requests are wanted.
+type Listing struct {
+	State        PullRequestState // Open or Closed
+	Branch, Base string           // "" is any
+}
+
+// Comment is what somebody wrote on a pull request.
+type Comment struct {
+	ID   int64
+	By   Account
+	Body string
+}
+
+// Manners are in what forges differ.
+type Manners struct {
+	Repository  string // as errors call it
+	PullRequest string // and as they call that
+	PageSize    int    // entries that it gives at once
+	MaxLink     int    // bytes of a status' address; 0 is MaxURL
+	// Safe takes out of a text what the forge would do because somebody wrote it; nil
+	// is nothing. What it has done it leaves alone.
+	Safe func(text string) string
+}
+
+// IsName reports whether every forge could call somebody or something so.
+func IsName(s string) bool {
+	return s != "" && s != "." && s != ".." && !strings.ContainsFunc(s, func(r rune) bool {
+		return !('a' <= r && r <= 'z' || 'A' <= r && r <= 'Z' || '0' <= r && r <= '9' || strings.ContainsRune("-_.", r))
+	})
+}
+
 // Verdict is what one review says.
 type Verdict string
 

@@ -11,6 +11,7 @@ import (
 
 	"chaperone.dev/chaperone/internal/controller"
 	"chaperone.dev/chaperone/internal/forge"
+	"chaperone.dev/chaperone/internal/forge/client"
 	"chaperone.dev/chaperone/internal/forge/contract"
 	"chaperone.dev/chaperone/internal/forge/wire"
 	"chaperone.dev/chaperone/internal/source"
@@ -30,7 +31,7 @@ type world struct {
 	*testgitea.Repository
 	people  map[contract.Somebody]*testgitea.Person
 	fork    *testgitea.Repository
-	client  *Client
+	client  *client.Client
 	token   string
 	file    string
 	commits int
@@ -51,9 +52,11 @@ func newWorld(t *testing.T) *world {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if w.client, err = New(w.URL, w.Name, http); err != nil {
+	api, err := New(w.URL, w.Name, http)
+	if err != nil {
 		t.Fatal(err)
 	}
+	w.client = client.New(api)
 	return w
 }
 

@@ -1,7 +1,6 @@
 // Package gitea asks a Gitea, or a Forgejo, for pull requests, reviews, commit
-// statuses and comments. It guarantees that each call looks before it writes,
-// so that repeating one after a crash or a lost answer does nothing twice, and
-// that it changes only what its own account wrote.
+// statuses and comments, by Gitea's own SDK. It decides nothing: package client
+// does. What it hands out was checked.
 package gitea
 
 import (
@@ -11,7 +10,6 @@ import (
 	"net/http"
 	"net/url"
 	"strings"
-	"sync"
 
 	sdk "code.gitea.io/sdk/gitea"
 
@@ -21,86 +19,51 @@ import (
 
 const (
 	pageSize = 50 // the most that Gitea gives as it comes
-	maxPages = forge.MaxOpen / pageSize
+	maxPages = 10 // of the statuses of one commit
 )
 
-// Client is one repository on a Gitea, as one account.
-type Client struct {
+// API is one repository on a Gitea, as one account.
+type API struct {
 	url, owner, name string
 	http             *http.Client
-	writing          chan struct{} // one at a time looks and writes
-
-	mu   sync.Mutex
-	self forge.Account
 }
 
-// New makes a client for the repository owner/name of the Gitea at an address,
+// New makes an API for the repository owner/name of the Gitea at an address,
 // over an HTTP client that signs requests and turns refusals into errors of
 // package forge, as package wire makes them. The token needs the scopes
 // write:repository, write:issue and read:user.
-func New(address, repository string, client *http.Client) (*Client, error) {
+func New(address, repository string, client *http.Client) (*API, error) {
 	owner, name, ok := strings.Cut(repository, "/")
-	if !ok || !plainName(owner) || !plainName(name) {
+	if !ok || !forge.IsName(owner) || !forge.IsName(name) {
 		return nil, fmt.Errorf("repository %.80q: want owner/name", repository)
 	}
-	return &Client{
-		url: strings.TrimSuffix(address, "/"), owner: owner, name: name, http: client, writing: make(chan struct{}, 1),
-	}, nil
+	return &API{url: strings.TrimSuffix(address, "/"), owner: owner, name: name, http: client}, nil
 }
 
-// plainName reports whether Gitea could call somebody or something so.
-func plainName(s string) bool {
-	return s != "" && s != "." && s != ".." && !strings.ContainsFunc(s, func(r rune) bool {
-		return !('a' <= r && r <= 'z' || 'A' <= r && r <= 'Z' || '0' <= r && r <= '9' || strings.ContainsRune("-_.", r))
-	})
+// Manners are Gitea's.
+func (a *API) Manners() forge.Manners {
+	return forge.Manners{Repository: a.owner + "/" + a.name, PullRequest: "pull request", PageSize: pageSize}
 }
 
 // asking is the SDK for one call: it takes the context of a client, and not of a
 // request. No version is asked for, which would be one more request each time.
-func (c *Client) asking(ctx context.Context) (*sdk.Client, error) {
-	return sdk.NewClient(c.url, sdk.SetHTTPClient(c.http), sdk.SetContext(ctx), sdk.SetGiteaVersion(""))
+func (a *API) asking(ctx context.Context) (*sdk.Client, error) {
+	return sdk.NewClient(a.url, sdk.SetHTTPClient(a.http), sdk.SetContext(ctx), sdk.SetGiteaVersion(""))
 }
 
-func (c *Client) repository() string { return c.owner + "/" + c.name }
-
-func (c *Client) fault(op string, err error) error { return forge.Fault(op, c.repository(), err) }
-
-func (c *Client) take(ctx context.Context) error {
-	select {
-	case c.writing <- struct{}{}:
-		return nil
-	case <-ctx.Done():
-		return ctx.Err()
-	}
-}
-
-func (c *Client) give() { <-c.writing }
-
-// account is who we are. It is asked once: an account outlives its tokens.
-func (c *Client) account(api *sdk.Client) (forge.Account, error) {
-	c.mu.Lock()
-	known := c.self
-	c.mu.Unlock()
-	if known.Login != "" {
-		return known, nil
+// Self is whose token is used.
+func (a *API) Self(ctx context.Context) (forge.Account, error) {
+	api, err := a.asking(ctx)
+	if err != nil {
+		return forge.Account{}, err
 	}
 	user, _, err := api.GetMyUserInfo()
-	if err != nil {
-		return forge.Account{}, fmt.Errorf("ask whose token this is: %w", err)
-	}
-	self := account(user)
-	if self.Login == "" {
-		return forge.Account{}, fmt.Errorf("%w: it does not say whose token this is", forge.ErrUnavailable)
-	}
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.self = self
-	return self, nil
+	return account(user), err
 }
 
 // read asks for what the SDK has no call for.
-func (c *Client) read(ctx context.Context, answer any, path ...string) error {
-	address, err := url.JoinPath(c.url, append([]string{"api", "v1", "repos", url.PathEscape(c.owner), url.PathEscape(c.name)}, path...)...)
+func (a *API) read(ctx context.Context, answer any, path ...string) error {
+	address, err := url.JoinPath(a.url, append([]string{"api", "v1", "repos", url.PathEscape(a.owner), url.PathEscape(a.name)}, path...)...)
 	if err != nil {
 		return err
 	}
@@ -108,7 +71,7 @@ func (c *Client) read(ctx context.Context, answer any, path ...string) error {
 	if err != nil {
 		return err
 	}
-	response, err := c.http.Do(request)
+	response, err := a.http.Do(request)
 	if err != nil {
 		return err
 	}
@@ -126,7 +89,7 @@ func account(user *sdk.User) forge.Account {
 }
 
 // pullRequest checks what an answer holds: decisions are made of it.
-func (c *Client) pullRequest(from *sdk.PullRequest) (forge.PullRequest, error) {
+func pullRequest(from *sdk.PullRequest) (forge.PullRequest, error) {
 	if from == nil || from.Index <= 0 || from.Base == nil || from.Head == nil {
 		return forge.PullRequest{}, fmt.Errorf("%w: its answer holds a pull request without number, base or head", forge.ErrUnavailable)
 	}
@@ -136,7 +99,7 @@ func (c *Client) pullRequest(from *sdk.PullRequest) (forge.PullRequest, error) {
 	}
 	pr := forge.PullRequest{
 		Number: from.Index, Title: from.Title, Body: from.Body, Branch: from.Head.Name, Base: from.Base.Name, Head: head,
-		State: forge.Open, Draft: from.Draft, Author: account(from.Poster), URL: link(from.HTMLURL),
+		State: forge.Open, Draft: from.Draft, Author: account(from.Poster), URL: forge.Link(from.HTMLURL),
 		FromFork: from.Head.RepoID != from.Base.RepoID || from.Base.RepoID <= 0,
 	}
 	switch {
@@ -151,13 +114,4 @@ func (c *Client) pullRequest(from *sdk.PullRequest) (forge.PullRequest, error) {
 		pr.State = forge.Closed
 	}
 	return pr, nil
-}
-
-// link keeps an address that people may be sent to.
-func link(text string) string {
-	u, err := url.Parse(text)
-	if err != nil || u.Scheme != "https" && u.Scheme != "http" || u.User != nil || len(text) > forge.MaxURL {
-		return ""
-	}
-	return text
 }

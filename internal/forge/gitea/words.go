@@ -2,7 +2,6 @@ package gitea
 
 import (
 	"context"
-	"fmt"
 
 	sdk "code.gitea.io/sdk/gitea"
 
@@ -10,33 +9,15 @@ import (
 	"chaperone.dev/chaperone/internal/source"
 )
 
-// SetStatus writes where the newest status of that context says something else.
-func (c *Client) SetStatus(ctx context.Context, commit source.Revision, status forge.Status) error {
-	op := fmt.Sprintf("set status %s of %s", status.Context, commit.Short())
-	if err := c.take(ctx); err != nil {
-		return c.fault(op, err)
-	}
-	defer c.give()
-	api, err := c.asking(ctx)
-	if err != nil {
-		return c.fault(op, err)
-	}
-	status = status.Bounded()
-	stands, err := c.status(api, commit, status.Context)
-	if err != nil || stands == status {
-		return c.fault(op, err)
-	}
-	_, _, err = api.CreateStatus(c.owner, c.name, string(commit), sdk.CreateStatusOption{
-		Context: status.Context, State: sdk.StatusState(status.State), Description: status.Description, TargetURL: status.URL,
-	})
-	return c.fault(op, err)
-}
-
-// status is the newest of a context. The list begins with the newest second,
+// Status is the newest of a context. The list begins with the newest second,
 // which may have more than one.
-func (c *Client) status(api *sdk.Client, commit source.Revision, of string) (forge.Status, error) {
+func (a *API) Status(ctx context.Context, commit source.Revision, of string) (forge.Status, error) {
+	api, err := a.asking(ctx)
+	if err != nil {
+		return forge.Status{}, err
+	}
 	for page := 1; page <= maxPages; page++ {
-		list, response, err := api.ListStatuses(c.owner, c.name, string(commit), sdk.ListStatusesOption{
+		list, response, err := api.ListStatuses(a.owner, a.name, string(commit), sdk.ListStatusesOption{
 			ListOptions: sdk.ListOptions{Page: page, PageSize: pageSize},
 		})
 		if err != nil {
@@ -60,40 +41,47 @@ func (c *Client) status(api *sdk.Client, commit source.Revision, of string) (for
 	return forge.Status{}, nil
 }
 
-// Comment keeps one comment of our own on a pull request, found by its marker.
-func (c *Client) Comment(ctx context.Context, number int64, marker, body string) error {
-	op := fmt.Sprintf("comment on pull request %d", number)
-	if err := c.take(ctx); err != nil {
-		return c.fault(op, err)
+// WriteStatus adds one; the newest counts.
+func (a *API) WriteStatus(ctx context.Context, commit source.Revision, _, want forge.Status) error {
+	api, err := a.asking(ctx)
+	if err != nil {
+		return err
 	}
-	defer c.give()
-	api, err := c.asking(ctx)
-	if err == nil {
-		err = c.comment(api, number, marker, body)
-	}
-	return c.fault(op, err)
+	_, _, err = api.CreateStatus(a.owner, a.name, string(commit), sdk.CreateStatusOption{
+		Context: want.Context, State: sdk.StatusState(want.State), Description: want.Description, TargetURL: want.URL,
+	})
+	return err
 }
 
-func (c *Client) comment(api *sdk.Client, number int64, marker, body string) error {
-	self, err := c.account(api)
+// Comments are all: this list has no pages.
+func (a *API) Comments(ctx context.Context, number int64, _ int) (list []forge.Comment, last bool, err error) {
+	api, err := a.asking(ctx)
 	if err != nil {
-		return err
+		return nil, false, err
 	}
-	body = forge.Marked(marker, body)
-	all, _, err := api.ListIssueComments(c.owner, c.name, number, sdk.ListIssueCommentOptions{}) // it has no pages
-	if err != nil {
-		return err
-	}
+	all, _, err := api.ListIssueComments(a.owner, a.name, number, sdk.ListIssueCommentOptions{})
 	for _, each := range all {
-		if each == nil || !account(each.Poster).Same(self) || !forge.HasMarker(marker, each.Body) {
-			continue
+		if each != nil {
+			list = append(list, forge.Comment{ID: each.ID, By: account(each.Poster), Body: each.Body})
 		}
-		if forge.SameText(each.Body, body) {
-			return nil
-		}
-		_, _, err = api.EditIssueComment(c.owner, c.name, each.ID, sdk.EditIssueCommentOption{Body: body})
-		return err
 	}
-	_, _, err = api.CreateIssueComment(c.owner, c.name, number, sdk.CreateIssueCommentOption{Body: body})
+	return list, true, err
+}
+
+// WriteComment writes another one.
+func (a *API) WriteComment(ctx context.Context, number int64, body string) error {
+	api, err := a.asking(ctx)
+	if err == nil {
+		_, _, err = api.CreateIssueComment(a.owner, a.name, number, sdk.CreateIssueCommentOption{Body: body})
+	}
+	return err
+}
+
+// EditComment changes one.
+func (a *API) EditComment(ctx context.Context, _, comment int64, body string) error {
+	api, err := a.asking(ctx)
+	if err == nil {
+		_, _, err = api.EditIssueComment(a.owner, a.name, comment, sdk.EditIssueCommentOption{Body: body})
+	}
 	return err
 }

@@ -4,6 +4,7 @@ import (
 	"net/http"
 	"testing"
 
+	"chaperone.dev/chaperone/internal/forge/client"
 	"chaperone.dev/chaperone/internal/forge/contract"
 	"chaperone.dev/chaperone/internal/forge/wire"
 	"chaperone.dev/chaperone/internal/testkit/shapes"
@@ -18,14 +19,17 @@ func TestContract(t *testing.T) {
 func newWorld(t *testing.T) *shapes.Site {
 	t.Helper()
 	site := shapes.NewGitHub(t)
-	client, err := wire.Client(wire.Config{
-		URL: API(site.URL), Token: wire.TokenFile(site.TokenFile), Base: wire.Remember(http.DefaultTransport.(*http.Transport).Clone()),
+	transport := http.DefaultTransport.(*http.Transport).Clone()
+	httpClient, err := wire.Client(wire.Config{
+		URL: Address(site.URL), Token: wire.TokenFile(site.TokenFile), Base: wire.Remember(transport),
 	})
 	if err != nil {
 		t.Fatal(err)
 	}
-	if site.Client, err = New(site.URL, site.Repository, client, nil); err != nil {
+	api, err := New(site.URL, site.Repository, httpClient, nil)
+	if err != nil {
 		t.Fatal(err)
 	}
+	site.Client = client.New(api)
 	return site
 }

@@ -1,8 +1,7 @@
 // Package github asks GitHub, or a GitHub Enterprise Server, for pull requests,
-// reviews, commit statuses and comments. It guarantees that each call looks
-// before it writes, so that repeating one after a crash or a lost answer does
-// nothing twice, and that it changes only what its own account wrote. Its tests ask
-// what answers as the public documentation shows, not GitHub itself.
+// reviews, commit statuses and comments, by its SDK. It decides nothing: package
+// client does. What it hands out was checked. Its tests ask what answers as the
+// public documentation shows, not GitHub itself.
 package github
 
 import (
@@ -13,7 +12,6 @@ import (
 	"net/http"
 	"net/url"
 	"strings"
-	"sync"
 
 	sdk "github.com/google/go-github/v74/github"
 
@@ -23,29 +21,23 @@ import (
 
 const (
 	pageSize    = 100 // the most that GitHub gives
-	maxPages    = forge.MaxOpen / pageSize
-	maxComments = 30 // pages of them, on one pull request
-	maxStatuses = 10 // pages: GitHub keeps 1000 statuses of a commit
+	maxStatuses = 10  // pages: GitHub keeps 1000 statuses of a commit
 )
 
 // Self says whose token is used: its login. Asking GitHub works for people alone;
 // a GitHub App is called after its slug, such as chaperone[bot].
 type Self func(context.Context) (string, error)
 
-// Client is one repository on a GitHub, as one account.
-type Client struct {
+// API is one repository on a GitHub, as one account.
+type API struct {
 	owner, name string
 	api         *sdk.Client
-	ask         Self
-	writing     chan struct{} // one at a time looks and writes
-
-	mu   sync.Mutex
-	self forge.Account
+	self        Self
 }
 
-// API is where a GitHub of that address answers: GitHub itself and its Enterprise
+// Address is where a GitHub of that address answers: GitHub itself and its Enterprise
 // Cloud on a host beside it, an Enterprise Server under a path.
-func API(address string) string {
+func Address(address string) string {
 	u, err := url.Parse(strings.TrimSuffix(address, "/"))
 	if err != nil || u.Host == "" {
 		return address
@@ -64,17 +56,17 @@ func API(address string) string {
 	return u.JoinPath("api", "v3").String()
 }
 
-// New makes a client for the repository owner/name of the GitHub at an address,
-// over an HTTP client for what API makes of it, that signs requests and turns
+// New makes an API for the repository owner/name of the GitHub at an address,
+// over an HTTP client for what Address makes of it, that signs requests and turns
 // refusals into errors of package forge, as package wire makes them. The token
 // needs to read metadata, and to write pull requests, issues and commit statuses.
 // A nil self asks GitHub.
-func New(address, repository string, client *http.Client, self Self) (*Client, error) {
+func New(address, repository string, client *http.Client, self Self) (*API, error) {
 	owner, name, ok := strings.Cut(repository, "/")
-	if !ok || !plainName(owner) || !plainName(name) {
+	if !ok || !forge.IsName(owner) || !forge.IsName(name) {
 		return nil, fmt.Errorf("repository %.80q: want owner/name", repository)
 	}
-	base, err := url.Parse(API(address) + "/")
+	base, err := url.Parse(Address(address) + "/")
 	if err != nil || base.Host == "" {
 		return nil, fmt.Errorf("address %.80q: want such as https://github.com", address)
 	}
@@ -83,17 +75,15 @@ func New(address, repository string, client *http.Client, self Self) (*Client, e
 		whole.Transport = http.DefaultTransport
 	}
 	whole.Transport = something{whole.Transport}
-	c := &Client{owner: owner, name: name, api: sdk.NewClient(&whole), ask: self, writing: make(chan struct{}, 1)}
-	c.api.BaseURL = base
-	c.api.DisableRateLimitCheck = true // the HTTP client heeds limits
-	return c, nil
+	a := &API{owner: owner, name: name, api: sdk.NewClient(&whole), self: self}
+	a.api.BaseURL = base
+	a.api.DisableRateLimitCheck = true // the HTTP client heeds limits
+	return a, nil
 }
 
-// plainName reports whether GitHub could call somebody or something so.
-func plainName(s string) bool {
-	return s != "" && s != "." && s != ".." && !strings.ContainsFunc(s, func(r rune) bool {
-		return !('a' <= r && r <= 'z' || 'A' <= r && r <= 'Z' || '0' <= r && r <= '9' || strings.ContainsRune("-_.", r))
-	})
+// Manners are GitHub's.
+func (a *API) Manners() forge.Manners {
+	return forge.Manners{Repository: a.owner + "/" + a.name, PullRequest: "pull request", PageSize: pageSize}
 }
 
 // something refuses an answer of success that holds nothing: the SDK would take
@@ -120,47 +110,14 @@ func (s something) RoundTrip(request *http.Request) (*http.Response, error) {
 	return response, nil
 }
 
-func (c *Client) repository() string { return c.owner + "/" + c.name }
-
-func (c *Client) fault(op string, err error) error { return forge.Fault(op, c.repository(), err) }
-
-func (c *Client) take(ctx context.Context) error {
-	select {
-	case c.writing <- struct{}{}:
-		return nil
-	case <-ctx.Done():
-		return ctx.Err()
+// Self is whose token is used.
+func (a *API) Self(ctx context.Context) (forge.Account, error) {
+	if a.self != nil {
+		login, err := a.self(ctx)
+		return forge.Account{Login: login}, err
 	}
-}
-
-func (c *Client) give() { <-c.writing }
-
-// account is who we are. It is asked once: an account outlives its tokens.
-func (c *Client) account(ctx context.Context) (forge.Account, error) {
-	c.mu.Lock()
-	known := c.self
-	c.mu.Unlock()
-	if known.Login != "" {
-		return known, nil
-	}
-	ask := c.ask
-	if ask == nil {
-		ask = func(ctx context.Context) (string, error) {
-			user, _, err := c.api.Users.Get(ctx, "")
-			return user.GetLogin(), err
-		}
-	}
-	login, err := ask(ctx)
-	if err != nil {
-		return forge.Account{}, fmt.Errorf("ask whose token this is: %w", err)
-	}
-	if login == "" {
-		return forge.Account{}, fmt.Errorf("%w: it does not say whose token this is", forge.ErrUnavailable)
-	}
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.self = forge.Account{Login: login}
-	return c.self, nil
+	user, _, err := a.api.Users.Get(ctx, "")
+	return account(user), err
 }
 
 func account(user *sdk.User) forge.Account {

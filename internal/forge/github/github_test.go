@@ -11,6 +11,7 @@ import (
 
 	"chaperone.dev/chaperone/internal/fault"
 	"chaperone.dev/chaperone/internal/forge"
+	"chaperone.dev/chaperone/internal/forge/client"
 	"chaperone.dev/chaperone/internal/forge/contract"
 	"chaperone.dev/chaperone/internal/forge/wire"
 	"chaperone.dev/chaperone/internal/source"
@@ -32,7 +33,7 @@ func TestWhereTheAPIIs(t *testing.T) {
 		"http://127.0.0.1:3000/git":          "http://127.0.0.1:3000/git/api/v3",
 		"https://evil.example/?x=github.com": "https://evil.example/api/v3?x=github.com", // which package wire refuses
 	} {
-		if got := API(address); got != want {
+		if got := Address(address); got != want {
 			t.Errorf("%s: %s, want %s", address, got, want)
 		}
 	}
@@ -55,8 +56,18 @@ func TestAnAppKnowsItsName(t *testing.T) {
 	t.Parallel()
 	site := newWorld(t)
 	asked := 0
-	app := site.Client.(*Client)
-	app.ask = func(context.Context) (string, error) { asked++; return site.Login(contract.Daemon), nil }
+	as := func(self Self) *client.Client {
+		http, err := wire.Client(wire.Config{URL: Address(site.URL), Token: wire.TokenFile(site.TokenFile)})
+		if err != nil {
+			t.Fatal(err)
+		}
+		api, err := New(site.URL, site.Repository, http, self)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return client.New(api)
+	}
+	app := as(func(context.Context) (string, error) { asked++; return site.Login(contract.Daemon), nil })
 	site.Commit(t, contract.Writer, "topic")
 	number := site.Open(t, contract.Writer, "topic", "work")
 	for range 3 {
@@ -67,7 +78,7 @@ func TestAnAppKnowsItsName(t *testing.T) {
 	if list := site.Comments(t, number); len(list) != 1 || asked != 1 || site.Requests("GET", "/user") != 0 {
 		t.Errorf("%q, asked %d times", list, asked)
 	}
-	app.self, app.ask = forge.Account{}, func(context.Context) (string, error) { return "", errors.New("key: not there") }
+	app = as(func(context.Context) (string, error) { return "", errors.New("key: not there") })
 	if err := app.Comment(t.Context(), number, "preview", "x"); err == nil || !strings.Contains(err.Error(), "key: not there") {
 		t.Error(err)
 	}
@@ -79,14 +90,15 @@ func TestATokenMayBeMade(t *testing.T) {
 	t.Parallel()
 	site := newWorld(t)
 	made := 0
-	client, err := wire.Client(wire.Config{URL: API(site.URL), Token: func(context.Context) (string, error) { made++; return site.Token(), nil }})
+	http, err := wire.Client(wire.Config{URL: Address(site.URL), Token: func(context.Context) (string, error) { made++; return site.Token(), nil }})
 	if err != nil {
 		t.Fatal(err)
 	}
-	c, err := New(site.URL, site.Repository, client, nil)
+	api, err := New(site.URL, site.Repository, http, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
+	c := client.New(api)
 	for range 2 {
 		site.Rotate(t)
 		if _, _, err := c.OpenPullRequests(t.Context(), contract.Base); err != nil || made == 0 {

@@ -24,12 +24,12 @@ type approvals struct {
 
 // reviews are the approvals that stand, and after them the requests for changes:
 // GitLab keeps no others. It lets only those approve whose word counts.
-func (c *Client) reviews(ctx context.Context, number int64) ([]forge.Review, error) {
+func (a *API) reviews(ctx context.Context, number int64) ([]forge.Review, error) {
 	var given approvals
-	if err := c.read(ctx, &given, number, "approvals"); err != nil {
+	if err := a.read(ctx, &given, number, "approvals"); err != nil {
 		return nil, err
 	}
-	reviewers, _, err := c.api.MergeRequests.GetMergeRequestReviewers(c.project, number, sdk.WithContext(ctx))
+	reviewers, _, err := a.api.MergeRequests.GetMergeRequestReviewers(a.project, number, sdk.WithContext(ctx))
 	if err != nil {
 		return nil, err
 	}
@@ -38,7 +38,7 @@ func (c *Client) reviews(ctx context.Context, number int64) ([]forge.Review, err
 	}
 	var versions []*sdk.MergeRequestDiffVersion
 	if len(given.ApprovedBy) > 0 {
-		if versions, err = c.versions(ctx, number); err != nil {
+		if versions, err = a.versions(ctx, number); err != nil {
 			return nil, err
 		}
 	}
@@ -55,10 +55,10 @@ func (c *Client) reviews(ctx context.Context, number int64) ([]forge.Review, err
 }
 
 // versions are what the source branch was, the newest first.
-func (c *Client) versions(ctx context.Context, number int64) ([]*sdk.MergeRequestDiffVersion, error) {
+func (a *API) versions(ctx context.Context, number int64) ([]*sdk.MergeRequestDiffVersion, error) {
 	var all []*sdk.MergeRequestDiffVersion
 	for page := int64(1); page <= maxPages; page++ {
-		list, response, err := c.api.MergeRequests.GetMergeRequestDiffVersions(c.project, number, &sdk.GetMergeRequestDiffVersionsOptions{
+		list, response, err := a.api.MergeRequests.GetMergeRequestDiffVersions(a.project, number, &sdk.GetMergeRequestDiffVersionsOptions{
 			ListOptions: sdk.ListOptions{Page: page, PerPage: pageSize},
 		}, sdk.WithContext(ctx))
 		if err != nil {
@@ -90,12 +90,12 @@ func headAt(versions []*sdk.MergeRequestDiffVersion, at *time.Time) source.Revis
 }
 
 // read asks for what the SDK reads only a part of.
-func (c *Client) read(ctx context.Context, answer any, number int64, what string) error {
-	path := "projects/" + sdk.PathEscape(c.project) + "/merge_requests/" + strconv.FormatInt(number, 10) + "/" + what
-	request, err := c.api.NewRequest(http.MethodGet, path, nil, []sdk.RequestOptionFunc{sdk.WithContext(ctx)})
+func (a *API) read(ctx context.Context, answer any, number int64, what string) error {
+	path := "projects/" + sdk.PathEscape(a.project) + "/merge_requests/" + strconv.FormatInt(number, 10) + "/" + what
+	request, err := a.api.NewRequest(http.MethodGet, path, nil, []sdk.RequestOptionFunc{sdk.WithContext(ctx)})
 	if err != nil {
 		return err
 	}
-	_, err = c.api.Do(request, answer)
+	_, err = a.api.Do(request, answer)
 	return err
 }

@@ -3,6 +3,7 @@ package gitlab
 import (
 	"testing"
 
+	"chaperone.dev/chaperone/internal/forge/client"
 	"chaperone.dev/chaperone/internal/forge/contract"
 	"chaperone.dev/chaperone/internal/forge/wire"
 	"chaperone.dev/chaperone/internal/testkit/shapes"
@@ -21,10 +22,10 @@ func newWorld(t *testing.T) *shapes.Site {
 	if err != nil {
 		t.Fatal(err)
 	}
-	client, err := New(site.URL, site.Repository, http)
+	api, err := New(site.URL, site.Repository, http)
 	if err != nil {
 		t.Fatal(err)
 	}
-	site.Client = client
+	site.Client = client.New(api)
 	return site
 }

@@ -1,9 +1,7 @@
 // Package gitlab asks a GitLab for merge requests, approvals, commit statuses and
-// notes. It guarantees that each call looks before it writes, so that repeating
-// one after a crash or a lost answer does nothing twice, that it changes only
-// what its own account wrote, and that no text that it writes is a command to
-// GitLab. Its tests ask what answers as the public documentation shows, not GitLab
-// itself.
+// notes, by its SDK. It decides nothing: package client does. What it hands out
+// was checked, and no text that went through Manners.Safe is a command to GitLab.
+// Its tests ask what answers as the public documentation shows, not GitLab itself.
 package gitlab
 
 import (
@@ -12,7 +10,6 @@ import (
 	"log/slog"
 	"net/http"
 	"strings"
-	"sync"
 
 	sdk "gitlab.com/gitlab-org/api/client-go"
 
@@ -21,29 +18,24 @@ import (
 )
 
 const (
-	pageSize    = 100 // the most that GitLab gives
-	maxPages    = forge.MaxOpen / pageSize
-	maxComments = 30 // pages of notes on one merge request
+	pageSize = 100 // the most that GitLab gives
+	maxPages = 10  // of the versions of a merge request, and of a commit's statuses
 )
 
-// Client is one project on a GitLab, as one account.
-type Client struct {
+// API is one project on a GitLab, as one account.
+type API struct {
 	project string
 	api     *sdk.Client
-	writing chan struct{} // one at a time looks and writes
-
-	mu   sync.Mutex
-	self forge.Account
 }
 
-// New makes a client for the project group/name, or group/subgroup/name, of the
+// New makes an API for the project group/name, or group/subgroup/name, of the
 // GitLab at an address, over an HTTP client that signs requests and turns refusals
 // into errors of package forge, as package wire makes them. The token needs the
 // scope api and, in the project, the role Developer.
-func New(address, project string, client *http.Client) (*Client, error) {
+func New(address, project string, client *http.Client) (*API, error) {
 	parts := strings.Split(project, "/")
 	for _, part := range parts {
-		if len(parts) < 2 || !plainName(part) {
+		if len(parts) < 2 || !forge.IsName(part) {
 			return nil, fmt.Errorf("project %.200q: want group/name, or group/subgroup/name", project)
 		}
 	}
@@ -57,14 +49,12 @@ func New(address, project string, client *http.Client) (*Client, error) {
 	if err != nil {
 		return nil, fmt.Errorf("address %.80q: %w", address, err)
 	}
-	return &Client{project: project, api: api, writing: make(chan struct{}, 1)}, nil
+	return &API{project: project, api: api}, nil
 }
 
-// plainName reports whether GitLab could call a group or a project so.
-func plainName(s string) bool {
-	return s != "" && s != "." && s != ".." && !strings.ContainsFunc(s, func(r rune) bool {
-		return !('a' <= r && r <= 'z' || 'A' <= r && r <= 'Z' || '0' <= r && r <= '9' || strings.ContainsRune("-_.", r))
-	})
+// Manners are GitLab's.
+func (a *API) Manners() forge.Manners {
+	return forge.Manners{Repository: a.project, PullRequest: "merge request", PageSize: pageSize, MaxLink: maxLink, Safe: harmless}
 }
 
 // unpaced keeps a header from the SDK, which would set its own pace after it, in
@@ -79,38 +69,13 @@ func (u unpaced) RoundTrip(request *http.Request) (*http.Response, error) {
 	return response, err
 }
 
-func (c *Client) fault(op string, err error) error { return forge.Fault(op, c.project, err) }
-
-func (c *Client) take(ctx context.Context) error {
-	select {
-	case c.writing <- struct{}{}:
-		return nil
-	case <-ctx.Done():
-		return ctx.Err()
-	}
-}
-
-func (c *Client) give() { <-c.writing }
-
-// account is who we are. It is asked once: an account outlives its tokens.
-func (c *Client) account(ctx context.Context) (forge.Account, error) {
-	c.mu.Lock()
-	known := c.self
-	c.mu.Unlock()
-	if known.Login != "" {
-		return known, nil
-	}
-	user, _, err := c.api.Users.CurrentUser(sdk.WithContext(ctx))
+// Self is whose token is used.
+func (a *API) Self(ctx context.Context) (forge.Account, error) {
+	user, _, err := a.api.Users.CurrentUser(sdk.WithContext(ctx))
 	if err != nil {
-		return forge.Account{}, fmt.Errorf("ask whose token this is: %w", err)
+		return forge.Account{}, err
 	}
-	if user.Username == "" {
-		return forge.Account{}, fmt.Errorf("%w: it does not say whose token this is", forge.ErrUnavailable)
-	}
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.self = forge.Account{Login: user.Username}
-	return c.self, nil
+	return forge.Account{Login: user.Username}, nil
 }
 
 func account(user *sdk.BasicUser) forge.Account {
