@@ -193,11 +193,13 @@ func (c *clusters) Watch(ctx context.Context, env promotion.Environment, changed
 }
 
 // Verify implements controller.Cluster.
-func (c *clusters) Verify(ctx context.Context, env promotion.Environment, set manifest.Set) (controller.Verdict, error) {
+func (c *clusters) Verify(ctx context.Context, env promotion.Environment, set manifest.Set, against controller.Against) (controller.Verdict, error) {
 	if _, err := c.For(ctx, env.Target); err != nil {
 		return controller.Verdict{}, err
 	}
-	report, err := c.verifier.Run(ctx, env.Verify, env.Target.Namespace, c.live(env, set))
+	report, err := c.verifier.Run(ctx, env.Verify, verify.Subject{
+		Namespace: env.Target.Namespace, Live: c.live(env, set), Applied: against.Begun, Good: against.Good,
+	})
 	if err != nil {
 		return controller.Verdict{}, err
 	}

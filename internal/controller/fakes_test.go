@@ -163,7 +163,7 @@ func (a *actor) Watch(ctx context.Context, _ promotion.Environment, changed func
 	return ctx.Err()
 }
 
-func (a *actor) Verify(context.Context, promotion.Environment, manifest.Set) (Verdict, error) {
+func (a *actor) Verify(context.Context, promotion.Environment, manifest.Set, Against) (Verdict, error) {
 	return Verdict{Outcome: reconcile.OutcomeDone}, nil
 }
 

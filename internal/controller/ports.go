@@ -116,7 +116,13 @@ type Cluster interface {
 	Watch(ctx context.Context, env promotion.Environment, changed func()) error
 	// Verify runs the environment's checks. A cancelled ctx gives an error and no
 	// verdict.
-	Verify(ctx context.Context, env promotion.Environment, set manifest.Set) (Verdict, error)
+	Verify(ctx context.Context, env promotion.Environment, set manifest.Set, against Against) (Verdict, error)
+}
+
+// Against is what a release is measured against: how it was before.
+type Against struct {
+	Begun time.Time // the change, or what it puts right; zero is unknown
+	Good  time.Time // when last good passed; zero is never
 }
 
 // LastGood is what an environment is to run. Its objects may be many, so they are

@@ -278,4 +278,15 @@ type HTTPCheck struct {
 	Interval time.Duration     // between requests; default 1s
 	Timeout  time.Duration     // for each; default 5s
 	Failures float64           // allowed share of failures, as 0.01 or 1%; at least 0 and below 1, default 0
+	// Control is what no release of the environment changes, and is asked the same at
+	// the same time: where it fails as well the release is not at fault. nil: none.
+	Control *Endpoint
+}
+
+// Endpoint is where to ask.
+type Endpoint struct {
+	URL     string // or Service and Port
+	Service string // in the target namespace
+	Port    int
+	Path    string // default /
 }

@@ -65,6 +65,7 @@ func decodeHTTPCheck(o *strictyaml.Object) HTTPCheck {
 		Failures: decodeFailures(o.Value("failures")),
 	}
 	checkAddress(o)
+	c.Control = decodeControl(o.Object("control"))
 	if len(c.Headers) > maxHeaders {
 		o.Value("headers").Problem("want at most %d headers, not %d", maxHeaders, len(c.Headers))
 	}
@@ -72,6 +73,20 @@ func decodeHTTPCheck(o *strictyaml.Object) HTTPCheck {
 		expect.Value("body").Problem("an answer to HEAD has no body; remove it, or use method GET")
 	}
 	return c
+}
+
+func decodeControl(o *strictyaml.Object) *Endpoint {
+	e := Endpoint{
+		URL:     o.String("url", "", checkURL),
+		Service: o.String("service", "", checkLabel),
+		Port:    o.Int("port", 0, 1, 65535),
+		Path:    o.String("path", "/", checkRequestPath),
+	}
+	if !o.Present() {
+		return nil
+	}
+	checkAddress(o)
+	return &e
 }
 
 // checkAddress wants exactly one way to say where to ask.

@@ -15,7 +15,7 @@ import (
 
 // Verify implements controller.Cluster: objects become ready, stay so for the
 // time of settle, and then answer.
-func (p clusterPort) Verify(ctx context.Context, env promotion.Environment, set manifest.Set) (controller.Verdict, error) {
+func (p clusterPort) Verify(ctx context.Context, env promotion.Environment, set manifest.Set, _ controller.Against) (controller.Verdict, error) {
 	made := knownSet(set)
 	var ready time.Duration
 	err := p.call(ctx, "Cluster.Verify", env.ID.String(), speedCluster, func() error {

@@ -67,7 +67,7 @@ func TestRun(t *testing.T) {
 					return (&script{steps: []step{played}}).RoundTrip(r)
 				})}
 				spec := promotion.Verify{Timeout: time.Minute, Settle: 10 * time.Second, HTTP: test.http}
-				report, err := New(client, SystemClock(), 0).Run(t.Context(), spec, "novamind", (&cluster{lines: []line{test.cluster}}).live())
+				report, err := New(client, SystemClock(), 0).Run(t.Context(), spec, Subject{Namespace: "novamind", Live: (&cluster{lines: []line{test.cluster}}).live()})
 				if err != nil {
 					t.Fatal(err)
 				}
@@ -96,7 +96,7 @@ func TestPitfall29_CancelledRunHasNoVerdict(t *testing.T) {
 			defer cancel()
 			client := hosts(map[string]*script{"late": {steps: steps(4, ok, broken)}, "well": {steps: []step{ok}}})
 			spec := promotion.Verify{Timeout: time.Minute, Settle: 8 * time.Second, HTTP: checks("late", "well")}
-			report, err := New(client, SystemClock(), 0).Run(ctx, spec, "novamind", (&cluster{lines: []line{{0, show(deployment(2, available))}}}).live())
+			report, err := New(client, SystemClock(), 0).Run(ctx, spec, Subject{Namespace: "novamind", Live: (&cluster{lines: []line{{0, show(deployment(2, available))}}}).live()})
 			if !errors.Is(err, context.DeadlineExceeded) || report.Verdict != "" || report.Checks != nil {
 				t.Errorf("cancelled after %ds: got %+v, %v", after, report, err)
 			}

@@ -19,7 +19,6 @@ import (
 	"net/http"
 	"slices"
 	"strings"
-	"sync"
 	"time"
 
 	"chaperone.dev/chaperone/internal/promotion"
@@ -53,7 +52,7 @@ func Worst(verdicts ...Verdict) Verdict {
 // Result is one check's verdict with its measurement.
 type Result struct {
 	Verdict  Verdict   `json:"verdict"`
-	Check    string    `json:"check"`    // "ready", or the HTTP check's name
+	Check    string    `json:"check"`    // "ready", or the check's name
 	Evidence string    `json:"evidence"` // one sentence with the measurement
 	Started  time.Time `json:"started"`
 	Ended    time.Time `json:"ended"`
@@ -112,19 +111,30 @@ func New(client *http.Client, clock Clock, poll time.Duration) *Verifier {
 	return &Verifier{client: client, clock: clock, poll: poll}
 }
 
-// Run waits until the release is ready and stays so, then asks its endpoints,
-// all at the same time. Endpoints are not asked about a release that is not
-// ready. Once one of them fails for certain the others are cut short and left
-// out of the report: the restore should not wait for them. The error is ctx's
-// and nothing else's.
-func (v *Verifier) Run(ctx context.Context, spec promotion.Verify, namespace string, live Live) (Report, error) {
-	ready, err := v.Ready(ctx, live, spec.Timeout, spec.Settle)
+// Subject is what is verified.
+type Subject struct {
+	Namespace string
+	Live      Live
+	// Applied is when the release, or the one that it takes the place of again,
+	// was begun: what was measured before is without the change. Zero is unknown.
+	Applied time.Time
+	// Good is when last good passed; zero is never.
+	Good time.Time
+}
+
+// Run waits until the release is ready and stays so, then makes all other
+// checks at the same time. They are not made of a release that is not ready.
+// Once one of them fails for certain the others are cut short and left out of
+// the report: the restore should not wait for them. The error is ctx's and
+// nothing else's.
+func (v *Verifier) Run(ctx context.Context, spec promotion.Verify, subject Subject) (Report, error) {
+	ready, err := v.Ready(ctx, subject.Live, spec.Timeout, spec.Settle)
 	if err != nil {
 		return Report{}, err
 	}
 	results := []Result{ready}
 	if ready.Verdict == Pass {
-		results = append(results, v.ask(ctx, spec.HTTP, namespace)...)
+		results = append(results, v.all(ctx, v.checks(spec, subject))...)
 	}
 	if err := ctx.Err(); err != nil {
 		return Report{}, cancelled(err)
@@ -132,33 +142,13 @@ func (v *Verifier) Run(ctx context.Context, spec promotion.Verify, namespace str
 	return combine(results, v.clock.Now()), nil
 }
 
-// parallelChecks bounds how many endpoints are asked at once.
-const parallelChecks = 8
-
-func (v *Verifier) ask(ctx context.Context, checks []promotion.HTTPCheck, namespace string) []Result {
-	ctx, stop := context.WithCancel(ctx)
-	defer stop()
-	var (
-		running sync.WaitGroup
-		slots   = make(chan struct{}, parallelChecks)
-		results = make([]Result, len(checks))
-	)
-	for i, check := range checks {
-		running.Go(func() {
-			slots <- struct{}{}
-			defer func() { <-slots }()
-			result, err := v.HTTP(ctx, check, namespace)
-			if err != nil {
-				return // cut short: no verdict
-			}
-			results[i] = result
-			if result.Verdict == Fail {
-				stop()
-			}
-		})
+// checks are those of an environment's file.
+func (v *Verifier) checks(spec promotion.Verify, subject Subject) []Check {
+	var checks []Check
+	for _, c := range spec.HTTP {
+		checks = append(checks, v.httpCheck(c, subject.Namespace))
 	}
-	running.Wait()
-	return slices.DeleteFunc(results, func(r Result) bool { return r.Verdict == "" })
+	return checks
 }
 
 // combine tells the evidence of the checks that decided, and no other.

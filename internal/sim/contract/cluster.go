@@ -106,14 +106,14 @@ func applyCases() []Case[ClusterFixture] {
 		{"what passes its checks, and a check that is called off", func(t *testing.T, f ClusterFixture) {
 			set := f.configs("a=1")
 			must(t, f.Apply(t.Context(), f.Env, set))
-			verdict, err := f.Verify(t.Context(), f.Env, set)
+			verdict, err := f.Verify(t.Context(), f.Env, set, controller.Against{})
 			must(t, err)
 			if verdict.Outcome != reconcile.OutcomeDone || verdict.Evidence == "" {
 				t.Errorf("verdict %+v", verdict)
 			}
 			ctx, cancel := context.WithCancel(t.Context())
 			cancel()
-			if verdict, err := f.Verify(ctx, f.Env, set); err == nil {
+			if verdict, err := f.Verify(ctx, f.Env, set, controller.Against{}); err == nil {
 				t.Errorf("called off, and yet %+v", verdict)
 			}
 		}},
@@ -122,7 +122,7 @@ func applyCases() []Case[ClusterFixture] {
 			env := f.Env
 			env.Verify.Timeout = 2 * time.Second
 			f.Delete("a")
-			verdict, err := f.Verify(t.Context(), env, f.configs("a=1"))
+			verdict, err := f.Verify(t.Context(), env, f.configs("a=1"), controller.Against{})
 			must(t, err)
 			if verdict.Outcome != reconcile.OutcomeFailed || !strings.Contains(verdict.Evidence, "a") {
 				t.Errorf("verdict %+v", verdict)

@@ -1,0 +1,55 @@
+package controller
+
+import (
+	"context"
+	"fmt"
+
+	"chaperone.dev/chaperone/internal/promotion"
+	"chaperone.dev/chaperone/internal/reconcile"
+)
+
+func (j *job) verify(ctx context.Context) ended {
+	set, err := j.c.bundle(ctx, j.file, j.action.Release.Digest)
+	if err != nil {
+		return failed(reconcile.OutcomeError, promotion.VerificationError, fmt.Errorf("read bundle: %w", err))
+	}
+	verdict, err := j.c.Cluster.Verify(ctx, j.file, set, j.against())
+	switch {
+	case ctx.Err() != nil:
+		// A cancelled check says nothing, whatever it returned: its answer and the
+		// cancellation race.
+		return ended{result: reconcile.Result{Outcome: reconcile.OutcomeInterrupted}}
+	case err != nil:
+		return failed(reconcile.OutcomeError, promotion.VerificationError, err)
+	}
+	reasons := map[reconcile.Outcome]promotion.Reason{
+		reconcile.OutcomeDone:   "",
+		reconcile.OutcomeFailed: promotion.VerificationFailed,
+		reconcile.OutcomeNoData: promotion.VerificationNoData,
+	}
+	reason, known := reasons[verdict.Outcome]
+	if !known {
+		verdict.Outcome, reason = reconcile.OutcomeError, promotion.VerificationError
+	}
+	if j.proving() && verdict.Outcome == reconcile.OutcomeFailed {
+		reason = promotion.RestoreFailed
+		verdict.Evidence = "last good was applied again and fails its checks as well, so nothing is reverted: " + verdict.Evidence
+	}
+	return ended{result: reconcile.Result{Outcome: verdict.Outcome, Reason: reason}, note: verdict.Evidence}
+}
+
+// against: how it was before the attempt, and when last good passed. While last
+// good is proved, that is before what failed was applied.
+func (j *job) against() Against {
+	journal := j.journal()
+	before := Against{Begun: journal.Attempt.Started}
+	for _, v := range journal.Verified {
+		if v.Digest == journal.LastGood.Digest {
+			before.Good = v.At
+		}
+	}
+	return before
+}
+
+// proving reports whether it is last good that is verified, after a failure.
+func (j *job) proving() bool { return j.journal().Attempt.Stage == reconcile.StageProving }
