@@ -122,7 +122,7 @@ func Open(ctx context.Context, o Options) (*Repository, error) {
 		return nil, fault.Retryable("open source", remote.object(), err)
 	}
 	r.remote.blobless = true
-	r.missing = &missing{repository: r, ctx: ctx, read: layout()}
+	r.missing = &missing{repository: r, ctx: ctx, objects: r.objects, dir: r.mirror.path, read: layout()}
 	if err := r.load(); err != nil {
 		r.Close()
 		return nil, fault.Retryable("open source", remote.object(), err)

@@ -38,6 +38,8 @@ func layout() []string { return []string{".", "environments", "overlays", "base"
 type missing struct {
 	repository *Repository
 	ctx        context.Context // of the repository: readers have none
+	objects    *objects        // that files are missing in
+	dir        func() string   // where they are kept
 
 	turn sync.Mutex // one request at a time; whoever waits finds it answered
 
@@ -53,7 +55,7 @@ var errNoSingles = errors.New("the server gives no single files any more")
 func (m *missing) obtain(hashes []plumbing.Hash) error {
 	m.turn.Lock()
 	defer m.turn.Unlock()
-	absent := m.repository.absent(hashes)
+	absent := m.objects.absent(hashes)
 	if len(absent) == 0 {
 		return nil
 	}
@@ -90,7 +92,7 @@ func (m *missing) fetch(hashes []plumbing.Hash) error {
 	}
 	defer s.close()
 	if !s.v2 {
-		r.damaged.Store(true) // a mirror with all files takes its place
+		m.objects.damaged.Store(true) // a mirror with all files takes its place
 		return fault.Retryable("fetch files", r.remote.object(), fmt.Errorf("%w: %w", source.ErrUnavailable, errNoSingles))
 	}
 	if err := m.receive(s, hashes); err != nil {
@@ -101,14 +103,13 @@ func (m *missing) fetch(hashes []plumbing.Hash) error {
 
 // receive asks for files in a conversation.
 func (m *missing) receive(s *session, hashes []plumbing.Hash) error {
-	r := m.repository
 	pack, err := s.fetchObjects(hashes, nil)
 	if err != nil {
 		return err
 	}
-	indexed, err := receivePackInto(r.mirror.path(), looseWriter{r.objects}, pack, r.limits)
+	indexed, err := receivePackInto(m.dir(), looseWriter{m.objects}, pack, m.objects.limits)
 	if indexed {
-		r.reindex()
+		m.objects.reindex()
 	}
 	return s.problem(err)
 }
@@ -144,15 +145,23 @@ func (m *missing) ahead(s *session, root plumbing.Hash) error {
 			wanted = append(wanted, files...)
 		}
 	}
-	absent := m.repository.absent(wanted)
+	absent := m.objects.absent(wanted)
 	if len(absent) == 0 || !s.v2 {
 		return nil
 	}
 	return m.receive(s, absent)
 }
 
-// absent are those of the objects that are not in the mirror.
+// absent are those of the objects that are neither here nor beneath.
 func (o *objects) absent(hashes []plumbing.Hash) []plumbing.Hash {
+	absent := o.absentHere(hashes)
+	if o.beneath != nil && len(absent) > 0 {
+		return o.beneath.absent(absent)
+	}
+	return absent
+}
+
+func (o *objects) absentHere(hashes []plumbing.Hash) []plumbing.Hash {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	var absent []plumbing.Hash

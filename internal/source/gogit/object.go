@@ -26,6 +26,8 @@ type Limits struct {
 	Object      int64 // bytes of one object taken into the mirror; default 512 MiB
 	Pack        int64 // bytes of one fetch; default 2 GiB
 	History     int   // commits that one question looks at; default 10,000
+
+	inflated int64 // bytes that one fetch may become; 0 is by what it weighs
 }
 
 func (l Limits) orDefaults() Limits {
@@ -73,6 +75,7 @@ type objects struct {
 	commits *lru.Cache[plumbing.Hash, commit]
 	lineage lineage
 	missing *missing // files that were left out; nil: all are there
+	beneath *objects // where those are that are not here; nil: nowhere
 
 	// damaged is set when an object that must be there is not, or is not
 	// itself: the mirror then has to be made anew.
@@ -137,6 +140,14 @@ func (o *objects) read(kind plumbing.ObjectType, hash plumbing.Hash, limit int64
 }
 
 func (o *objects) readUnchecked(kind plumbing.ObjectType, hash plumbing.Hash, limit int64) ([]byte, error) {
+	content, err := o.readHere(kind, hash, limit)
+	if o.beneath != nil && errors.Is(err, errAbsent) {
+		return o.beneath.readUnchecked(kind, hash, limit)
+	}
+	return content, err
+}
+
+func (o *objects) readHere(kind plumbing.ObjectType, hash plumbing.Hash, limit int64) ([]byte, error) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	size, err := o.size(hash)
@@ -292,8 +303,12 @@ func (o *objects) blobSize(hash plumbing.Hash, bring func() error) (int64, error
 
 func (o *objects) sizeOf(hash plumbing.Hash) (int64, error) {
 	o.mu.Lock()
-	defer o.mu.Unlock()
-	return o.size(hash)
+	size, err := o.size(hash)
+	o.mu.Unlock()
+	if o.beneath != nil && errors.Is(err, errAbsent) {
+		return o.beneath.sizeOf(hash)
+	}
+	return size, err
 }
 
 // checkEvery is how many commits a walk looks at between two looks at its

@@ -60,6 +60,9 @@ func receivePackInto(dir string, loose objectWriter, r io.Reader, limits Limits)
 	if err != nil {
 		return false, err
 	}
+	if limits.inflated > 0 && total > limits.inflated {
+		return false, &problem{text: fmt.Sprintf("the server sends what becomes %d bytes, of which %d are allowed", total, limits.inflated), large: true}
+	}
 	if count <= looseObjects && total <= looseBytes {
 		return false, unpack(file, loose)
 	}
