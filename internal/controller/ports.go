@@ -202,9 +202,13 @@ type Forge interface {
 	MergedBy(ctx context.Context, base string, commit source.Revision) (merge forge.Merge, found bool, err error)
 	// SetStatus writes where the newest status of that context says something else.
 	SetStatus(ctx context.Context, commit source.Revision, status forge.Status) error
+	// Statuses are the newest ones of a commit, one of each context, whoever set them.
+	Statuses(ctx context.Context, commit source.Revision) ([]forge.Status, error)
 	// Comment keeps one comment of the daemon's own on a pull request, found by its
 	// marker.
 	Comment(ctx context.Context, number int64, marker, body string) error
+	// Amend is Comment where there is one already; else nothing is written.
+	Amend(ctx context.Context, number int64, marker, body string) error
 }
 
 // Telemetry takes measurements. Its methods do not block.

@@ -58,7 +58,8 @@ type PullRequest struct {
 	Draft    bool             `json:"draft,omitempty"`
 	FromFork bool             `json:"fromFork,omitempty"` // or from a repository that is gone
 	Author   Account          `json:"author"`
-	URL      string           `json:"url"` // for people
+	URL      string           `json:"url"`           // for people
+	Ref      string           `json:"ref,omitempty"` // where Git has the head, also that of a fork; of one that is listed
 
 	// What a merged one has.
 	MergedBy    Account         `json:"mergedBy,omitzero"`
@@ -104,6 +105,7 @@ type Manners struct {
 	Repository  string // as errors call it
 	PullRequest string // and as they call that
 	PageSize    int    // entries that it gives at once
+	HeadRef     string // of the head of a pull request, with its number as %d
 	MaxLink     int    // bytes of a status' address; 0 is MaxURL
 	// Safe takes out of a text what the forge would do because somebody wrote it; nil
 	// is nothing. What it has done it leaves alone.

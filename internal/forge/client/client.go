@@ -34,6 +34,8 @@ type API interface {
 	MergedBy(ctx context.Context, base string, commit source.Revision) (merge forge.Merge, found bool, err error)
 	// Status is the newest of a context; the zero Status is none.
 	Status(ctx context.Context, commit source.Revision, of string) (forge.Status, error)
+	// Statuses are the newest ones, one of each context.
+	Statuses(ctx context.Context, commit source.Revision) ([]forge.Status, error)
 	// WriteStatus sets one where another, or none, stands.
 	WriteStatus(ctx context.Context, commit source.Revision, stands, want forge.Status) error
 	// Comments is a page of a pull request's comments by people, from 1, the first

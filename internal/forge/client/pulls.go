@@ -3,6 +3,7 @@ package client
 import (
 	"context"
 	"errors"
+	"fmt"
 	"slices"
 
 	"chaperone.dev/chaperone/internal/forge"
@@ -119,6 +120,7 @@ func (c *Client) OpenPullRequests(ctx context.Context, base string) (open []forg
 		}
 		for _, pr := range list {
 			if pr.Base == base && pr.State == forge.Open && !seen[pr.Number] {
+				pr.Ref = fmt.Sprintf(c.is.HeadRef, pr.Number)
 				open, seen[pr.Number] = append(open, pr), true
 			}
 		}

@@ -23,6 +23,12 @@ func (c *Client) SetStatus(ctx context.Context, commit source.Revision, want for
 	})
 }
 
+// Statuses are the newest ones of a commit, one of each context, whoever set them.
+func (c *Client) Statuses(ctx context.Context, commit source.Revision) ([]forge.Status, error) {
+	statuses, err := c.api.Statuses(ctx, commit)
+	return statuses, c.fault("read statuses of "+commit.Short(), err)
+}
+
 // Comment keeps one comment of our own on a pull request, found by its marker.
 func (c *Client) Comment(ctx context.Context, number int64, marker, body string) error {
 	return c.alone(ctx, fmt.Sprintf("comment on %s %d", c.is.PullRequest, number), func() error {
@@ -30,7 +36,21 @@ func (c *Client) Comment(ctx context.Context, number int64, marker, body string)
 	})
 }
 
+// Amend is Comment where there is one already; else nothing is written.
+func (c *Client) Amend(ctx context.Context, number int64, marker, body string) error {
+	return c.alone(ctx, fmt.Sprintf("amend comment on %s %d", c.is.PullRequest, number), func() error {
+		return c.write(ctx, number, marker, body, func() error { return nil })
+	})
+}
+
 func (c *Client) comment(ctx context.Context, number int64, marker, body string) error {
+	return c.write(ctx, number, marker, body, func() error {
+		return c.api.WriteComment(ctx, number, forge.Marked(marker, c.is.Safe(body)))
+	})
+}
+
+// write changes the comment of our own; without one, it is begun, or left.
+func (c *Client) write(ctx context.Context, number int64, marker, body string, begin func() error) error {
 	self, err := c.account(ctx)
 	if err != nil {
 		return err
@@ -41,7 +61,7 @@ func (c *Client) comment(ctx context.Context, number int64, marker, body string)
 	case err != nil:
 		return err
 	case !found:
-		return c.api.WriteComment(ctx, number, body)
+		return begin()
 	case forge.SameText(ours.Body, body):
 		return nil
 	}

@@ -2,6 +2,7 @@ package contract
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 
@@ -45,7 +46,13 @@ func statuses(t *testing.T, w World) {
 	if list[0] != production.Bounded() || list[1] != staging {
 		t.Errorf("%+v and %+v", list[0], list[1])
 	}
-	if err := w.Forge().SetStatus(t.Context(), source.Revision(strings.Repeat("ab", 20)), staging); err == nil {
+	newest, err := w.Forge().Statuses(t.Context(), commit)
+	slices.SortFunc(newest, func(a, b forge.Status) int { return strings.Compare(a.Context, b.Context) })
+	if want := []forge.Status{production.Bounded(), staging}; err != nil || !slices.Equal(newest, want) {
+		t.Errorf("the newest: %+v, %v; want %+v", newest, err, want)
+	}
+	nothing := source.Revision(strings.Repeat("ab", 20))
+	if err := w.Forge().SetStatus(t.Context(), nothing, staging); err == nil {
 		t.Error("a status of no commit")
 	}
 }
@@ -88,6 +95,16 @@ func comments(t *testing.T, w World) {
 	if err := w.Forge().Comment(t.Context(), 999_999, "preview", "to nobody"); err == nil {
 		t.Error("a comment on no pull request")
 	}
+	for _, marker := range []string{"preview", "never written"} {
+		if err := w.Forge().Amend(t.Context(), number, marker, "third"); err != nil {
+			t.Fatal(err)
+		}
+	}
+	want[2].Text = forge.Marked("preview", "third")
+	list = w.Comments(t, number)
+	if len(list) != len(want) || !forge.SameText(list[2].Text, want[2].Text) {
+		t.Errorf("amended: %q", list)
+	}
 }
 
 // openOnes are those to the base, however many pages they fill.
@@ -109,7 +126,7 @@ func openOnes(t *testing.T, w World) {
 		t.Fatalf("%+v, %v, %v", open, more, err)
 	}
 	for _, pr := range open {
-		if want[pr.Number] != pr.Branch || pr.Head == "" || pr.State != forge.Open || pr.FromFork || pr.Base != Base {
+		if !strings.HasSuffix(pr.Ref, fmt.Sprintf("/%d/head", pr.Number)) || want[pr.Number] != pr.Branch || pr.Head == "" || pr.State != forge.Open || pr.FromFork || pr.Base != Base {
 			t.Errorf("%+v, want the branch %q", pr, want[pr.Number])
 		}
 	}

@@ -42,7 +42,7 @@ func New(address, repository string, client *http.Client) (*API, error) {
 
 // Manners are Gitea's.
 func (a *API) Manners() forge.Manners {
-	return forge.Manners{Repository: a.owner + "/" + a.name, PullRequest: "pull request", PageSize: pageSize}
+	return forge.Manners{Repository: a.owner + "/" + a.name, PullRequest: "pull request", PageSize: pageSize, HeadRef: "refs/pull/%d/head"}
 }
 
 // asking is the SDK for one call: it takes the context of a client, and not of a

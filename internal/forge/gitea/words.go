@@ -41,6 +41,38 @@ func (a *API) Status(ctx context.Context, commit source.Revision, of string) (fo
 	return forge.Status{}, nil
 }
 
+// Statuses are the newest ones, one of each context.
+func (a *API) Statuses(ctx context.Context, commit source.Revision) ([]forge.Status, error) {
+	api, err := a.asking(ctx)
+	if err != nil {
+		return nil, err
+	}
+	newest := map[string]*sdk.Status{}
+	for page := 1; page <= maxPages; page++ {
+		list, response, err := api.ListStatuses(a.owner, a.name, string(commit), sdk.ListStatusesOption{
+			ListOptions: sdk.ListOptions{Page: page, PageSize: pageSize},
+		})
+		if err != nil {
+			return nil, err
+		}
+		for _, each := range list {
+			if each != nil && (newest[each.Context] == nil || each.ID > newest[each.Context].ID) {
+				newest[each.Context] = each
+			}
+		}
+		if len(list) == 0 || response.NextPage == 0 {
+			break
+		}
+	}
+	statuses := make([]forge.Status, 0, len(newest))
+	for of, each := range newest {
+		statuses = append(statuses, forge.Status{
+			Context: of, State: forge.StatusState(each.State), Description: each.Description, URL: each.TargetURL,
+		})
+	}
+	return statuses, nil
+}
+
 // WriteStatus adds one; the newest counts.
 func (a *API) WriteStatus(ctx context.Context, commit source.Revision, _, want forge.Status) error {
 	api, err := a.asking(ctx)

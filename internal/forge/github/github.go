@@ -83,7 +83,7 @@ func New(address, repository string, client *http.Client, self Self) (*API, erro
 
 // Manners are GitHub's.
 func (a *API) Manners() forge.Manners {
-	return forge.Manners{Repository: a.owner + "/" + a.name, PullRequest: "pull request", PageSize: pageSize}
+	return forge.Manners{Repository: a.owner + "/" + a.name, PullRequest: "pull request", PageSize: pageSize, HeadRef: "refs/pull/%d/head"}
 }
 
 // something refuses an answer of success that holds nothing: the SDK would take

@@ -30,6 +30,25 @@ func (a *API) Status(ctx context.Context, commit source.Revision, of string) (fo
 	return forge.Status{}, nil
 }
 
+// Statuses are the newest ones, one of each context.
+func (a *API) Statuses(ctx context.Context, commit source.Revision) (statuses []forge.Status, err error) {
+	for page := 1; page <= maxStatuses; page++ {
+		combined, response, err := a.api.Repositories.GetCombinedStatus(ctx, a.owner, a.name, string(commit), &sdk.ListOptions{Page: page, PerPage: pageSize})
+		if err != nil {
+			return nil, err
+		}
+		for _, each := range combined.Statuses {
+			statuses = append(statuses, forge.Status{
+				Context: each.GetContext(), State: forge.StatusState(each.GetState()), Description: each.GetDescription(), URL: each.GetTargetURL(),
+			})
+		}
+		if len(combined.Statuses) == 0 || response.NextPage == 0 {
+			break
+		}
+	}
+	return statuses, nil
+}
+
 // WriteStatus adds one; the newest counts.
 func (a *API) WriteStatus(ctx context.Context, commit source.Revision, _, want forge.Status) error {
 	state := string(want.State)

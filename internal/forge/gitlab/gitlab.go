@@ -54,7 +54,7 @@ func New(address, project string, client *http.Client) (*API, error) {
 
 // Manners are GitLab's.
 func (a *API) Manners() forge.Manners {
-	return forge.Manners{Repository: a.project, PullRequest: "merge request", PageSize: pageSize, MaxLink: maxLink, Safe: harmless}
+	return forge.Manners{Repository: a.project, PullRequest: "merge request", PageSize: pageSize, HeadRef: "refs/merge-requests/%d/head", MaxLink: maxLink, Safe: harmless}
 }
 
 // unpaced keeps a header from the SDK, which would set its own pace after it, in

@@ -60,13 +60,43 @@ func (a *API) Status(ctx context.Context, commit source.Revision, of string) (fo
 	if newest == nil {
 		return forge.Status{}, nil
 	}
-	said := forge.Status{Context: of, State: forge.StatusState(newest.Status), Description: newest.Description, URL: newest.TargetURL}
+	return statusOf(newest), nil
+}
+
+func statusOf(from *sdk.CommitStatus) forge.Status {
+	said := forge.Status{Context: from.Name, State: forge.StatusState(from.Status), Description: from.Description, URL: from.TargetURL}
 	for state, word := range states {
-		if string(word) == newest.Status {
+		if string(word) == from.Status {
 			said.State = state
 		}
 	}
-	return said, nil
+	return said
+}
+
+// Statuses are the newest ones, one of each context.
+func (a *API) Statuses(ctx context.Context, commit source.Revision) ([]forge.Status, error) {
+	newest := map[string]*sdk.CommitStatus{}
+	for page := int64(1); page <= maxPages; page++ {
+		list, response, err := a.api.Commits.GetCommitStatuses(a.project, string(commit), &sdk.GetCommitStatusesOptions{
+			ListOptions: sdk.ListOptions{Page: page, PerPage: pageSize},
+		}, sdk.WithContext(ctx))
+		if err != nil {
+			return nil, err
+		}
+		for _, each := range list {
+			if each != nil && (newest[each.Name] == nil || each.ID > newest[each.Name].ID) {
+				newest[each.Name] = each
+			}
+		}
+		if len(list) == 0 || response.NextPage == 0 {
+			break
+		}
+	}
+	statuses := make([]forge.Status, 0, len(newest))
+	for _, each := range newest {
+		statuses = append(statuses, statusOf(each))
+	}
+	return statuses, nil
 }
 
 // Comments is a page of the notes that people and the daemon wrote.
