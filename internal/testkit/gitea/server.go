@@ -68,7 +68,7 @@ func Start(t testing.TB) *Server {
 func start(t testing.TB) (*Server, error) {
 	ctx, cancel := context.WithTimeout(context.Background(), startWait)
 	defer cancel()
-	binary, err := Program.Build(t.Context(), t.Logf)
+	built, err := Program.Build(t.Context(), t.Logf)
 	if err != nil {
 		return nil, err
 	}
@@ -82,14 +82,14 @@ func start(t testing.TB) (*Server, error) {
 	if err := os.WriteFile(config, []byte(settings(dir, s.socket)), 0o600); err != nil {
 		return nil, err
 	}
-	ended, err := s.run(binary, dir, config)
+	ended, err := s.run(built.Path, dir, config)
 	if err != nil {
 		return nil, err
 	}
 	if err := s.wait(ctx, ended); err != nil {
 		return nil, fmt.Errorf("%w\n%s", err, lastWords(dir))
 	}
-	token, err := firstToken(ctx, binary, config)
+	token, err := firstToken(ctx, built.Path, config)
 	if err != nil {
 		return nil, err
 	}

@@ -85,25 +85,22 @@ func Start(t testing.TB) *Cluster {
 }
 
 func join(t testing.TB) (*Cluster, time.Time, error) {
-	b, err := findBuilder()
+	b, err := Program.Build(t.Context(), t.Logf)
 	if err != nil {
 		return nil, time.Time{}, err
 	}
-	unlock, err := b.lock()
+	unlock, err := b.Lock(starting)
 	if err != nil {
 		return nil, time.Time{}, err
 	}
 	defer unlock()
-	if err := b.build(t.Context(), t.Logf); err != nil {
-		return nil, time.Time{}, err
-	}
-	file := filepath.Join(b.cache, "shared-"+b.key+".json")
-	if c, expires, ok := reuse(b.binary, file); ok {
+	file := filepath.Join(b.Dir, "shared-"+b.Key+".json")
+	if c, expires, ok := reuse(b.Path, file); ok {
 		return c, expires, nil
 	}
-	forget(b.cache)
+	forget(b.Dir)
 	expires := time.Now().Add(sharedTTL)
-	c, err := up(t.Context(), b.binary, "--ttl", sharedTTL.String())
+	c, err := up(t.Context(), b.Path, "--ttl", sharedTTL.String())
 	if err != nil {
 		return nil, expires, err
 	}
@@ -158,21 +155,12 @@ func (c *Cluster) ready() bool {
 // the test.
 func StartOwn(t testing.TB) *Cluster {
 	t.Helper()
-	b, err := findBuilder()
-	if err != nil {
-		t.Fatalf("local cluster: %v", err)
-	}
-	unlock, err := b.lock()
-	if err != nil {
-		t.Fatalf("local cluster: %v", err)
-	}
-	err = b.build(t.Context(), t.Logf)
-	unlock()
+	b, err := Program.Build(t.Context(), t.Logf)
 	if err != nil {
 		t.Fatalf("local cluster: %v", err)
 	}
 	dir := filepath.Join(t.TempDir(), "cluster")
-	c, err := up(t.Context(), b.binary, ownFlags(dir)...)
+	c, err := up(t.Context(), b.Path, ownFlags(dir)...)
 	if err != nil {
 		t.Fatalf("local cluster: %v", err)
 	}

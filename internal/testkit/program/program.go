@@ -26,52 +26,72 @@ type Program struct {
 	Env  string // a variable that may name a built one to use instead
 }
 
-// Build builds the program if its sources changed, and returns its path. Cold,
-// it takes minutes.
-func (p Program) Build(ctx context.Context, logf func(string, ...any)) (string, error) {
-	if given := os.Getenv(p.Env); given != "" {
-		if _, err := os.Stat(given); err != nil {
-			return "", fmt.Errorf("%s: %w", p.Env, err)
-		}
-		return given, nil
+// Built is a program that can be run.
+type Built struct {
+	Path string
+	Key  string // of the sources, or of the program that was given
+	Dir  string // where what is known about it may be kept
+}
+
+// Build builds the program if its sources changed. Cold, it takes minutes.
+func (p Program) Build(ctx context.Context, logf func(string, ...any)) (Built, error) {
+	out, err := exec.CommandContext(ctx, "go", "env", "GOCACHE").Output()
+	if err != nil {
+		return Built{}, fmt.Errorf("find build cache: %w", err)
 	}
+	b := Built{Dir: filepath.Join(strings.TrimSpace(string(out)), "chaperone")}
+	if err := os.MkdirAll(b.Dir, 0o755); err != nil {
+		return b, fmt.Errorf("prepare build cache: %w", err)
+	}
+	if path := os.Getenv(p.Env); path != "" {
+		b.Path = path
+		b.Key, err = givenKey(path)
+		if err != nil {
+			return b, fmt.Errorf("%s: %w", p.Env, err)
+		}
+		return b, nil
+	}
+	b.Path = filepath.Join(b.Dir, p.Name)
+	unlock, err := b.Lock(p.Name)
+	if err != nil {
+		return b, err
+	}
+	defer unlock()
+	b.Key, err = p.build(ctx, b.Path, logf)
+	return b, err
+}
+
+// givenKey tells a program that somebody else built from others.
+func givenKey(path string) (string, error) {
+	about, err := os.Stat(path)
+	if err != nil {
+		return "", err
+	}
+	sum := sha256.Sum256(fmt.Appendln(nil, path, about.Size(), about.ModTime()))
+	return hex.EncodeToString(sum[:])[:12], nil
+}
+
+func (p Program) build(ctx context.Context, binary string, logf func(string, ...any)) (key string, err error) {
 	root, err := moduleRoot()
 	if err != nil {
 		return "", err
 	}
-	out, err := exec.CommandContext(ctx, "go", "env", "GOCACHE").Output()
-	if err != nil {
-		return "", fmt.Errorf("find build cache: %w", err)
-	}
-	module, binary := filepath.Join(root, "cmd", p.Name), filepath.Join(strings.TrimSpace(string(out)), "chaperone", p.Name)
-	if err := os.MkdirAll(filepath.Dir(binary), 0o755); err != nil {
-		return "", fmt.Errorf("prepare build cache: %w", err)
-	}
-	unlock, err := lock(binary + ".lock")
-	if err != nil {
+	module := filepath.Join(root, "cmd", p.Name)
+	if key, err = p.sourceKey(module); err != nil {
 		return "", err
-	}
-	defer unlock()
-	return binary, p.build(ctx, module, binary, logf)
-}
-
-func (p Program) build(ctx context.Context, module, binary string, logf func(string, ...any)) error {
-	key, err := p.sourceKey(module)
-	if err != nil {
-		return err
 	}
 	built, err := os.ReadFile(binary + ".key")
 	if _, missing := os.Stat(binary); err == nil && missing == nil && string(built) == key {
-		return nil
+		return key, nil
 	}
 	logf("building %s; the first time takes minutes", p.Name)
 	cmd := exec.CommandContext(ctx, "go", "build", "-tags", p.Tags, "-o", binary, ".")
 	cmd.Dir = module
 	cmd.Env = append(os.Environ(), "GOFLAGS=-buildvcs=false", "GOWORK=off")
 	if out, err := cmd.CombinedOutput(); err != nil {
-		return fmt.Errorf("build %s: %w\n%s", p.Name, err, out)
+		return "", fmt.Errorf("build %s: %w\n%s", p.Name, err, out)
 	}
-	return os.WriteFile(binary+".key", []byte(key), 0o644)
+	return key, os.WriteFile(binary+".key", []byte(key), 0o644)
 }
 
 // moduleRoot is the directory of the root module, from wherever a test runs.
@@ -114,8 +134,9 @@ func (p Program) sourceKey(module string) (string, error) {
 	return hex.EncodeToString(hash.Sum(nil))[:12], nil
 }
 
-func lock(name string) (unlock func(), err error) {
-	file, err := os.OpenFile(name, os.O_CREATE|os.O_RDWR, 0o644)
+// Lock lets one process at a time do something with the program.
+func (b Built) Lock(what string) (unlock func(), err error) {
+	file, err := os.OpenFile(filepath.Join(b.Dir, what+".lock"), os.O_CREATE|os.O_RDWR, 0o644)
 	if err != nil {
 		return nil, fmt.Errorf("lock: %w", err)
 	}
