@@ -2,6 +2,7 @@ package cli
 
 import (
 	"context"
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"io"
@@ -14,6 +15,7 @@ import (
 	"chaperone.dev/chaperone/internal/manifest"
 	"chaperone.dev/chaperone/internal/policy"
 	"chaperone.dev/chaperone/internal/policy/rego"
+	"chaperone.dev/chaperone/internal/preview/between"
 	"chaperone.dev/chaperone/internal/promotion"
 	"chaperone.dev/chaperone/internal/render"
 	"chaperone.dev/chaperone/internal/source"
@@ -190,15 +192,15 @@ func (f *checkFlags) judge(ctx context.Context, c *command, beside *around, env 
 	if err != nil {
 		return before, err
 	}
-	places := sources{tree: beside.t.snapshot, env: env, objects: result.Set, bundle: f.bundleDir()}
+	places := between.Places{Tree: beside.t.snapshot, Settings: beside.t.snapshot, Bundle: f.bundleDir(), Max: maxLocated}
 	if len(f.files) == 0 {
-		return places.add(ctx, before)
+		return before, places.Locate(ctx, env, result.Set, before.Findings)
 	}
 	with, err := merged(result.Set, given.Set, env.Target.Namespace)
 	if err != nil {
 		return policy.Report{}, err
 	}
-	places.given, places.objects = given.traces, with
+	places.Given = given.traces
 	compared := comparison{before: before}
 	if compared.nothing, err = evaluate(ctx, beside, env, manifest.Set{}); err != nil {
 		return compared.nothing, err
@@ -209,8 +211,13 @@ func (f *checkFlags) judge(ctx context.Context, c *command, beside *around, env 
 	if compared.after, err = evaluate(ctx, beside, env, with); err != nil {
 		return compared.after, err
 	}
-	return places.add(ctx, compared.brought(given.Set, env.Target.Namespace))
+	brought := compared.brought(given.Set, env.Target.Namespace)
+	return brought, places.Locate(ctx, env, with, brought.Findings)
 }
+
+// maxLocated bounds how many findings are looked for in files. Nobody works off
+// so many.
+const maxLocated = 20_000
 
 // anywhere are environments that nobody has written a file for: nothing is known
 // of them but what they hold.
@@ -239,10 +246,9 @@ func (f *checkFlags) judgeAnywhere(ctx context.Context, c *command, bundle *rego
 	if err != nil {
 		return judged{}, err
 	}
-	places := sources{given: given.traces, objects: given.Set, bundle: f.bundleDir()}
+	places := between.Places{Given: given.traces, Bundle: f.bundleDir(), Max: maxLocated}
 	report := comparison{nothing, nothing, after, after, true}.brought(given.Set, env.Target.Namespace)
-	report, err = places.add(ctx, report)
-	return judged{report, env.Data, bundle.Rules()}, err
+	return judged{report, env.Data, bundle.Rules()}, places.Locate(ctx, env, given.Set, report.Findings)
 }
 
 // noSource is a tree of no repository: nothing stands in it.
@@ -250,6 +256,26 @@ type noSource struct{ source.Snapshot }
 
 func (noSource) Revision() source.Revision   { return source.WorkingTree }
 func (noSource) Hash(string) (string, error) { return "", nil }
+
+// around is what environments of one tree are judged by, and with.
+type around struct {
+	between.Around
+	t        *tree
+	renderer *render.Renderer
+	bundle   *rego.Bundle
+}
+
+func newAround(t *tree, renderer *render.Renderer, bundle *rego.Bundle) *around {
+	salt := make([]byte, 32)
+	rand.Read(salt)
+	a := &around{t: t, renderer: renderer, bundle: bundle}
+	a.Around = between.Around{Set: t.set, Revision: t.snapshot.Revision(), Policies: bundle, Redact: manifest.NewRedactor(salt),
+		Render: func(ctx context.Context, env promotion.Environment) (manifest.Set, error) {
+			result, err := t.render(ctx, renderer, env)
+			return result.Set, err
+		}}
+	return a
+}
 
 func evaluate(ctx context.Context, beside *around, env promotion.Environment, set manifest.Set) (policy.Report, error) {
 	digest, err := set.Digest()
@@ -260,9 +286,9 @@ func evaluate(ctx context.Context, beside *around, env promotion.Environment, se
 	in := policy.NewInput(env, set, policy.Release{
 		Revision: t.snapshot.Revision(), Digest: digest,
 		Author: policy.PersonOf(t.commit.Author), Committer: policy.PersonOf(t.commit.Committer),
-	}, nil, time.Now(), beside.redactor)
+	}, nil, time.Now(), beside.Redact)
 	in.Environment.Imagined = anywhere[string(env.Data)].ID == env.ID && env.File == ""
-	beside.tell(ctx, &in, env)
+	beside.Tell(ctx, &in, env)
 	if in.Recorded, err = t.evidence(env.ID.Pipeline); err != nil {
 		return policy.Report{}, err
 	}

@@ -31,7 +31,7 @@ func TestCheckTellsOfOtherEnvironments(t *testing.T) {
 	beside := newAround(tree, render.New(render.DefaultLimits()), bundle)
 	env := tree.set.Environments[promotion.ID{Pipeline: "novamind", Name: "staging"}]
 	var in policy.Input
-	beside.tell(t.Context(), &in, env)
+	beside.Tell(t.Context(), &in, env)
 	orders := map[string]string{}
 	for _, n := range in.Pipeline {
 		orders[n.Name] = n.Order
@@ -51,7 +51,7 @@ func TestCheckTellsOfOtherEnvironments(t *testing.T) {
 	broken := newAround(tree, render.New(render.DefaultLimits()), bundle)
 	broken.t.set.Environments[promotion.ID{Pipeline: "novamind", Name: "testing"}] = promotion.Environment{
 		ID: promotion.ID{Pipeline: "novamind", Name: "testing"}, Path: "overlays/novamind/nowhere"}
-	broken.tell(t.Context(), &in, env)
+	broken.Tell(t.Context(), &in, env)
 	if in.Upstream[0].State != policy.StateUnknown {
 		t.Errorf("upstream that does not render: %s, want unknown", in.Upstream[0].State)
 	}

@@ -9,6 +9,8 @@ import (
 	"chaperone.dev/chaperone/internal/manifest"
 	"chaperone.dev/chaperone/internal/origin"
 	"chaperone.dev/chaperone/internal/policy"
+	"chaperone.dev/chaperone/internal/preview/between"
+	"chaperone.dev/chaperone/internal/promotion"
 )
 
 // A file answers for what it brings, wherever that shows, and for nothing else.
@@ -99,11 +101,11 @@ func TestFindingsAboutExceptionsLeadToTheirFiles(t *testing.T) {
 		{repoFlags: repoFlags{repo: "https://example.org/x"}, policies: "../rules"}: "../rules/exceptions/a.yaml",
 	} {
 		report := policy.Report{Findings: []policy.Finding{{Rule: "exception/unused", Source: &policy.Place{File: "exceptions/a.yaml", Line: 7, Exact: true}}}}
-		located, err := sources{bundle: flags.bundleDir()}.add(t.Context(), report)
-		if err != nil {
+		places := between.Places{Bundle: flags.bundleDir()}
+		if err := places.Locate(t.Context(), promotion.Environment{}, manifest.Set{}, report.Findings); err != nil {
 			t.Fatal(err)
 		}
-		got := located.Findings[0].Source
+		got := report.Findings[0].Source
 		if got.String() != want+":7" {
 			t.Errorf("%q: %s, want %s:7", flags.repo, got, want)
 		}
@@ -122,15 +124,15 @@ func TestLocatingFindingsEnds(t *testing.T) {
 		t.Fatal(err)
 	}
 	id := policy.ObjectRef{Kind: "Service", Name: "given"}
-	report := policy.Report{Findings: slices.Repeat([]policy.Finding{{Object: &id}}, maxLocated+1)}
-	places := sources{objects: given, given: []*origin.Trace{origin.OfFile("given.yaml", []byte("apiVersion: v1\nkind: Service\nmetadata: {name: given}\n"))}}
-	located, err := places.add(t.Context(), report)
-	if err != nil || located.Findings[maxLocated-1].Source == nil || located.Findings[maxLocated].Source != nil {
-		t.Errorf("%v, the last: %+v, %+v", err, located.Findings[maxLocated-1].Source, located.Findings[maxLocated].Source)
+	findings := slices.Repeat([]policy.Finding{{Object: &id}}, maxLocated+1)
+	places := between.Places{Max: maxLocated, Given: []*origin.Trace{origin.OfFile("given.yaml", []byte("apiVersion: v1\nkind: Service\nmetadata: {name: given}\n"))}}
+	err = places.Locate(t.Context(), promotion.Environment{}, given, findings)
+	if err != nil || findings[maxLocated-1].Source == nil || findings[maxLocated].Source != nil {
+		t.Errorf("%v, the last: %+v, %+v", err, findings[maxLocated-1].Source, findings[maxLocated].Source)
 	}
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	if _, err := places.add(ctx, report); !errors.Is(err, context.Canceled) {
+	if err := places.Locate(ctx, promotion.Environment{}, given, findings); !errors.Is(err, context.Canceled) {
 		t.Errorf("cancelled: %v", err)
 	}
 }

@@ -139,7 +139,8 @@ func (q *question) judged(ctx context.Context, env *preview.Environment, p pair)
 		}
 	}
 	env.Judgement = preview.Judge(before, after)
-	env.New = p.to.tree.located(p.to, env.New)
-	env.Standing = p.to.tree.located(p.to, env.Standing)
-	return nil
+	if err := p.to.tree.located(ctx, p.to, env.New); err != nil {
+		return err
+	}
+	return p.to.tree.located(ctx, p.to, env.Standing)
 }
