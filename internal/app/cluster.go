@@ -13,6 +13,7 @@ import (
 	"chaperone.dev/chaperone/internal/cluster"
 	"chaperone.dev/chaperone/internal/controller"
 	"chaperone.dev/chaperone/internal/fault"
+	"chaperone.dev/chaperone/internal/health"
 	"chaperone.dev/chaperone/internal/manifest"
 	"chaperone.dev/chaperone/internal/plan"
 	"chaperone.dev/chaperone/internal/promotion"
@@ -197,8 +198,12 @@ func (c *clusters) Verify(ctx context.Context, env promotion.Environment, set ma
 	if _, err := c.For(ctx, env.Target); err != nil {
 		return controller.Verdict{}, err
 	}
+	live, err := c.live(env, set)
+	if err != nil {
+		return controller.Verdict{}, err
+	}
 	report, err := c.verifier.Run(ctx, env.Verify, verify.Subject{
-		Namespace: env.Target.Namespace, Live: c.live(env, set), Applied: against.Begun, Good: against.Good,
+		Namespace: env.Target.Namespace, Live: live, Applied: against.Begun, Good: against.Good,
 	})
 	if err != nil {
 		return controller.Verdict{}, err
@@ -216,10 +221,15 @@ func (c *clusters) Verify(ctx context.Context, env promotion.Environment, set ma
 // live reads the objects of a release that have a say in whether it is ready,
 // and what those that are not ready control, which tells why. It connects for
 // each look: a verification can outlive a token.
-func (c *clusters) live(env promotion.Environment, set manifest.Set) verify.Live {
+func (c *clusters) live(env promotion.Environment, set manifest.Set) (verify.Live, error) {
+	rules, err := health.NewRules(env.Verify.Health)
+	if err != nil {
+		return verify.Live{}, fault.Terminal("verify", env.ID.String(), err)
+	}
 	owner := cluster.OwnerOf(env)
 	looks := &cluster.Looks{}
 	return verify.Live{
+		Rules: rules,
 		Look: func(ctx context.Context, wanted func(manifest.ID) bool) (map[manifest.ID]*manifest.Object, []manifest.ID, error) {
 			on, err := c.For(ctx, env.Target)
 			if err != nil {
@@ -234,7 +244,7 @@ func (c *clusters) live(env promotion.Environment, set manifest.Set) verify.Live
 			}
 			return on.Controlled(ctx, unready)
 		},
-	}
+	}, nil
 }
 
 func look(ctx context.Context, on *cluster.Cluster, owner cluster.Owner, set manifest.Set, looks *cluster.Looks, wanted func(manifest.ID) bool) (objects map[manifest.ID]*manifest.Object, missing []manifest.ID, err error) {

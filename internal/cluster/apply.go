@@ -10,6 +10,7 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 
 	"chaperone.dev/chaperone/internal/fault"
+	"chaperone.dev/chaperone/internal/health"
 	"chaperone.dev/chaperone/internal/inventory"
 	"chaperone.dev/chaperone/internal/manifest"
 	"chaperone.dev/chaperone/internal/plan"
@@ -41,14 +42,18 @@ func (c *Cluster) Apply(ctx context.Context, w Owner, p plan.Plan, progress func
 	if progress == nil {
 		progress = func(plan.Change, error) {}
 	}
-	a := &applier{c: c, w: w, progress: progress, done: map[manifest.ID]outcome{}, awaited: map[manifest.ID]bool{}, timeout: w.ApplyTimeout}
+	rules, err := health.NewRules(w.Health)
+	if err != nil {
+		return Result{}, fault.Terminal("apply", w.Environment.String(), err)
+	}
+	a := &applier{c: c, w: w, rules: rules, progress: progress, done: map[manifest.ID]outcome{}, awaited: map[manifest.ID]bool{}, timeout: w.ApplyTimeout}
 	setDefault(&a.timeout, defaultApplyTimeout)
 	a.changes = slices.DeleteFunc(slices.Clone(p.Changes), func(change plan.Change) bool {
 		return !slices.Contains([]plan.Action{plan.Create, plan.Update, plan.Replace, plan.Unchanged}, change.Action)
 	})
 	within, cancel := context.WithTimeoutCause(ctx, a.timeout, errDeadline)
 	defer cancel()
-	err := a.run(within)
+	err = a.run(within)
 	a.complete = err == nil
 	if a.inventory.parent != nil && ctx.Err() == nil {
 		// Also after a failure: what was created is known by its UID from here on.
@@ -61,6 +66,7 @@ func (c *Cluster) Apply(ctx context.Context, w Owner, p plan.Plan, progress func
 type applier struct {
 	c         *Cluster
 	w         Owner
+	rules     health.Rules // by which what others depend on is ready
 	changes   []plan.Change
 	progress  func(plan.Change, error)
 	inventory stored

@@ -209,6 +209,8 @@ type Owner struct {
 	Restoring bool
 	// ApplyTimeout bounds one apply, hooks and waits included; 0 is 30m.
 	ApplyTimeout time.Duration
+	// Health is how the environment wants kinds judged that others depend on.
+	Health []promotion.HealthRule
 	// Contents asks Plan for the objects before and after, to be shown.
 	Contents bool
 	applied  bool // the release is there already, and drift is looked for
@@ -218,7 +220,7 @@ type Owner struct {
 func OwnerOf(e promotion.Environment) Owner {
 	return Owner{Environment: e.ID, Namespace: e.Target.Namespace, Allow: e.Target.Allow,
 		Prune: e.Prune, MaxDeletePart: e.MaxDeletePart, MaxDeletes: e.MaxDeletes, Protect: e.Protect, Formerly: e.Formerly,
-		Adopt: e.Adopt, ApplyTimeout: e.ApplyTimeout, Leave: plan.LeaveOf(e.IgnoreDrift)}
+		Adopt: e.Adopt, ApplyTimeout: e.ApplyTimeout, Health: e.Verify.Health, Leave: plan.LeaveOf(e.IgnoreDrift)}
 }
 
 // inventoryName is the ConfigMap that holds the environment's inventory. It is

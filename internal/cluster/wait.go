@@ -97,13 +97,21 @@ var judges = map[plan.Until]judge{
 	},
 	plan.UntilServed:    conditionTrue("Established"),
 	plan.UntilAvailable: conditionTrue("Available"),
-	plan.UntilReady: func(o *manifest.Object) (bool, string, error) {
-		status := health.Of(o)
+}
+
+// judge is how what is awaited is judged: whether it is ready, as the
+// environment wants its kind judged.
+func (a *applier) judge(until plan.Until) judge {
+	if until != plan.UntilReady {
+		return judges[until]
+	}
+	return func(o *manifest.Object) (bool, string, error) {
+		status := a.rules.Of(o)
 		if status.State == health.Failed && status.Definitive {
 			return false, "", errors.New(status.Message)
 		}
 		return status.State == health.Current, status.Message, nil
-	},
+	}
 }
 
 // await waits for the object of a change. answer is what the server said when
@@ -113,7 +121,7 @@ func (a *applier) await(ctx context.Context, step plan.Step, answer *manifest.Ob
 	if step.Until == plan.UntilComplete {
 		return a.awaitHook(ctx, change)
 	}
-	reached := judges[step.Until]
+	reached := a.judge(step.Until)
 	if answer != nil {
 		if done, _, err := reached(answer); done && err == nil {
 			return outcome{}, a.awaitKind(ctx, change, step.Until)
@@ -157,7 +165,7 @@ func (a *applier) awaitObject(ctx context.Context, k kind, change plan.Change, u
 		case o == nil:
 			return false, health.Missing(change.ID).Message, nil
 		}
-		done, how, err := judges[until](o)
+		done, how, err := a.judge(until)(o)
 		return done, how, fault.Terminal("wait", change.ID.String(), err)
 	})
 }

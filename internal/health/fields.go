@@ -28,8 +28,12 @@ func (c condition) because() string {
 // conditions skips what has not the shape of a condition: custom resources may
 // keep anything there.
 func conditions(o *manifest.Object) []condition {
+	return conditionsIn(list(o.Object, "status", "conditions"))
+}
+
+func conditionsIn(entries []map[string]any) []condition {
 	found := make([]condition, 0, 4)
-	for _, entry := range list(o.Object, "status", "conditions") {
+	for _, entry := range entries {
 		c := condition{
 			kind: text(entry, "type"), status: text(entry, "status"),
 			reason: text(entry, "reason"), message: text(entry, "message"),

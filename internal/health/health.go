@@ -12,6 +12,7 @@ import (
 	"strings"
 
 	"github.com/fluxcd/cli-utils/pkg/kstatus/status"
+	"k8s.io/apimachinery/pkg/runtime/schema"
 
 	"chaperone.dev/chaperone/internal/manifest"
 )
@@ -42,18 +43,28 @@ func Of(o *manifest.Object) Status {
 	if o == nil || o.Object == nil {
 		return Status{State: Unknown, Message: "was not read"}
 	}
-	if o.GetDeletionTimestamp() != nil {
-		return Status{State: Terminating, Message: "is being deleted" + finalizers(o)}
+	if judged, early := early(o); early {
+		return judged
 	}
-	if message := unobserved(o); message != "" {
-		return Status{State: InProgress, Message: message}
-	}
-	if judge, known := kinds[o.GroupVersionKind().GroupKind()]; known {
-		if judged, decided := judge(o); decided {
-			return judged
+	for _, known := range []map[schema.GroupKind]judge{kinds, operators} {
+		if judge, found := known[o.GroupVersionKind().GroupKind()]; found {
+			if judged, decided := judge(o); decided {
+				return judged
+			}
 		}
 	}
 	return compute(o)
+}
+
+// early judges what no rule about the kind is needed for.
+func early(o *manifest.Object) (Status, bool) {
+	if o.GetDeletionTimestamp() != nil {
+		return Status{State: Terminating, Message: "is being deleted" + finalizers(o)}, true
+	}
+	if message := unobserved(o); message != "" {
+		return Status{State: InProgress, Message: message}, true
+	}
+	return Status{}, false
 }
 
 // Missing judges an object that should be there and is not. A Job may have

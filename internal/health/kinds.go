@@ -21,7 +21,6 @@ var kinds = map[schema.GroupKind]judge{
 	{Group: "apps", Kind: "DaemonSet"}:                    daemonSet,
 	{Group: "apps", Kind: "Deployment"}:                   deployment,
 	{Group: "apiregistration.k8s.io", Kind: "APIService"}: notFalse("Available"),
-	{Group: "gateway.networking.k8s.io", Kind: "Gateway"}: notFalse("Accepted", "Programmed"),
 }
 
 // observers always write status.observedGeneration. While it is absent their

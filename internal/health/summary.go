@@ -38,6 +38,11 @@ type Summary struct {
 // controller and counts for nothing itself: pods come and go with a healthy
 // rollout. Callers pass such objects along for the evidence they give.
 func Summarize(objects map[manifest.ID]*manifest.Object, missing []manifest.ID) Summary {
+	return Rules{}.Summarize(objects, missing)
+}
+
+// Summarize is Summarize, by an environment's own rules before all others.
+func (r Rules) Summarize(objects map[manifest.ID]*manifest.Object, missing []manifest.ID) Summary {
 	var s Summary
 	relatives := newFamily(objects)
 	for id, o := range objects {
@@ -46,7 +51,7 @@ func Summarize(objects map[manifest.ID]*manifest.Object, missing []manifest.ID) 
 				continue
 			}
 		}
-		item := Item{ID: id, Status: Of(o)}
+		item := Item{ID: id, Status: r.Of(o)}
 		if item.Status.State != Current && o != nil {
 			item.Pods = relatives.evidence(o)
 		}

@@ -261,6 +261,15 @@ type Verify struct {
 	Timeout time.Duration // objects ready within; default 10m
 	Settle  time.Duration // and still so after; default 1m
 	HTTP    []HTTPCheck
+	Health  []HealthRule // for kinds whose status does not say by itself whether they are ready
+}
+
+// HealthRule says by two conditions in CEL, over the object as `self`, how
+// objects of a kind are. The first that is true decides; neither is not yet.
+type HealthRule struct {
+	Group, Kind string
+	Failed      string // they never will be ready; "" is never
+	Ready       string
 }
 
 // HTTPCheck asks an endpoint a number of times.

@@ -30,6 +30,7 @@ func decodeVerify(verify *strictyaml.Object) Verify {
 	v := Verify{
 		Timeout: verify.Duration("timeout", DefaultVerifyTimeout, time.Second, maxVerify),
 		Settle:  verify.Duration("settle", DefaultSettle, 0, maxVerify),
+		Health:  decodeHealth(verify),
 	}
 	limit(verify.Value("http"), maxChecks)
 	first := map[string]int{}

@@ -22,6 +22,8 @@ type Live struct {
 	// asked once, when they have failed: that is evidence and is not judged. What
 	// cannot be read is left out. nil tells nothing.
 	Why func(ctx context.Context, unready map[manifest.ID]*manifest.Object) map[manifest.ID]*manifest.Object
+	// Rules are how the environment wants kinds judged.
+	Rules health.Rules
 }
 
 // whyWithin bounds the asking for evidence: a restore waits for it.
@@ -96,7 +98,7 @@ func (w *wait) take(seen sight) health.Summary {
 	if seen.whole {
 		clear(w.kinds)
 	}
-	for gk, kind := range kindsOf(seen, s) {
+	for gk, kind := range w.kindsOf(seen, s) {
 		w.kinds[gk] = kind
 	}
 	w.addSpared(&s, seen)
@@ -108,7 +110,7 @@ func (w *wait) addSpared(s *health.Summary, seen sight) {
 	if seen.whole {
 		return
 	}
-	looked := kindsOf(seen, *s)
+	looked := w.kindsOf(seen, *s)
 	for gk, kind := range w.kinds {
 		if _, told := looked[gk]; !told {
 			s.Ready += kind.objects
@@ -116,14 +118,14 @@ func (w *wait) addSpared(s *health.Summary, seen sight) {
 	}
 }
 
-func kindsOf(seen sight, s health.Summary) map[schema.GroupKind]found {
+func (w *wait) kindsOf(seen sight, s health.Summary) map[schema.GroupKind]found {
 	kinds := map[schema.GroupKind]found{}
 	add := func(id manifest.ID, inert bool) {
 		kind, known := kinds[id.GroupKind()]
 		kinds[id.GroupKind()] = found{kind.objects + 1, true, inert && (kind.inert || !known)}
 	}
 	for id, o := range seen.objects {
-		add(id, health.Inert(o))
+		add(id, w.rules.Inert(o))
 	}
 	for _, id := range seen.missing {
 		add(id, false)
@@ -141,7 +143,7 @@ func kindsOf(seen sight, s health.Summary) map[schema.GroupKind]found {
 // explained is the evidence of a fail, with what the pods say.
 func (w *wait) explained(ctx context.Context, live Live, seen sight, now time.Time) string {
 	unready := maps.Clone(seen.objects)
-	maps.DeleteFunc(unready, func(_ manifest.ID, o *manifest.Object) bool { return health.Of(o).State == health.Current })
+	maps.DeleteFunc(unready, func(_ manifest.ID, o *manifest.Object) bool { return w.rules.Of(o).State == health.Current })
 	if live.Why != nil && len(unready) > 0 {
 		asked, cancel := context.WithTimeout(ctx, whyWithin)
 		defer cancel()

@@ -28,7 +28,7 @@ func (v *Verifier) Ready(ctx context.Context, live Live, timeout, settle time.Du
 		timeout = DefaultTimeout
 	}
 	w := &wait{
-		started: v.clock.Now(), timeout: timeout, settle: max(settle, 0),
+		started: v.clock.Now(), timeout: timeout, settle: max(settle, 0), rules: live.Rules,
 		ended: map[manifest.ID]health.Status{}, failing: map[manifest.ID]int{}, kinds: map[schema.GroupKind]found{},
 	}
 	for {
@@ -63,6 +63,7 @@ func (v *Verifier) Ready(ctx context.Context, live Live, timeout, settle time.Du
 type wait struct {
 	started         time.Time
 	timeout, settle time.Duration
+	rules           health.Rules
 
 	ended   map[manifest.ID]health.Status // Jobs that were seen to end
 	failing map[manifest.ID]int           // looks in a row with a definitive failure
@@ -125,11 +126,11 @@ func (w *wait) judge(objects map[manifest.ID]*manifest.Object, missing []manifes
 			continue
 		}
 		delete(w.ended, id) // the live object is the truth, and may be another of this name
-		if judged := health.Of(o); judged.Definitive {
+		if judged := w.rules.Of(o); judged.Definitive {
 			w.ended[id] = judged
 		}
 	}
-	summary := health.Summarize(objects, absent)
+	summary := w.rules.Summarize(objects, absent)
 	for _, id := range remembered {
 		summary.Add(health.Item{ID: id, Status: w.ended[id]})
 	}

@@ -19,6 +19,7 @@ import (
 	"chaperone.dev/chaperone/cmd/localcluster/internal/externalsecrets"
 	"chaperone.dev/chaperone/cmd/localcluster/internal/kubelet"
 	"chaperone.dev/chaperone/cmd/localcluster/internal/network"
+	"chaperone.dev/chaperone/cmd/localcluster/internal/operators"
 	"chaperone.dev/chaperone/cmd/localcluster/internal/pki"
 	"chaperone.dev/chaperone/cmd/localcluster/internal/usage"
 	"chaperone.dev/chaperone/cmd/localcluster/internal/volumes"
@@ -151,6 +152,9 @@ func (c *cluster) definitions(ctx, starting context.Context) error {
 	dyn, err := dynamic.NewForConfig(c.plane.Admin)
 	if err != nil {
 		return fmt.Errorf("external secrets: %w", err)
+	}
+	if err := operators.Run(ctx, dyn); err != nil {
+		return err
 	}
 	return externalsecrets.Run(ctx, c.client, dyn)
 }
