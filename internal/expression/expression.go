@@ -32,10 +32,10 @@ type Condition struct{ program cel.Program }
 // Compile reads a condition. The error says what is wrong, and where in the text.
 func Compile(text string) (*Condition, error) {
 	if strings.TrimSpace(text) == "" {
-		return nil, errors.New("want a condition such as self.status.phase == 'Ready'")
+		return nil, errors.New("nothing is written")
 	}
 	if len(text) > MaxText {
-		return nil, fmt.Errorf("want at most %d bytes, not %d", MaxText, len(text))
+		return nil, fmt.Errorf("%d bytes are more than the %d that are read", len(text), MaxText)
 	}
 	language, err := cel.NewEnv(
 		cel.Variable(subject, cel.MapType(cel.StringType, cel.DynType)),
@@ -51,7 +51,7 @@ func Compile(text string) (*Condition, error) {
 		return nil, first(issues)
 	}
 	if kind := tree.OutputType(); kind.Kind() != types.BoolKind && kind.Kind() != types.DynKind {
-		return nil, fmt.Errorf("want a condition that is true or false, not one that yields a %s", kind)
+		return nil, fmt.Errorf("it yields a %s, and neither true nor false", kind)
 	}
 	program, err := language.Program(tree, cel.CostLimit(budget))
 	if err != nil {

@@ -1,6 +1,7 @@
 package promotion
 
 import (
+	"fmt"
 	"slices"
 
 	"chaperone.dev/chaperone/internal/expression"
@@ -43,6 +44,8 @@ func decodeHealth(verify *strictyaml.Object) []HealthRule {
 
 // checkCondition compiles a condition, to tell here what is wrong with it.
 func checkCondition(text string) error {
-	_, err := expression.Compile(text)
-	return err
+	if _, err := expression.Compile(text); err != nil {
+		return fmt.Errorf("%w; want a condition in CEL over self, such as self.status.phase == 'Ready'", err)
+	}
+	return nil
 }
