@@ -42,9 +42,9 @@ func randomHistory(seed int64) history {
 		h.head = mutated(r, h.head)
 	}
 	if r.Intn(12) == 0 { // somebody took a part of it back already
-		for path, f := range h.states[0] {
+		for _, path := range h.states[0].paths() { // in order, so that a seed is one history
 			if r.Intn(2) == 0 {
-				h.head.put(path, f)
+				h.head.put(path, h.states[0][path])
 			}
 		}
 	}
@@ -53,7 +53,8 @@ func randomHistory(seed int64) history {
 
 // disguised gives every file a head that tells its path, and outweighs the
 // rest of it: no file is like one of another path any more, and all that was
-// changed is changed still.
+// changed is changed still. What is empty stays so: Git takes no empty file for
+// one that was renamed, and merges it with any other that was added.
 func (h history) disguised() history {
 	longest := 0
 	for _, state := range append(h.states[:len(h.states):len(h.states)], h.head) {
@@ -83,7 +84,9 @@ func (f files) disguised(longest int) files {
 				mask += fmt.Sprintf("%x\n", object("path", fmt.Append(nil, path, i)))
 			}
 		}
-		file.content = mask + file.content
+		if file.content != "" {
+			file.content = mask + file.content
+		}
 		d[path] = file
 	}
 	return d
@@ -168,7 +171,8 @@ func moveDirectory(r *rand.Rand, f files, path string) {
 	}
 	to := []string{"", "a", "b", "moved", "e/f"}[r.Intn(5)]
 	copied := r.Intn(4) == 0
-	for name, content := range f.clone() {
+	before := f.clone()
+	for _, name := range before.paths() {
 		below, inside := strings.CutPrefix(name, dir+"/")
 		if !inside {
 			continue
@@ -177,7 +181,7 @@ func moveDirectory(r *rand.Rand, f files, path string) {
 			delete(f, name)
 		}
 		if to != "" {
-			f.put(to+"/"+below, content)
+			f.put(to+"/"+below, before[name])
 		}
 	}
 }
