@@ -35,6 +35,7 @@ func everywhere(t *testing.T, test func(*testing.T, *site)) {
 		repo := gitserver.NewRepo(t)
 		s := start(t, repo)
 		s.options.Branch, s.options.CacheDir, s.options.Timeout = gitserver.Main, t.TempDir(), 20*time.Second
+		s.options.Limits.Depth = 3 // so that answers lie further down than what comes with a head
 		s.options.Now = func() time.Time { return time.Date(2024, 5, 1, 12, 0, 0, 0, time.UTC) }
 		t.Run(s.name, func(t *testing.T) {
 			t.Parallel()

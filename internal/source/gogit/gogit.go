@@ -91,6 +91,7 @@ type Repository struct {
 	closed chan struct{}
 	once   sync.Once
 	head   atomic.Value // source.Revision, the last known
+	whole  atomic.Bool  // the server gives its history only as a whole
 	polled source.Revision
 
 	repaired plumbing.Hash          // the head that the mirror was last made anew at
@@ -229,10 +230,10 @@ func (r *Repository) look(ctx context.Context, at *remote) (head commit, also pl
 func (r *Repository) bring(ctx context.Context, s *session) (commit, error) {
 	intact := r.Head() != "" && !r.repair(s.tip)
 	if intact && revisionOf(s.tip) == r.Head() {
-		return r.commitAt(s.tip)
+		return r.present(s.tip)
 	}
 	r.fetches.Add(1)
-	if intact {
+	if intact && (s.canShallow() || len(r.boundary.commits()) == 0) {
 		return r.follow(ctx, s)
 	}
 	return r.clone(ctx, s)
@@ -257,16 +258,11 @@ func (r *Repository) follow(ctx context.Context, s *session) (commit, error) {
 	if err != nil {
 		return commit{}, err
 	}
-	pack, err := s.fetch(s.tip, haves)
+	err = r.receiveHistory(s, wantedHistory{
+		wants: []plumbing.Hash{s.tip}, haves: haves, depth: r.firstDepth(s), dir: r.mirror.path(), limits: r.limits, branch: true,
+	})
 	if err != nil {
 		return commit{}, err
-	}
-	indexed, err := receivePackInto(r.mirror.path(), looseWriter{r.objects}, pack, r.limits)
-	if err != nil {
-		return commit{}, s.problem(err)
-	}
-	if indexed {
-		r.reindex()
 	}
 	if err := r.ahead(s); err != nil {
 		return commit{}, err
@@ -277,7 +273,7 @@ func (r *Repository) follow(ctx context.Context, s *session) (commit, error) {
 // ahead sees to it that a new head can be read where the one before was, though
 // the server is away by then.
 func (r *Repository) ahead(s *session) error {
-	c, err := r.commitAt(s.tip)
+	c, err := r.present(s.tip)
 	if err != nil {
 		return nil // arrived says so
 	}
@@ -288,15 +284,10 @@ func (r *Repository) ahead(s *session) error {
 // enough of them that a server whose branch was put back finds a common one.
 func (o *objects) haves(ctx context.Context, head source.Revision) ([]plumbing.Hash, error) {
 	const enough = 64
-	line, err := o.FirstParents(ctx, "", head, enough)
-	var haves []plumbing.Hash
-	for _, c := range line {
-		haves = append(haves, plumbing.NewHash(string(c.Revision)))
-	}
-	return haves, err
+	return o.known(ctx, head, enough)
 }
 
-// clone fetches everything, beside the mirror that there may be.
+// clone fetches the branch, beside the mirror that there may be.
 func (r *Repository) clone(ctx context.Context, s *session) (commit, error) {
 	if err := os.RemoveAll(r.mirror.next()); err != nil {
 		return commit{}, err
@@ -306,7 +297,7 @@ func (r *Repository) clone(ctx context.Context, s *session) (commit, error) {
 		return commit{}, err
 	}
 	defer storage.Close()
-	pack, err := s.fetch(s.tip, nil)
+	pack, ends, err := r.askFirst(s)
 	if err != nil {
 		return commit{}, err
 	}
@@ -316,7 +307,16 @@ func (r *Repository) clone(ctx context.Context, s *session) (commit, error) {
 	if err := ctx.Err(); err != nil {
 		return commit{}, err
 	}
+	r.missing.turn.Lock() // nobody fetches into what is thrown away
+	defer r.missing.turn.Unlock()
+	// Noted before there is what it is about; the mirror has a note of its own.
+	if err := r.boundary.widen(r.mirror.next(), ends, true); err != nil {
+		return commit{}, s.problem(err)
+	}
 	if err := r.replace(r.mirror); err != nil {
+		return commit{}, err
+	}
+	if err := r.boundary.settle(r.mirror.path(), r.objects, true); err != nil {
 		return commit{}, err
 	}
 	if err := r.ahead(s); err != nil {
@@ -325,9 +325,18 @@ func (r *Repository) clone(ctx context.Context, s *session) (commit, error) {
 	return r.arrived(s.tip, r.mirror.path())
 }
 
+// askFirst asks for a branch of which nothing is here.
+func (r *Repository) askFirst(s *session) (pack io.Reader, ends []plumbing.Hash, err error) {
+	if s.canShallow() {
+		return s.fetchCommits([]plumbing.Hash{s.tip}, nil, nil, r.firstDepth(s))
+	}
+	pack, err = s.fetch(s.tip, nil, nil)
+	return pack, nil, err
+}
+
 // arrived makes hash the head, once it is seen to be there.
 func (r *Repository) arrived(hash plumbing.Hash, dir string) (commit, error) {
-	c, err := r.commitAt(hash)
+	c, err := r.present(hash)
 	if err == nil {
 		_, err = r.tree(c.tree)
 	}
@@ -345,6 +354,8 @@ func (r *Repository) arrived(hash plumbing.Hash, dir string) (commit, error) {
 	if err != nil {
 		return commit{}, err
 	}
+	r.boundary.adopt()
+	r.missing.deepened.Store(0)
 	r.head.Store(c.Revision)
 	return c, nil
 }

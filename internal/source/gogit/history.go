@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"io/fs"
 
+	"github.com/go-git/go-git/v5/plumbing"
+
 	"chaperone.dev/chaperone/internal/source"
 )
 
@@ -17,7 +19,8 @@ func (o *objects) Commit(revision source.Revision) (source.Commit, error) {
 // line walks first parents from one commit, it included, to the root.
 type line struct {
 	objects *objects
-	next    commit
+	at      source.Revision // the one before
+	next    plumbing.Hash
 	err     error
 	steps   int
 	ended   bool
@@ -25,11 +28,12 @@ type line struct {
 
 func (o *objects) line(from source.Revision) *line {
 	c, err := o.commit(from)
-	return &line{objects: o, next: c, err: err, ended: err != nil}
+	return &line{objects: o, next: c.hash, err: err, ended: err != nil}
 }
 
 // step returns the next commit, and false at the end of the line or on an
-// error, which err then holds.
+// error, which err then holds. It looks no further than that one: what is below
+// it may have to be fetched.
 func (l *line) step(ctx context.Context) (commit, bool) {
 	if l.ended {
 		return commit{}, false
@@ -39,17 +43,14 @@ func (l *line) step(ctx context.Context) (commit, bool) {
 		return commit{}, false
 	}
 	l.steps++
-	c := l.next
+	c, err := l.objects.commitAt(l.next)
+	if err != nil {
+		l.err = fmt.Errorf("parent of %s: %w", l.at.Short(), l.objects.lost(err))
+		l.ended = true
+		return commit{}, false
+	}
 	parent, found := c.firstParent()
-	if !found {
-		l.ended = true
-		return c, true
-	}
-	if l.next, l.err = l.objects.commitAt(parent); l.err != nil {
-		// Reported at the next step: c itself is there.
-		l.err = fmt.Errorf("parent of %s: %w", c.Revision.Short(), l.objects.lost(l.err))
-		l.ended = true
-	}
+	l.at, l.next, l.ended = c.Revision, parent, !found
 	return c, true
 }
 

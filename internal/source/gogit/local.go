@@ -37,6 +37,10 @@ func OpenLocal(dir string, limits Limits) (*Local, error) {
 		return nil, fault.Terminal("open repository", dir, err)
 	}
 	l.use(openStorage(l.commonDir))
+	if err := l.boundary.load(l.commonDir, l.objects); err != nil {
+		l.Close()
+		return nil, fault.Terminal("open repository", dir, err)
+	}
 	if l.config, err = l.storage.Config(); err == nil {
 		err = l.supported()
 	}

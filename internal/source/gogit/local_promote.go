@@ -198,7 +198,7 @@ func (l *Local) see(ctx context.Context, to *remote, here branches) (there branc
 
 // obtain fetches a commit that the remote names, if it is not here.
 func (l *Local) obtain(ctx context.Context, to *remote, want plumbing.Hash, have source.Revision, limit int64) error {
-	if _, err := l.commitAt(want); !errors.Is(err, errAbsent) {
+	if _, err := l.present(want); !errors.Is(err, errAbsent) {
 		return err
 	}
 	haves, err := l.haves(ctx, have)

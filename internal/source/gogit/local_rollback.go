@@ -132,7 +132,11 @@ func (r *rollingBack) nextStrictly(_ context.Context, request RevertRequest, on 
 	if err != nil {
 		return nil, RevertResult{}, err
 	}
-	if original, isRevert := r.revertedBy(guilty); isRevert && !slices.Contains(r.guilty, original) {
+	original, isRevert, err := r.revertedBy(guilty)
+	if err != nil {
+		return nil, RevertResult{}, err
+	}
+	if isRevert && !slices.Contains(r.guilty, original) {
 		return nil, refusedRevert(guilty, original), nil
 	}
 	return r.mergeRevert(request, guilty, on, r.by)
@@ -144,8 +148,8 @@ func (r *rollingBack) cancels(revert source.Revision) bool {
 	if err != nil {
 		return false
 	}
-	original, found := r.revertedBy(c)
-	return found && slices.Contains(r.guilty, original)
+	original, found, err := r.revertedBy(c)
+	return err == nil && found && slices.Contains(r.guilty, original)
 }
 
 // target is the tree below the commits, if they are the whole line from start

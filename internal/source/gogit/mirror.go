@@ -36,7 +36,7 @@ type markerFile struct {
 }
 
 const (
-	markerVersion = 1
+	markerVersion = 2 // 1 had no history that ends somewhere
 	markerName    = "chaperone.json"
 	lockPause     = 50 * time.Millisecond
 	lockPatience  = 10 * time.Second
@@ -142,11 +142,14 @@ func (m *mirror) check(o *objects) (commit, error) {
 		return commit{}, err
 	}
 	o.use(openStorage(m.path()))
+	if err := o.boundary.load(m.path(), o); err != nil {
+		return commit{}, err
+	}
 	head, err := readRef(m.path(), plumbing.NewBranchReferenceName(m.source.Branch))
 	if err != nil {
 		return commit{}, err
 	}
-	c, err := o.commitAt(head)
+	c, err := o.present(head)
 	if err != nil {
 		return commit{}, err
 	}

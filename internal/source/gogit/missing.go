@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/go-git/go-git/v5/plumbing"
@@ -43,10 +44,12 @@ type missing struct {
 
 	turn sync.Mutex // one request at a time; whoever waits finds it answered
 
-	mu     sync.Mutex
-	failed error
-	at     time.Time
-	read   []string // directories whose files were fetched, the newest last
+	mu       sync.Mutex
+	failed   error
+	at       time.Time
+	deepened atomic.Int64 // how often older commits were fetched since the head moved
+
+	read []string // directories whose files were fetched, the newest last
 }
 
 var errNoSingles = errors.New("the server gives no single files any more")

@@ -26,6 +26,7 @@ type Limits struct {
 	Object      int64 // bytes of one object taken into the mirror; default 512 MiB
 	Pack        int64 // bytes of one fetch; default 2 GiB
 	History     int   // commits that one question looks at; default 10,000
+	Depth       int   // commits in a row that are fetched with a new head; default 200
 
 	inflated int64 // bytes that one fetch may become; 0 is by what it weighs
 }
@@ -36,6 +37,7 @@ func (l Limits) orDefaults() Limits {
 	l.Object = orDefault(l.Object, 512<<20)
 	l.Pack = orDefault(l.Pack, 2<<30)
 	l.History = orDefault(l.History, 10_000)
+	l.Depth = orDefault(l.Depth, defaultDepth)
 	return l
 }
 
@@ -76,6 +78,8 @@ type objects struct {
 	lineage lineage
 	missing *missing // files that were left out; nil: all are there
 	beneath *objects // where those are that are not here; nil: nowhere
+
+	boundary boundary // where the history ends for now
 
 	// damaged is set when an object that must be there is not, or is not
 	// itself: the mirror then has to be made anew.
@@ -123,6 +127,8 @@ func (o *objects) replace(m *mirror) error {
 	}
 	o.storage = openStorage(m.path())
 	o.damaged.Store(false)
+	o.commits.Purge() // what was there may not be there any more
+	o.trees.Purge()
 	return nil
 }
 
@@ -210,6 +216,14 @@ type commit struct {
 	tree plumbing.Hash
 }
 
+func (c commit) parents() []plumbing.Hash {
+	all := make([]plumbing.Hash, len(c.Parents))
+	for i, parent := range c.Parents {
+		all[i] = plumbing.NewHash(string(parent))
+	}
+	return all
+}
+
 func (c commit) firstParent() (plumbing.Hash, bool) {
 	if len(c.Parents) == 0 {
 		return plumbing.ZeroHash, false
@@ -231,7 +245,8 @@ func (o *objects) commit(revision source.Revision) (commit, error) {
 	return c, err
 }
 
-func (o *objects) commitAt(hash plumbing.Hash) (commit, error) {
+// present reads a commit that is here.
+func (o *objects) present(hash plumbing.Hash) (commit, error) {
 	if c, found := o.commits.Get(hash); found {
 		return c, nil
 	}

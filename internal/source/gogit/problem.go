@@ -12,9 +12,10 @@ import (
 // problem is why a conversation with the server came to nothing. Its text is
 // clean; the error it came from is kept back, as there may be a secret in it.
 type problem struct {
-	text   string
-	denied bool // the server knows us and says no, or does not know us
-	large  bool // it would send more than is allowed
+	text    string
+	denied  bool // the server knows us and says no, or does not know us
+	large   bool // it would send more than is allowed
+	refused bool // the server says within the protocol that it does not do this
 }
 
 func (p *problem) Error() string { return p.text }
@@ -65,7 +66,7 @@ func (w *watch) problem(parent context.Context, who login, err error) error {
 	case parent.Err() != nil:
 		return parent.Err()
 	case errors.As(err, &known): // also if looking at what came took as long as the server may be silent
-		return &problem{text: who.clean(known.text), denied: known.denied, large: known.large}
+		return &problem{text: who.clean(known.text), denied: known.denied, large: known.large, refused: known.refused}
 	case errors.Is(context.Cause(w.ctx), errTimeout):
 		return &problem{text: fmt.Sprintf("no answer for %v", w.idle)}
 	}

@@ -125,7 +125,7 @@ func (p *promoting) see(ctx context.Context) error {
 		if tip.IsZero() || p.large[tip] {
 			return nil
 		}
-		if _, err := p.commitAt(tip); !errors.Is(err, errAbsent) {
+		if _, err := p.present(tip); !errors.Is(err, errAbsent) {
 			return err
 		}
 		if moved, err := p.fetchTip(ctx); !moved || err != nil {
@@ -247,20 +247,16 @@ func isLarge(err error) bool {
 // receive takes a commit that the session offers into the repository in dir,
 // with what haves do not hold of it. No branch of the repository moves.
 func (o *objects) receive(s *session, want plumbing.Hash, dir string, haves []plumbing.Hash, limit int64) error {
-	pack, err := s.fetch(want, haves)
-	if err != nil {
-		return err
-	}
 	limits := o.limits
 	limits.Pack = limit
-	indexed, err := receivePackInto(dir, looseWriter{o}, pack, limits)
-	if indexed {
-		o.reindex()
+	h := wantedHistory{wants: []plumbing.Hash{want}, haves: haves, dir: dir, limits: limits}
+	if o.partial() {
+		h.depth = tipDepth
 	}
-	if err != nil {
-		return s.problem(err)
+	if err := o.receiveHistory(s, h); err != nil {
+		return err
 	}
-	if _, err := o.commitAt(want); err != nil {
+	if _, err := o.present(want); err != nil {
 		return fmt.Errorf("%w: the server did not send what its branch names: %w", source.ErrUnavailable, err)
 	}
 	return nil

@@ -65,7 +65,7 @@ func (p *Pulls) empty() error {
 		return fmt.Errorf("make %s: %w", filepath.Base(p.dir), err)
 	}
 	p.use(storage)
-	return nil
+	return p.boundary.load(p.dir, p.objects)
 }
 
 // Contains reports whether revision is head or one of its ancestors along any
@@ -102,7 +102,7 @@ func (p *Pulls) Fetch(ctx context.Context, ref string, head source.Revision) err
 			return fault.Retryable("fetch", object, err)
 		}
 	}
-	if _, err := p.commitAt(hash); err == nil {
+	if _, err := p.present(hash); err == nil {
 		return nil
 	}
 	err := p.bring(ctx, name, hash)
@@ -127,7 +127,9 @@ func (p *Pulls) bring(ctx context.Context, ref plumbing.ReferenceName, head plum
 		return err
 	}
 	at := p.repository.remote.with(ref)
-	at.blobless = false // it brings few files, and all of them are looked at
+	// It brings few files, and all of them are looked at; where it begins further
+	// down than the mirror goes, it brings all that there is.
+	at.blobless = p.partial()
 	s, err := at.open(ctx, uploadPack)
 	if err != nil {
 		return err

@@ -182,31 +182,58 @@ func (s *session) close() {
 	s.watch.stop()
 }
 
-// fetch returns the pack with want and everything that haves do not hold.
-func (s *session) fetch(want plumbing.Hash, haves []plumbing.Hash) (io.Reader, error) {
+// fetch returns the pack with want and everything that haves do not hold, whose
+// history ends at the shallow ones.
+func (s *session) fetch(want plumbing.Hash, haves, shallow []plumbing.Hash) (io.Reader, error) {
 	if s.v2 {
-		return s.fetchObjects([]plumbing.Hash{want}, haves)
+		pack, _, err := s.fetchCommits([]plumbing.Hash{want}, haves, shallow, 0)
+		return pack, err
 	}
-	body, err := fetchRequest(s.advert, want, haves)
-	return s.pack(body, err)
+	body, err := fetchRequest(s.advert, want, haves, shallow)
+	if err != nil {
+		return nil, s.problem(err)
+	}
+	answer, err := s.say(body)
+	if err != nil {
+		return nil, err
+	}
+	return newSideband(answer), nil
 }
 
 // fetchObjects is fetch for anything that there is.
 func (s *session) fetchObjects(wants, haves []plumbing.Hash) (io.Reader, error) {
-	body, err := objectsRequest(s.advert, wants, haves, s.remote.blobless && s.can["fetch=filter"])
-	return s.pack(body, err)
+	pack, _, err := s.fetchCommits(wants, haves, nil, 0)
+	return pack, err
 }
 
-func (s *session) pack(body []byte, err error) (io.Reader, error) {
+// canShallow reports whether the server gives the newest part of a history.
+func (s *session) canShallow() bool { return s.v2 && s.can["fetch=shallow"] }
+
+// fetchCommits asks for so many commits in a row, and all without depth, by one
+// whose history ends at the shallow ones. It tells at which ones the history ends
+// that comes.
+func (s *session) fetchCommits(wants, haves, shallow []plumbing.Hash, depth int) (pack io.Reader, ends []plumbing.Hash, err error) {
+	body, err := objectsRequest{wants, haves, shallow, depth, s.remote.blobless && s.can["fetch=filter"]}.encode(s.advert)
 	if err != nil {
-		return nil, s.problem(err)
+		return nil, nil, s.problem(err)
 	}
+	answer, err := s.say(body)
+	if err != nil {
+		return nil, nil, err
+	}
+	if ends, err = readSections(answer); err != nil {
+		return nil, nil, s.problem(err)
+	}
+	return newPackOnly(answer), ends, nil
+}
+
+func (s *session) say(body []byte) (io.Reader, error) {
 	answer, err := s.talk.say(body)
 	if err != nil {
 		return nil, s.problem(err)
 	}
 	s.watch.progress()
-	return newSideband(watchedReader{answer, s.watch}), nil
+	return watchedReader{answer, s.watch}, nil
 }
 
 // push asks to move a branch from one commit to another, if it is there; to

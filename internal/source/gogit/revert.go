@@ -231,7 +231,11 @@ func (o *objects) planRevert(ctx context.Context, request RevertRequest, head co
 		result.Outcome, result.Commit = AlreadyReverted, earlier
 		return nil, result, nil
 	}
-	if original, isRevert := o.revertedBy(guilty); isRevert {
+	original, isRevert, err := o.revertedBy(guilty)
+	if err != nil {
+		return nil, result, err
+	}
+	if isRevert {
 		refused := refusedRevert(guilty, original)
 		refused.Head = head.Revision
 		return nil, refused, nil
@@ -323,8 +327,12 @@ func (o *objects) findRevert(ctx context.Context, guilty source.Revision, head c
 		case takesBack(c, guilty):
 			return c.Revision, nil
 		}
-		for _, parent := range c.Parents[min(1, len(c.Parents)):] {
-			if merged, err := o.commit(parent); err == nil && takesBack(merged, guilty) {
+		for _, parent := range c.parents()[min(1, len(c.Parents)):] {
+			merged, err := o.commitAt(parent)
+			if err != nil {
+				return "", o.lost(err)
+			}
+			if takesBack(merged, guilty) {
 				return merged.Revision, nil
 			}
 		}
@@ -342,18 +350,20 @@ func takesBack(c commit, guilty source.Revision) bool {
 }
 
 // revertedBy tells which commit c takes back, itself or by merging a revert.
-func (o *objects) revertedBy(c commit) (source.Revision, bool) {
+func (o *objects) revertedBy(c commit) (source.Revision, bool, error) {
 	if original, found := c.Reverts(); found {
-		return original, true
+		return original, true, nil
 	}
-	for _, parent := range c.Parents[min(1, len(c.Parents)):] {
-		if merged, err := o.commit(parent); err == nil {
-			if original, found := merged.Reverts(); found {
-				return original, true
-			}
+	for _, parent := range c.parents()[min(1, len(c.Parents)):] {
+		merged, err := o.commitAt(parent)
+		if err != nil {
+			return "", false, o.lost(err)
+		}
+		if original, found := merged.Reverts(); found {
+			return original, true, nil
 		}
 	}
-	return "", false
+	return "", false, nil
 }
 
 // reachable looks along all parents.

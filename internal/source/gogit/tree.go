@@ -51,7 +51,15 @@ func (o *objects) tree(hash plumbing.Hash) ([]node, error) {
 	if nodes, found := o.trees.Get(hash); found {
 		return nodes, nil
 	}
-	content, err := o.read(plumbing.TreeObject, hash, int64(o.limits.TreeEntries)*bytesPerEntry)
+	limit := int64(o.limits.TreeEntries) * bytesPerEntry
+	content, err := o.read(plumbing.TreeObject, hash, limit)
+	if errors.Is(err, errAbsent) && o.partial() {
+		// Of a commit that was here before the mirror was made anew.
+		if err := o.obtain(hash); err != nil {
+			return nil, err
+		}
+		content, err = o.read(plumbing.TreeObject, hash, limit)
+	}
 	if errors.Is(err, errTooLarge) {
 		return nil, fault.Terminal("", "", fmt.Errorf("%w: want at most %d names in one directory", err, o.limits.TreeEntries))
 	}

@@ -144,7 +144,7 @@ func serverSays(err error) error {
 	return err
 }
 
-func fetchRequest(a advert, want plumbing.Hash, haves []plumbing.Hash) ([]byte, error) {
+func fetchRequest(a advert, want plumbing.Hash, haves, shallow []plumbing.Hash) ([]byte, error) {
 	if !a.can["side-band-64k"] {
 		return nil, errNoSideband
 	}
@@ -157,6 +157,9 @@ func fetchRequest(a advert, want plumbing.Hash, haves []plumbing.Hash) ([]byte, 
 	var b bytes.Buffer
 	e := pktline.NewEncoder(&b)
 	err := e.Encodef("want %s %s\n", want, strings.Join(ask, " "))
+	for _, end := range shallow {
+		err = errors.Join(err, e.Encodef("shallow %s\n", end))
+	}
 	err = errors.Join(err, e.Flush())
 	for _, have := range haves {
 		err = errors.Join(err, e.Encodef("have %s\n", have))
@@ -188,6 +191,14 @@ type sideband struct {
 	rest    []byte
 	beside  int // bytes that were not for us
 	remarks limitedBuffer
+	strict  bool // nothing but bands
+}
+
+// newPackOnly reads what comes in version 2 after its sections.
+func newPackOnly(r io.Reader) *sideband {
+	s := newSideband(r)
+	s.strict = true
+	return s
 }
 
 func newSideband(r io.Reader) *sideband {
@@ -220,7 +231,7 @@ func (s *sideband) Read(p []byte) (int, error) {
 			return 0, &problem{text: fmt.Sprintf("the server says: %s", line[1:])}
 		default:
 			// Which of our commits the server knows, before the pack.
-			if !bytes.HasPrefix(line, []byte("ACK ")) && !bytes.HasPrefix(line, []byte("NAK")) && !bytes.HasPrefix(line, []byte("packfile")) {
+			if s.strict || !bytes.HasPrefix(line, []byte("ACK ")) && !bytes.HasPrefix(line, []byte("NAK")) {
 				return 0, errNoGitServer
 			}
 		}

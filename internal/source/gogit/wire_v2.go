@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"strconv"
 	"strings"
 
 	"github.com/go-git/go-git/v5/plumbing"
@@ -103,23 +104,113 @@ func (a *advert) readRefs(r io.Reader, branch, also plumbing.ReferenceName) erro
 	return io.ErrUnexpectedEOF
 }
 
-// objectsRequest asks for wants and all that belongs to them and to no have;
-// blobless, without files, unless a want is one.
-func objectsRequest(a advert, wants, haves []plumbing.Hash, blobless bool) ([]byte, error) {
+// objectsRequest asks for wants and all that belongs to them and to no have.
+type objectsRequest struct {
+	wants, haves []plumbing.Hash
+	shallow      []plumbing.Hash // commits that we have without their parents
+	depth        int             // commits in a row; 0 is all
+	blobless     bool            // without files, unless a want is one
+}
+
+func (r objectsRequest) encode(a advert) ([]byte, error) {
 	b, e, err := a.command("fetch")
 	err = errors.Join(err, e.EncodeString("no-progress\n"), e.EncodeString("ofs-delta\n"))
-	if blobless {
+	if r.blobless {
 		err = errors.Join(err, e.EncodeString(withoutFiles))
 	}
-	for _, want := range wants {
-		err = errors.Join(err, e.Encodef("want %s\n", want))
+	for word, hashes := range map[string][]plumbing.Hash{"want": r.wants, "have": r.haves, "shallow": r.shallow} {
+		for _, hash := range hashes {
+			err = errors.Join(err, e.Encodef("%s %s\n", word, hash))
+		}
 	}
-	for _, have := range haves {
-		err = errors.Join(err, e.Encodef("have %s\n", have))
+	if r.depth > 0 {
+		err = errors.Join(err, e.Encodef("deepen %d\n", r.depth))
 	}
 	err = errors.Join(err, e.EncodeString("done\n"), e.Flush())
 	if err != nil {
 		return nil, fmt.Errorf("ask for objects: %w", err)
 	}
 	return b.Bytes(), nil
+}
+
+// readSections reads what stands before the pack: where the history ends that is
+// about to come. Of what version 2 has besides, nothing was asked for.
+func readSections(r io.Reader) (ends []plumbing.Hash, err error) {
+	p := packets{r: r}
+	line, err := p.next()
+	if err == nil && line == "shallow-info" {
+		if ends, err = p.shallowInfo(); err != nil {
+			return nil, err
+		}
+		line, err = p.next()
+	}
+	switch {
+	case err != nil:
+		return nil, err
+	case line != "packfile":
+		return nil, errNoGitServer
+	}
+	return ends, nil
+}
+
+// packets reads lines of version 2, whose delimiter the version before does not
+// have. It reads nothing that follows them.
+type packets struct {
+	r       io.Reader
+	payload [maxPacket]byte
+}
+
+const (
+	packetHeader = 4
+	maxPacket    = 65_516
+	// A line that ends a section, as next returns it: no other is empty.
+	sectionEnd = ""
+)
+
+func (p *packets) next() (string, error) {
+	var header [packetHeader]byte
+	if _, err := io.ReadFull(p.r, header[:]); errors.Is(err, io.EOF) {
+		return "", io.ErrUnexpectedEOF
+	} else if err != nil {
+		return "", err
+	}
+	if string(header[:]) == delimiter {
+		return sectionEnd, nil
+	}
+	size, err := strconv.ParseUint(string(header[:]), 16, 16)
+	if err != nil || size <= packetHeader || size > maxPacket+packetHeader {
+		return "", errNoGitServer
+	}
+	payload := p.payload[:size-packetHeader]
+	if _, err := io.ReadFull(p.r, payload); err != nil {
+		return "", errors.Join(io.ErrUnexpectedEOF, err)
+	}
+	line := strings.TrimSuffix(string(payload), "\n")
+	if said, found := strings.CutPrefix(line, "ERR "); found {
+		return "", &problem{text: "the server says: " + said, refused: true}
+	}
+	if line == sectionEnd {
+		return "", errNoGitServer
+	}
+	return line, nil
+}
+
+// shallowInfo reads its section. What ends no more is seen when it is there.
+func (p *packets) shallowInfo() (ends []plumbing.Hash, err error) {
+	for said := 0; ; said++ {
+		line, err := p.next()
+		if err != nil || line == sectionEnd {
+			return ends, err
+		}
+		if said >= 2*maxEnds {
+			return nil, errManyEnds
+		}
+		word, hash, _ := strings.Cut(line, " ")
+		if !plumbing.IsHash(hash) || word != "shallow" && word != "unshallow" {
+			return nil, errNoGitServer
+		}
+		if word == "shallow" {
+			ends = append(ends, plumbing.NewHash(hash))
+		}
+	}
 }
