@@ -188,8 +188,8 @@ type Store interface {
 // from many goroutines.
 type Forge interface {
 	// KeepPullRequest sees to it that one pull request is open from the branch to
-	// the base, with this title and body. One that a person closed with the same
-	// head stays so, and is returned as it is.
+	// the base, with this title and body. One that a person closed or merged with
+	// the same head stays so, and is returned as it is.
 	KeepPullRequest(ctx context.Context, want forge.Proposal) (forge.PullRequest, error)
 	// ClosePullRequest closes the one that is open from the branch to the base, if
 	// any, and says why in a comment.

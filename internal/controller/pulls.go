@@ -249,6 +249,8 @@ func (j *job) offerRevert(ctx context.Context, note source.RevertNote, refused e
 		return j.notOffered(refused, refused.result.Reason, fmt.Errorf("%s; branch %s takes it back, without a pull request yet: %w", refused.note, branch, err))
 	case pr.State == forge.Closed:
 		refused.note += fmt.Sprintf("; pull request %d takes it back, and was closed: open it again, or push a fix (%s)", pr.Number, pr.URL)
+	case pr.State == forge.Merged:
+		refused.note += fmt.Sprintf("; pull request %d that takes it back is merged (%s)", pr.Number, pr.URL)
 	default:
 		refused.note += fmt.Sprintf("; pull request %d takes it back: merge it (%s)", pr.Number, pr.URL)
 	}

@@ -89,7 +89,7 @@ func (p Proposal) Differs(from PullRequest) bool {
 
 // Listing is which pull requests are wanted.
 type Listing struct {
-	State        PullRequestState // Open or Closed
+	State        PullRequestState // Open, or Closed with those that were merged
 	Branch, Base string           // "" is any
 }
 

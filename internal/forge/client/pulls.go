@@ -11,8 +11,8 @@ import (
 )
 
 // KeepPullRequest sees to it that one pull request is open from a branch of this
-// repository, with this title and body. One that a person closed with the same
-// head stays so, and is returned as it is.
+// repository, with this title and body. One that a person closed or merged with
+// the same head stays so, and is returned as it is.
 func (c *Client) KeepPullRequest(ctx context.Context, want forge.Proposal) (pr forge.PullRequest, err error) {
 	want = want.Bounded()
 	want.Body = c.is.Safe(want.Body)
@@ -29,8 +29,8 @@ func (c *Client) keep(ctx context.Context, want forge.Proposal) (forge.PullReque
 		return open, err
 	}
 	if !found {
-		if closed, found, err := c.declined(ctx, want); found || err != nil {
-			return closed, err
+		if decided, found, err := c.decided(ctx, want); found || err != nil {
+			return decided, err
 		}
 		return c.open(ctx, want)
 	}
@@ -61,11 +61,12 @@ func (c *Client) openFrom(ctx context.Context, branch, base string) (forge.PullR
 		func(pr forge.PullRequest) bool { return pr.State == forge.Open && ours(pr, branch, base) })
 }
 
-// declined looks among those that were changed most recently.
-func (c *Client) declined(ctx context.Context, want forge.Proposal) (forge.PullRequest, bool, error) {
+// decided looks among those that were changed most recently: what was merged a
+// moment ago need not be known from Git yet.
+func (c *Client) decided(ctx context.Context, want forge.Proposal) (forge.PullRequest, bool, error) {
 	return c.find(ctx, forge.Listing{State: forge.Closed, Branch: want.Branch, Base: want.Base}, 1,
 		func(pr forge.PullRequest) bool {
-			return pr.State == forge.Closed && pr.Head == want.Head && ours(pr, want.Branch, want.Base)
+			return pr.State != forge.Open && pr.Head == want.Head && ours(pr, want.Branch, want.Base)
 		})
 }
 

@@ -82,7 +82,7 @@ type Faults interface {
 // Run holds a forge to all of it.
 func Run(t *testing.T, world func(t *testing.T) World) {
 	for name, part := range map[string]func(*testing.T, World){
-		"OnePullRequest": onePullRequest, "LostAnswers": lostAnswers, "OnlyOurs": onlyOurs, "Declined": declined, "Closes": closes,
+		"OnePullRequest": onePullRequest, "LostAnswers": lostAnswers, "OnlyOurs": onlyOurs, "Declined": declined, "NotTwice": notTwice, "Closes": closes,
 		"Obsolete": obsolete, "Merged": merged, "Approvals": approvals, "NobodyMerged": nobodyMerged, "LongTexts": longTexts,
 		"Statuses": statuses, "Comments": comments, "OpenOnes": openOnes,
 		"Revoked": revoked, "Down": down, "RateLimits": rateLimits, "Redirects": redirects, "Hostile": hostile,

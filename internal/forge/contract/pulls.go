@@ -1,6 +1,7 @@
 package contract
 
 import (
+	"errors"
 	"strings"
 	"testing"
 
@@ -111,6 +112,21 @@ func declined(t *testing.T, w World) {
 	}
 }
 
+// notTwice: it is merged, which Git need not have told yet; nothing is opened for it.
+func notTwice(t *testing.T, w World) {
+	want := proposal(w, t)
+	first := keep(t, w, want)
+	w.Merge(t, first.Number, Writer, Squash)
+	for range 2 {
+		if pr := keep(t, w, want); pr.State != forge.Merged || pr.Number != first.Number {
+			t.Errorf("merged: %+v", pr)
+		}
+	}
+	if n := w.PullRequests(t); n != 1 {
+		t.Errorf("%d pull requests, want 1", n)
+	}
+}
+
 func closes(t *testing.T, w World) {
 	want := proposal(w, t)
 	if err := w.Forge().ClosePullRequest(t.Context(), want.Branch, Base, "nothing to close"); err != nil {
@@ -137,7 +153,11 @@ func obsolete(t *testing.T, w World) {
 	want := proposal(w, t)
 	keep(t, w, want)
 	w.DeleteBranch(t, want.Branch)
-	if err := w.Forge().ClosePullRequest(t.Context(), want.Branch, Base, "withdrawn"); err != nil {
+	err := w.Forge().ClosePullRequest(t.Context(), want.Branch, Base, "withdrawn")
+	for tries := 0; errors.Is(err, forge.ErrUnavailable) && tries < 10; tries++ { // Gitea may be closing it just now, and stumble
+		err = w.Forge().ClosePullRequest(t.Context(), want.Branch, Base, "withdrawn")
+	}
+	if err != nil {
 		t.Errorf("without its branch: %v", err)
 	}
 	if pr, err := w.Forge().KeepPullRequest(t.Context(), want); err == nil && pr.State == forge.Open {

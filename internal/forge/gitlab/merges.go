@@ -14,7 +14,7 @@ import (
 func (a *API) PullRequests(ctx context.Context, of forge.Listing, page int) (list []forge.PullRequest, last bool, err error) {
 	state, order, sort := "opened", "updated_at", "desc"
 	if of.State != forge.Open {
-		state = "closed"
+		state = "all" // GitLab has those that were merged by themselves
 	}
 	which := sdk.ListProjectMergeRequestsOptions{
 		ListOptions: sdk.ListOptions{Page: int64(page), PerPage: pageSize}, State: &state, OrderBy: &order, Sort: &sort,
