@@ -108,8 +108,12 @@ func (p people) account(a forge.Account, did string) voice {
 	if said.Name == "" {
 		said.Name = a.Login
 	}
-	if said.who = p.who(said.Person); said.who == "" {
-		said.problem = fmt.Sprintf("%s %s, and has no e-mail address there that is known for a person's; list it under people", a, did)
+	if said.who = p.who(said.Person); said.who != "" {
+		return said
+	}
+	said.problem = fmt.Sprintf("%s %s, and the forge shows no e-mail address of theirs", a, did)
+	if a.Email != "" {
+		said.problem = fmt.Sprintf("%s %s, whose address there is %s: list it under people", a, did, a.Email)
 	}
 	return said
 }

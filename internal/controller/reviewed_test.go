@@ -53,8 +53,8 @@ func TestApprovalOnTheForge(t *testing.T) {
 		g.add("p1", "chaperone@localhost", promotes, pinA, "r0")
 		g.add("r1", "bob@x/"+byForge, "merge", pinA, "r0", "p1")
 	}
-	noAddress := approval("carol", "p1")
-	noAddress.By.Email = "9+carol@noreply.forge.example"
+	hidden, silent := approval("carol", "p1"), approval("carol", "p1")
+	hidden.By.Email, silent.By.Email = "9+carol@noreply.forge.example", ""
 	outside := approval("alice", "p1")
 	outside.Official = false
 	back := approval("alice", "p1")
@@ -77,7 +77,8 @@ func TestApprovalOnTheForge(t *testing.T) {
 		{"the forge does not say which", managers, byBob, merged("bob", approval("alice", "")), false, "approved what the forge does not say"},
 		{"the approval was taken back", managers, byBob, merged("bob", approval("alice", "p1"), back), false, "0 of 1"},
 		{"from outside", managers, byBob, merged("bob", outside), false, "0 of 1"},
-		{"an account without an address", managers, byBob, merged("bob", noAddress), false, "CAROL (carol) approved pull request 7, and has no e-mail address there"},
+		{"an account whose address is hidden", managers, byBob, merged("bob", hidden), false, "CAROL (carol) approved pull request 7, whose address there is 9+carol@noreply.forge.example: list it under people"},
+		{"an account without an address", managers, byBob, merged("bob", silent), false, "CAROL (carol) approved pull request 7, and the forge shows no e-mail address of theirs"},
 		{"its author approves", managers, byBob, func() *told {
 			f := merged("bob", approval("alice", "p1"))
 			f.merge.PullRequest.Author = account("alice")
