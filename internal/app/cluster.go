@@ -204,6 +204,9 @@ func (c *clusters) Verify(ctx context.Context, env promotion.Environment, set ma
 	}
 	report, err := c.verifier.Run(ctx, env.Verify, verify.Subject{
 		Namespace: env.Target.Namespace, Live: live, Applied: against.Begun, Good: against.Good,
+		Endpoints: func(ctx context.Context, service string, port int) ([]verify.Endpoint, error) {
+			return c.endpoints(ctx, env.Target, service, port)
+		},
 	})
 	if err != nil {
 		return controller.Verdict{}, err
@@ -216,6 +219,19 @@ func (c *clusters) Verify(ctx context.Context, env promotion.Environment, set ma
 		outcome = reconcile.OutcomeError
 	}
 	return controller.Verdict{Outcome: outcome, Evidence: report.Evidence}, nil
+}
+
+func (c *clusters) endpoints(ctx context.Context, target promotion.Target, service string, port int) ([]verify.Endpoint, error) {
+	on, err := c.For(ctx, target)
+	if err != nil {
+		return nil, err
+	}
+	found, err := on.Endpoints(ctx, target.Namespace, service, port)
+	all := make([]verify.Endpoint, len(found))
+	for i, one := range found {
+		all[i] = verify.Endpoint(one)
+	}
+	return all, about(target, err)
 }
 
 // live reads the objects of a release that have a say in whether it is ready,

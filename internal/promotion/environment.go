@@ -287,6 +287,13 @@ type HTTPCheck struct {
 	Interval time.Duration     // between requests; default 1s
 	Timeout  time.Duration     // for each; default 5s
 	Failures float64           // allowed share of failures, as 0.01 or 1%; at least 0 and below 1, default 0
+	JSON     []JSONValue       // expect.json: what the body must hold, as JSON
+	Latency  *Latency          // nil is any
+	// Certificate is certificate.validFor: how long the server's must be valid yet; 0 does not ask.
+	Certificate time.Duration
+	// Each asks every ready endpoint of Service by itself (endpoints: each), and
+	// not whichever the Service picks.
+	Each bool
 	// Control is what no release of the environment changes, and is asked the same at
 	// the same time: where it fails as well the release is not at fault. nil: none.
 	Control *Endpoint
@@ -298,4 +305,17 @@ type Endpoint struct {
 	Service string // in the target namespace
 	Port    int
 	Path    string // default /
+}
+
+// JSONValue is one value that the body of an answer must have.
+type JSONValue struct {
+	Path   string // as kubectl's -o jsonpath has it: .status or {.checks[0].state}
+	Equals string // the value as text
+}
+
+// Latency bounds how long answers may take: of Percentile in a hundred, less
+// than Under.
+type Latency struct {
+	Percentile int // 50 to 99
+	Under      time.Duration
 }

@@ -64,14 +64,23 @@ func decodeHTTPCheck(o *strictyaml.Object) HTTPCheck {
 		Interval: o.Duration("interval", DefaultInterval, 0, maxInterval),
 		Timeout:  o.Duration("timeout", DefaultTimeout, time.Millisecond, maxTimeout),
 		Failures: decodeFailures(o.Value("failures")),
+		JSON:     decodeJSON(expect),
+		Each:     strictyaml.Enum(o, "endpoints", endpointsAny, endpointsAny, endpointsEach) == endpointsEach,
 	}
 	checkAddress(o)
+	c.Latency = decodeLatency(o.Object("latency"), c.Count)
+	c.Certificate = decodeCertificate(o, c)
+	if c.Each && c.Service == "" {
+		o.Value("endpoints").Problem("only a service has endpoints; want service and port, or remove it")
+	}
 	c.Control = decodeControl(o.Object("control"))
 	if len(c.Headers) > maxHeaders {
 		o.Value("headers").Problem("want at most %d headers, not %d", maxHeaders, len(c.Headers))
 	}
-	if c.Method == "HEAD" && c.Body != "" {
-		expect.Value("body").Problem("an answer to HEAD has no body; remove it, or use method GET")
+	for name, asked := range map[string]bool{"body": c.Body != "", "json": len(c.JSON) > 0} {
+		if c.Method == "HEAD" && asked {
+			expect.Value(name).Problem("an answer to HEAD has no body; remove it, or use method GET")
+		}
 	}
 	return c
 }

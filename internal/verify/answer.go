@@ -23,6 +23,7 @@ import (
 type answer struct {
 	outcome outcome
 	text    string // what was wrong with it, or why there is none
+	took    time.Duration
 }
 
 type outcome int
@@ -33,28 +34,19 @@ const (
 	none
 )
 
-func silent(why string) answer { return answer{none, why} }
+func silent(why string) answer { return answer{outcome: none, text: why} }
 
-// judge never repeats what a body holds: it may be a patient's record.
-func judge(response *http.Response, check promotion.HTTPCheck, proxied bool) answer {
-	status := strconv.Itoa(response.StatusCode)
+func judge(response *http.Response, check promotion.HTTPCheck, proxied bool, now time.Time) answer {
 	if why, own := proxysOwn(response, proxied); own {
 		return silent(why)
 	}
 	if !slices.Contains(check.Status, response.StatusCode) {
-		return answer{wrong, status}
+		return answer{outcome: wrong, text: strconv.Itoa(response.StatusCode)}
 	}
-	if check.Body == "" || check.Method == http.MethodHead {
-		return answer{right, status}
+	if why, good := certified(response, check, now); !good {
+		return answer{outcome: wrong, text: why}
 	}
-	body, err := io.ReadAll(io.LimitReader(response.Body, maxBody))
-	switch {
-	case strings.Contains(string(body), check.Body):
-		return answer{right, status}
-	case err != nil:
-		return silent("the answer broke off")
-	}
-	return answer{wrong, fmt.Sprintf("%s without %q in the body", status, brief(errors.New(check.Body)))}
+	return content(response, check)
 }
 
 // proxysOwn tells a proxy's answer about the endpoint from the endpoint's own.
@@ -132,6 +124,7 @@ type tally struct {
 	limit                float64
 	right, wrong, silent int
 	wrongs, silences     []kind
+	pace                 pace
 }
 
 // kind is one way to be wrong, or silent, and how often it was met.
@@ -144,6 +137,7 @@ type kind struct {
 const maxKinds = 20
 
 func (t *tally) add(a answer) {
+	t.pace.add(a)
 	switch a.outcome {
 	case right:
 		t.right++
@@ -171,13 +165,13 @@ func tallied(kinds []kind, text string) []kind {
 func (t *tally) sent() int { return t.right + t.wrong + t.silent }
 
 // over once all were sent, or no further answer could save the check.
-func (t *tally) over() bool { return t.sent() >= t.count || t.wrong > t.allowed }
+func (t *tally) over() bool { return t.sent() >= t.count || t.wrong > t.allowed || t.pace.broken() }
 
 func (t *tally) verdict() Verdict {
 	switch {
-	case t.wrong > t.allowed:
+	case t.wrong > t.allowed, t.pace.broken():
 		return Fail
-	case t.right+t.wrong == 0, t.wrong+t.silent > t.allowed:
+	case t.right+t.wrong == 0, t.wrong+t.silent > t.allowed, t.pace.unsure(t.silent):
 		return Error
 	}
 	return Pass
@@ -192,9 +186,15 @@ func (t *tally) evidence(over time.Duration) string {
 	}
 	switch t.verdict() {
 	case Fail:
+		if t.wrong <= t.allowed {
+			return fmt.Sprintf("answered too slowly in %d of %s (%s%s)", t.pace.slow, requests, t.pace.limit(), t.silenceNote())
+		}
 		return fmt.Sprintf("answered %s of %s (%s%s)", list(t.wrongs, t.wrong), requests, limit, t.silenceNote())
 	case Pass:
-		return fmt.Sprintf("answered as expected in %d of %s (%s%s)", t.right, requests, limit, t.silenceNote())
+		return fmt.Sprintf("answered as expected in %d of %s (%s%s%s)", t.right, requests, limit, t.pace.note(), t.silenceNote())
+	}
+	if t.wrong+t.silent <= t.allowed && t.right+t.wrong > 0 {
+		return fmt.Sprintf("cannot be judged: %d of %s were too slow and %d got no answer (%s)", t.pace.slow, requests, t.silent, t.pace.limit())
 	}
 	if t.right+t.wrong == 0 {
 		return fmt.Sprintf("got no answer to any of %s: %s", requests, common(t.silences))

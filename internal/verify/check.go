@@ -124,16 +124,16 @@ func (v *Verifier) controlled(ctx context.Context, check Check) (Result, error) 
 }
 
 // httpCheck is an HTTP check of an environment's file.
-func (v *Verifier) httpCheck(c promotion.HTTPCheck, namespace string) Check {
+func (v *Verifier) httpCheck(c promotion.HTTPCheck, subject Subject) Check {
 	full := withDefaults(c)
 	check := Check{
 		Name: c.Name, Within: max(time.Second, time.Duration(full.Count)*(max(full.Interval, 0)+full.Timeout)),
-		Ask: func(ctx context.Context) (Result, error) { return v.HTTP(ctx, c, namespace) },
+		Ask: func(ctx context.Context) (Result, error) { return v.http(ctx, c, subject) },
 	}
 	if c.Control != nil {
 		same := c
 		same.Name, same.URL, same.Service, same.Port, same.Path = c.Name+" (control)", c.Control.URL, c.Control.Service, c.Control.Port, c.Control.Path
-		check.Control = func(ctx context.Context) (Result, error) { return v.HTTP(ctx, same, namespace) }
+		check.Control = func(ctx context.Context) (Result, error) { return v.http(ctx, same, subject) }
 	}
 	return check
 }

@@ -25,6 +25,14 @@ const (
 	defaultRequestTimeout = 5 * time.Second
 )
 
+// http asks as an environment's file says.
+func (v *Verifier) http(ctx context.Context, check promotion.HTTPCheck, subject Subject) (Result, error) {
+	if check.Each && check.Service != "" {
+		return v.each(ctx, check, subject)
+	}
+	return v.HTTP(ctx, check, subject.Namespace)
+}
+
 // HTTP asks an endpoint as often as the check says.
 //
 // An answer is right or wrong. A request without an answer (the name does not
@@ -61,10 +69,12 @@ func (v *Verifier) HTTP(ctx context.Context, check promotion.HTTPCheck, namespac
 	if err != nil {
 		return end(Error, "could not be asked: "+brief(err))
 	}
-	t := tally{count: check.Count, limit: check.Failures, allowed: allowed(check)}
+	t := tally{count: check.Count, limit: check.Failures, allowed: allowed(check), pace: newPace(check.Latency, check.Count)}
 	for !t.over() {
 		began := v.clock.Now()
-		t.add(v.request(ctx, check, target))
+		got := v.request(ctx, check, target)
+		got.took = v.clock.Now().Sub(began)
+		t.add(got)
 		if err := ctx.Err(); err != nil {
 			return Result{}, cancelled(err)
 		}
@@ -180,10 +190,13 @@ func (v *Verifier) request(ctx context.Context, check promotion.HTTPCheck, targe
 	client.CheckRedirect = follow(func(status int) bool { return slices.Contains(check.Status, status) })
 	response, err := client.Do(request)
 	if err != nil {
+		if why, no := refusedCertificate(err, check); no {
+			return answer{outcome: wrong, text: why}
+		}
 		return silent(silence(err, check.Timeout))
 	}
 	defer response.Body.Close()
-	return judge(response, check, proxied(&client, response.Request))
+	return judge(response, check, proxied(&client, response.Request), v.clock.Now())
 }
 
 // proxied reports whether an answer may be a proxy's own. Inside the tunnel of

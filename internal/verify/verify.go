@@ -115,6 +115,8 @@ func New(client *http.Client, clock Clock, poll time.Duration) *Verifier {
 type Subject struct {
 	Namespace string
 	Live      Live
+	// Endpoints are the ready ones of a Service of Namespace, at one of its ports.
+	Endpoints func(ctx context.Context, service string, port int) ([]Endpoint, error)
 	// Applied is when the release, or the one that it takes the place of again,
 	// was begun: what was measured before is without the change. Zero is unknown.
 	Applied time.Time
@@ -146,7 +148,7 @@ func (v *Verifier) Run(ctx context.Context, spec promotion.Verify, subject Subje
 func (v *Verifier) checks(spec promotion.Verify, subject Subject) []Check {
 	var checks []Check
 	for _, c := range spec.HTTP {
-		checks = append(checks, v.httpCheck(c, subject.Namespace))
+		checks = append(checks, v.httpCheck(c, subject))
 	}
 	return checks
 }
