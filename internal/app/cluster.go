@@ -160,6 +160,21 @@ func (c *clusters) prune(ctx context.Context, env promotion.Environment, set man
 	return left, about(env.Target, err)
 }
 
+// Undo implements controller.Cluster.
+func (c *clusters) Undo(ctx context.Context, env promotion.Environment, r controller.Rollback) error {
+	on, err := c.For(ctx, env.Target)
+	if err != nil {
+		return err
+	}
+	digest, err := r.Failed.Digest()
+	if err != nil {
+		return err
+	}
+	owner := cluster.OwnerOf(env)
+	owner.Release = digest.Short()
+	return about(env.Target, on.Undo(ctx, owner, cluster.Rollback{Failed: r.Failed, Good: r.Good, Attempt: r.Attempt, Round: r.Round}))
+}
+
 // Restore implements controller.Cluster.
 func (c *clusters) Restore(ctx context.Context, env promotion.Environment, set manifest.Set) error {
 	owner := cluster.OwnerOf(env)

@@ -215,6 +215,13 @@ func (r realCluster) fixture(on controller.Cluster, env promotion.Environment) c
 			}
 			return o.Data["value"]
 		},
+		Ran: func(name string) string {
+			job, err := r.local.Client().BatchV1().Jobs(r.namespace).Get(r.t.Context(), name, metav1.GetOptions{})
+			if !r.found(err) {
+				return ""
+			}
+			return string(job.UID)
+		},
 		Change: func(name, value string) {
 			patch := fmt.Sprintf(`{"data":{"value":%q}}`, value)
 			if _, err := configs.Patch(r.t.Context(), name, types.MergePatchType, []byte(patch), metav1.PatchOptions{FieldManager: "somebody"}); err != nil {

@@ -249,7 +249,7 @@ func (v *evaluation) weigh(ctx context.Context, c *reconcile.Candidate, commit s
 	if c.Urgent, err = v.urgent(ctx, commit); err != nil {
 		return "", err
 	}
-	losses, err := v.irreversible(ctx, set, c.Release.Digest)
+	losses, err := v.irreversible(ctx, set, c)
 	if err != nil {
 		return "", err
 	}
@@ -364,9 +364,9 @@ func (v *evaluation) asksForHaste(commit source.Commit) bool {
 }
 
 // irreversible lists what cannot be taken back of going to a release from last
-// good. Where last good cannot be read, nobody can tell, and that is an error.
-func (v *evaluation) irreversible(ctx context.Context, set manifest.Set, digest reconcile.Digest) ([]string, error) {
-	if v.lastGood.Digest == "" || v.lastGood.Digest == digest {
+// good, and notes what its rollback hooks undo. Where last good cannot be read, nobody can tell, and that is an error.
+func (v *evaluation) irreversible(ctx context.Context, set manifest.Set, c *reconcile.Candidate) ([]string, error) {
+	if v.lastGood.Digest == "" || v.lastGood.Digest == c.Release.Digest {
 		return nil, nil
 	}
 	before, err := v.lastGoodSet(ctx)
@@ -376,6 +376,7 @@ func (v *evaluation) irreversible(ctx context.Context, set manifest.Set, digest 
 	if err != nil {
 		return nil, fmt.Errorf("read last good: %w", err)
 	}
+	c.Migrations = reconcile.MigrationsOf(plan.Migrations(before, set)...)
 	return plan.Irreversible(before, set), nil
 }
 

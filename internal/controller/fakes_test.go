@@ -115,6 +115,11 @@ func (a *actor) Prune(context.Context, promotion.Environment, manifest.Set) erro
 	return nil
 }
 
+func (a *actor) Undo(context.Context, promotion.Environment, Rollback) error {
+	a.note("undo")
+	return nil
+}
+
 func (a *actor) Restore(context.Context, promotion.Environment, manifest.Set) error {
 	a.note("restore")
 	return nil

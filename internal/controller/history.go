@@ -66,6 +66,8 @@ func releasePhase(kind reconcile.ActionKind, r reconcile.Result, after reconcile
 		return state.ReleaseVerified, true
 	case kind == reconcile.ActionVerify:
 		return state.ReleaseHeld, false
+	case kind == reconcile.ActionUndo && r.Outcome == reconcile.OutcomeFailed:
+		return state.ReleaseHeld, false
 	case kind == reconcile.ActionRestore && r.Outcome == reconcile.OutcomeDone:
 		return state.ReleaseRestored, after.Attempt.Stage == reconcile.StageNone
 	case kind == reconcile.ActionBlame && held:
@@ -99,7 +101,7 @@ func (c *Controller) announce(ctx context.Context, id promotion.ID, status recon
 // goes on by itself.
 var warnings = map[promotion.Reason]bool{
 	promotion.PolicyDenied: true, promotion.PolicyError: true, promotion.RenderFailed: true, promotion.EmptyRender: true,
-	promotion.Restoring: true, promotion.Reverting: true, promotion.Reverted: true, promotion.RestoreFailed: true,
+	promotion.RollingBack: true, promotion.RollbackFailed: true, promotion.Restoring: true, promotion.Reverting: true, promotion.Reverted: true, promotion.RestoreFailed: true,
 	promotion.ApplyRejected: true, promotion.ApplyFailed: true, promotion.ClusterUnavailable: true,
 	promotion.SourceUnavailable: true, promotion.BranchGone: true, promotion.Drifted: true, promotion.Contended: true,
 	promotion.MassDeletion: true, promotion.ConflictingOwner: true, promotion.Quarantined: true,

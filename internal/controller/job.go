@@ -335,6 +335,8 @@ func (j *job) effect(ctx context.Context) ended {
 		return j.verify(ctx)
 	case reconcile.ActionPrune:
 		return j.prune(ctx)
+	case reconcile.ActionUndo:
+		return j.undo(ctx)
 	case reconcile.ActionRestore:
 		if j.journal().Running.Digest == "" {
 			// Renamed: it is taken over under the new name. Nothing has failed, and

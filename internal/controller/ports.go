@@ -100,6 +100,11 @@ type Cluster interface {
 	Apply(ctx context.Context, env promotion.Environment, set manifest.Set) error
 	// Prune deletes what env owns and set does not hold.
 	Prune(ctx context.Context, env promotion.Environment, set manifest.Set) error
+	// Undo runs the rollback hooks of a release that is taken back, for those of its
+	// migrations that were begun and last good does not have: each once for one
+	// attempt and round, however often it is called. After a terminal error nobody
+	// knows what the data look like.
+	Undo(ctx context.Context, env promotion.Environment, r Rollback) error
 	// Restore applies last good and prunes what came after it.
 	Restore(ctx context.Context, env promotion.Environment, set manifest.Set) error
 	// Drift compares the cluster with what was applied. It is called after every
@@ -123,6 +128,13 @@ type Cluster interface {
 type Against struct {
 	Begun time.Time // the change, or what it puts right; zero is unknown
 	Good  time.Time // when last good passed; zero is never
+}
+
+// Rollback is a release whose migrations are to be undone.
+type Rollback struct {
+	Failed, Good manifest.Set
+	Attempt      string // names the attempt at the release
+	Round        int    // how often people have asked to try again what failed of it
 }
 
 // LastGood is what an environment is to run. Its objects may be many, so they are

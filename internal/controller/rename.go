@@ -25,7 +25,7 @@ func (c *Controller) inherit(known reconcile.Environment, e *environment, file p
 	if before == nil {
 		return known
 	}
-	if before.Busy != reconcile.ActionNone || before.Journal.Attempt.Stage == reconcile.StageRestoring {
+	if before.Busy != reconcile.ActionNone || before.Journal.Attempt.Stage == reconcile.StageRestoring || before.Journal.Attempt.Stage == reconcile.StageUndoing {
 		known.Fault = promotion.ConflictingOwner
 		e.notes[promotion.ConflictingOwner] = fmt.Sprintf("%s, which this was, is still being brought back to last good; it is taken over after", former)
 		return known
@@ -33,7 +33,7 @@ func (c *Controller) inherit(known reconcile.Environment, e *environment, file p
 	inherited := reconcile.Journal{
 		LastGood: before.Journal.LastGood, Verified: before.Journal.Verified, Quarantine: before.Journal.Quarantine,
 		Reverts: before.Journal.Reverts, LastRevert: before.Journal.LastRevert, Hold: before.Journal.Hold, Run: before.Journal.Run,
-		Accepted: before.Journal.Accepted, Branch: before.Journal.Branch, Served: j.Served,
+		Accepted: before.Journal.Accepted, Branch: before.Journal.Branch, Served: j.Served, Undo: before.Journal.Undo,
 	}
 	if inherited.Hold.Reason == promotion.IrreversibleFailed {
 		inherited.Running = before.Journal.Running

@@ -204,7 +204,7 @@ func (c *Controller) sentence(world reconcile.Environment, e *environment, statu
 		return fmt.Sprintf("%s %s", strings.ToLower(string(status.Reason)), revision.Short())
 	case promotion.Reverted:
 		return reverted(world.Journal.LastRevert)
-	case promotion.Restoring, promotion.Reverting, promotion.Quarantined, promotion.NoLastGood, promotion.RevertDisabled:
+	case promotion.RollingBack, promotion.Restoring, promotion.Reverting, promotion.Quarantined, promotion.NoLastGood, promotion.RevertDisabled:
 		if evidence := e.notes[promotion.VerificationFailed]; evidence != "" {
 			return status.Reason.Explain() + " " + evidence
 		}

@@ -29,6 +29,9 @@ func (s Stage) String() string {
 const (
 	AnnotationHook  = "chaperone.dev/hook"  // pre-deploy | post-deploy | rollback
 	AnnotationPrune = "chaperone.dev/prune" // allow | never
+	// AnnotationUndoes names, on a rollback hook, the pre-deploy hooks of its release
+	// that it undoes, with commas between; without it, it undoes all of them.
+	AnnotationUndoes = "chaperone.dev/undoes"
 	// AnnotationDependsOn names objects of the same release that are applied and
 	// ready first: group/Kind/namespace/name, with commas between them.
 	AnnotationDependsOn = "chaperone.dev/depends-on"

@@ -14,6 +14,7 @@
 //	chaperone_verifications_total{environment,outcome}     counter
 //	chaperone_prunes_total{environment,outcome}            counter
 //	chaperone_restores_total{environment,outcome}          counter
+//	chaperone_rollbacks_total{environment,outcome}         counter
 //	chaperone_reverts_total{environment,outcome}           counter
 //	chaperone_corrections_total{environment,outcome}       counter    of drift
 //	chaperone_source_polls_total{outcome}                  counter    outcome is ok, or a reason such as SourceUnavailable
@@ -64,6 +65,7 @@ var counted = map[reconcile.ActionKind][2]string{
 	reconcile.ActionApply:   {"chaperone_applies_total", "Applies of a release, by outcome."},
 	reconcile.ActionVerify:  {"chaperone_verifications_total", "Verifications of a release, by outcome."},
 	reconcile.ActionPrune:   {"chaperone_prunes_total", "Prunes after a verified release, by outcome."},
+	reconcile.ActionUndo:    {"chaperone_rollbacks_total", "Runs of a failed release's rollback hooks, by outcome."},
 	reconcile.ActionRestore: {"chaperone_restores_total", "Restores to last good, by outcome."},
 	reconcile.ActionRevert:  {"chaperone_reverts_total", "Reverts of a commit on the source, by outcome."},
 	reconcile.ActionCorrect: {"chaperone_corrections_total", "Corrections of drift, by outcome."},

@@ -107,6 +107,9 @@ chaperone_restores_total{environment="novamind/production",outcome="done"} 1
 # TYPE chaperone_reverts_total counter
 chaperone_reverts_total{environment="novamind/production",outcome="conflict"} 1
 chaperone_reverts_total{environment="novamind/production",outcome="done"} 1
+# HELP chaperone_rollbacks_total Runs of a failed release's rollback hooks, by outcome.
+# TYPE chaperone_rollbacks_total counter
+chaperone_rollbacks_total{environment="novamind/production",outcome="done"} 1
 # HELP chaperone_source_fetches_total Polls of the source that brought something new, by outcome.
 # TYPE chaperone_source_fetches_total counter
 chaperone_source_fetches_total{outcome="ok"} 1

@@ -124,6 +124,9 @@ func checkDependsOn(release manifest.Set) []Culprit {
 				err = checkDependency(release, o, i, id)
 			}
 		}
+		if err == nil {
+			err = checkUndoes(release, o)
+		}
 		if err != nil {
 			culprits = append(culprits, Culprit{ID: manifest.IDOf(o), Text: err.Error()})
 		}
@@ -168,7 +171,7 @@ func checkDependency(release manifest.Set, o *manifest.Object, i int, id manifes
 			return wrong("is not in the release; did you mean %q?", near)
 		}
 		return wrong("is not in the release; name an object that it renders, or remove it")
-	case manifest.StageOf(dependency) == manifest.StageRollback:
+	case manifest.StageOf(dependency) == manifest.StageRollback && manifest.StageOf(o) != manifest.StageRollback:
 		return wrong("is a rollback hook, which a release does not apply; name another, or remove it")
 	}
 	return nil

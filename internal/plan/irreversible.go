@@ -62,14 +62,13 @@ func sentence(o *manifest.Object, format string, values ...any) string {
 // back, so that is where one is looked for. An unchanged hook ran before.
 func migrations(from, to manifest.Set) []string {
 	var hooks []*manifest.Object
+	undo := rollbacks(to)
 	for _, o := range to.Objects() {
-		switch manifest.StageOf(o) {
-		case manifest.StageRollback:
-			return nil
-		case manifest.StagePreDeploy:
-			if old, found := from.Get(manifest.IDOf(o)); !found || !sameContent(old, o) {
-				hooks = append(hooks, o)
-			}
+		if manifest.StageOf(o) != manifest.StagePreDeploy || slices.ContainsFunc(undo, func(r *manifest.Object) bool { return Undoes(r, o) }) {
+			continue
+		}
+		if old, found := from.Get(manifest.IDOf(o)); !found || !sameContent(old, o) {
+			hooks = append(hooks, o)
 		}
 	}
 	sentences := make([]string, len(hooks))

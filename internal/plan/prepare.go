@@ -27,7 +27,7 @@ func Prepare(o *manifest.Object, w Owner, namespace string) (*manifest.Object, e
 		}
 	}
 	nameAccount(sent)
-	if IsHook(sent) {
+	if IsHook(sent) || IsRollback(sent) {
 		// Its end has to be seen, however late anybody looks: a Job that leaves by
 		// itself takes its failure with it. The next release replaces or prunes it.
 		unstructured.RemoveNestedField(sent.Object, "spec", "ttlSecondsAfterFinished")

@@ -121,6 +121,10 @@ const (
 const (
 	// Restoring: last good is being applied again.
 	Restoring Reason = "Restoring"
+	// RollingBack: the rollback hooks of what failed run, before last good is applied again.
+	RollingBack Reason = "RollingBack"
+	// RollbackFailed: a rollback hook failed, or nobody knows how it ended.
+	RollbackFailed Reason = "RollbackFailed"
 	// RestoreFailed: last good could not be applied or did not verify.
 	RestoreFailed Reason = "RestoreFailed"
 	// NoLastGood: nothing ever verified here, so there is nothing to restore.
@@ -317,6 +321,12 @@ var reasons = map[Reason]reasonText{
 	Restoring: {
 		"The release failed, and what verified last is being applied again.",
 		"Nobody needs to: it goes on by itself, also without Git."},
+	RollingBack: {
+		"The release failed, and its rollback hooks undo what its migrations did, before what verified last is applied again.",
+		"Nobody needs to: it goes on by itself, also without Git."},
+	RollbackFailed: {
+		"A rollback hook of the failed release failed, or is gone without a result: what the data look like is not known, so neither what verified last nor anything newer is put over them.",
+		"An operator: look at the data and put them right; then `chaperone retry` runs once more what did not succeed, and what verified last is applied."},
 	RestoreFailed: {
 		"What verified last could not be applied again, or no longer verifies.",
 		"An operator: look at the object or check named; the cause lies outside this release."},

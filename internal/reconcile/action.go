@@ -20,6 +20,7 @@ const (
 	ActionVerify   ActionKind = "verify"
 	ActionCancel   ActionKind = "cancel"
 	ActionPrune    ActionKind = "prune"
+	ActionUndo     ActionKind = "undo" // run the rollback hooks of what is taken back
 	ActionRestore  ActionKind = "restore"
 	ActionBlame    ActionKind = "blame"
 	ActionRevert   ActionKind = "revert"
@@ -55,6 +56,7 @@ type Action struct {
 	Request     string          // Retry: the request that it grants
 	// Apply: what is known of the candidate.
 	Irreversible, Override, Probe bool
+	Migrations                    Migrations
 }
 
 // Phase is the coarse state of an environment, for people and dashboards.

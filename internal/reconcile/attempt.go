@@ -20,7 +20,7 @@ func (v *verdict) finishApply() {
 		v.apply(v.c.candidate)
 	case v.e.Journal.LastGood.Digest != "":
 		// What was begun may not run any more, so what it left is taken back.
-		v.effect(ActionRestore, attempt.Release, promotion.Restoring)
+		v.takeBack(attempt.Release, promotion.Restoring)
 	default:
 		v.wait()
 	}
@@ -29,7 +29,7 @@ func (v *verdict) finishApply() {
 // mayTakeOver reports whether a release may be applied over what was begun: that
 // itself, and another only while the source can be read.
 func (v *verdict) mayTakeOver(c *Candidate) bool {
-	return c.Release.Digest == v.e.Journal.Attempt.Release.Digest || v.w.SourceFault == "" || !on(guardSource)
+	return c.Release.Digest == v.e.Journal.Attempt.Release.Digest || (v.w.SourceFault == "" || !on(guardSource)) && v.carriesOn(c)
 }
 
 // undecided reports whether it is worth waiting for a verdict that is asked
@@ -55,6 +55,8 @@ func (v *verdict) verifying() {
 	case v.c.candidate == nil || v.c.candidate.Release.Digest == attempt.Release.Digest || v.w.SourceFault != "":
 	case v.c.current && v.c.newest && (!attempt.Irreversible || !on(guardNoWayBack)):
 		next, reason = ActionRestore, promotion.Restoring
+	case !v.c.current && !v.carriesOn(v.c.candidate):
+		next, reason = ActionRestore, promotion.Restoring
 	case !v.c.current:
 		next, reason = ActionApply, promotion.Applying
 	}
@@ -64,6 +66,8 @@ func (v *verdict) verifying() {
 		v.act(ActionCancel, attempt.Release, reason)
 	case next == ActionApply:
 		v.apply(v.c.candidate)
+	case next == ActionRestore:
+		v.takeBack(attempt.Release, reason)
 	case next == ActionVerify && v.e.Journal.Hold.Reason != "":
 		v.askAgain(attempt.Release)
 	default:

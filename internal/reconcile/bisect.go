@@ -95,7 +95,7 @@ func (v *verdict) finishProbe() {
 			return
 		}
 	}
-	v.effect(ActionRestore, attempt.Release, promotion.Restoring)
+	v.takeBack(attempt.Release, promotion.Restoring)
 }
 
 // SuspectsLeft are those that may still be guilty, oldest first: after the

@@ -77,12 +77,13 @@ func (c *check) run() {
 		c.must(c.e.Spec.Drift == promotion.DriftCorrect || c.j.Attempt.Stage == StageCorrecting, "corrected though the file says report")
 		c.must(c.a.Release.Digest == c.j.LastGood.Digest, "corrected to something other than last good")
 		c.must(c.j.Running.Digest == c.j.LastGood.Digest, "corrected while something else runs")
+	case ActionUndo:
+		c.must(c.j.Hold.Reason != promotion.RollbackFailed, "rollback hooks ran again, and nobody asked")
+		c.must(c.a.Release == c.j.Undo.Release, "rolled back by the hooks of another release")
+		c.takesBack()
 	case ActionRestore:
-		c.must(c.j.LastGood.Digest != "", "restored without a last good")
-		c.must(c.j.Attempt.Stage != StageVerifying || !c.j.Attempt.Irreversible, "what cannot be taken back was, while it is judged")
-		failed := c.j.Attempt.Stage == StageNone && c.j.Hold.Reason == promotion.IrreversibleFailed &&
-			c.j.Hold.Digest == c.j.Running.Digest && c.j.Hold.Digest != ""
-		c.must(!failed || c.newestIsLastGood(), "what cannot be taken back was, and nobody asked")
+		c.must(c.j.Undo.Migrations == "", "last good put over data that were not rolled back")
+		c.takesBack()
 	case ActionBlame, ActionRevert:
 		c.blame()
 	case ActionPrune:
@@ -96,6 +97,15 @@ func (c *check) run() {
 	}
 }
 
+// takesBack: the cluster is to be what it was at last good.
+func (c *check) takesBack() {
+	c.must(c.j.LastGood.Digest != "", "restored without a last good")
+	c.must(c.j.Attempt.Stage != StageVerifying || !c.j.Attempt.Irreversible, "what cannot be taken back was, while it is judged")
+	failed := c.j.Attempt.Stage == StageNone && c.j.Hold.Reason == promotion.IrreversibleFailed &&
+		c.j.Hold.Digest == c.j.Running.Digest && c.j.Hold.Digest != ""
+	c.must(!failed || c.newestIsLastGood(), "what cannot be taken back was, and nobody asked")
+}
+
 // stillness is rule 8: a pause, a freeze, and a history that was rewritten.
 func (c *check) stillness() {
 	if c.a.Kind == ActionEvaluate {
@@ -105,7 +115,7 @@ func (c *check) stillness() {
 	paused := request.Paused && (request.PausedUntil.IsZero() || c.w.Now.Before(request.PausedUntil))
 	c.must(!paused, "8: acted while paused")
 	unread := c.e.Fault == promotion.SourceUnavailable && c.w.SourceFault != "" // its last valid file counts
-	c.must(c.e.Fault == "" || unread || c.a.Kind == ActionRestore, "acted on an invalid environment")
+	c.must(c.e.Fault == "" || unread || c.a.Kind == ActionRestore || c.a.Kind == ActionUndo, "acted on an invalid environment")
 	switch c.a.Kind {
 	case ActionApply, ActionPrune, ActionRevert, ActionCorrect, ActionPropose, ActionWithdraw:
 		_, frozen := c.e.Spec.Calendar.Frozen(c.w.Now)
@@ -126,7 +136,7 @@ func (c *check) patience() {
 		return
 	}
 	switch c.a.Kind {
-	case ActionApply, ActionVerify, ActionPrune, ActionRestore, ActionBlame, ActionRevert, ActionCorrect:
+	case ActionApply, ActionVerify, ActionPrune, ActionUndo, ActionRestore, ActionBlame, ActionRevert, ActionCorrect:
 		c.must(!soon || c.j.Retry.Digest != c.a.Release.Digest, string(c.a.Kind)+" again at once")
 	case ActionRetry:
 		c.must(c.a.Request != c.j.Served, "a retry granted twice")
@@ -153,6 +163,8 @@ func (c *check) interrupts() {
 		c.must(retry.Tries > 0, "6: applied in the middle of a prune")
 	case StageRestoring:
 		c.must(retry.Tries > 0 && retry.Reason == promotion.RestoreFailed, "applied in the middle of a restore")
+	case StageUndoing:
+		c.must(false, "applied over data that are half rolled back")
 	case StageBlaming, StageReverting:
 		c.must(false, "applied in the middle of a revert")
 	case StageProving:
@@ -194,6 +206,9 @@ func (c *check) apply() {
 	c.must(!c.a.Probe || c.j.Attempt.Stage != StageBisecting || slices.ContainsFunc(c.j.Search.Suspects, func(s Suspect) bool {
 		return s.Revision == c.a.Release.Revision && s.Digest == digest && !s.Mixed
 	}), "5: a probe of what no suspect made")
+	undo := &c.j.Undo
+	c.must(undo.Forward || undo.Migrations == "" || c.is(func(k *Candidate) bool { return k.Migrations.Covers(undo.Migrations) }),
+		"applied over a migration that it does not have")
 	c.must(!c.e.Spec.Approval || c.is(func(k *Candidate) bool { return k.Approval == ApprovalGiven }), "applied without the approval asked for")
 	c.must(c.signed(), "applied without the signatures asked for")
 	c.must(!c.e.Spec.PHI || c.is(func(k *Candidate) bool { return !k.Irreversible || k.Approval == ApprovalGiven }),

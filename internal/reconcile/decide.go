@@ -73,6 +73,8 @@ func (v *verdict) stopped() bool {
 		// Recovery goes on with the last valid file: a typo pushed in the middle
 		// of it must not leave a failed release running.
 		v.effect(ActionRestore, attempt.Release, promotion.Restoring)
+	case v.e.Fault != "" && attempt.Stage == StageUndoing && !paused:
+		v.undoing()
 	case v.e.Fault == promotion.Removed && on(guardRemoved):
 		v.is(PhaseHeld, v.e.Fault)
 	case v.e.Fault != "" && v.e.Fault != promotion.SourceUnavailable && v.e.Fault != promotion.Removed && on(guardInvalid):
@@ -152,6 +154,8 @@ func (v *verdict) staged() {
 		v.verifying()
 	case StagePruning:
 		v.pruning()
+	case StageUndoing:
+		v.undoing()
 	case StageRestoring:
 		v.restoring()
 	case StageProving:
@@ -226,6 +230,7 @@ func (v *verdict) begin(kind ActionKind, c *Candidate, reason promotion.Reason) 
 	for i := before; i < len(v.d.Actions); i++ {
 		a := &v.d.Actions[i]
 		a.Irreversible, a.Override, a.Probe = c.Irreversible, c.Override, reason == promotion.Bisecting
+		a.Migrations = c.Migrations
 	}
 }
 
@@ -312,7 +317,7 @@ func (v *verdict) rest() {
 		v.is(PhaseHeld, v.e.Journal.Hold.Reason)
 	case v.c.current:
 		// Last good is wanted and something else was left running.
-		v.effect(ActionRestore, v.e.Journal.Running, v.restoringReason(v.e.Journal.Running))
+		v.takeBack(v.e.Journal.Running, v.restoringReason(v.e.Journal.Running))
 	case v.revertUnseen():
 		// What is on the branch as we know it still holds what was taken back.
 		v.is(PhaseProgressing, promotion.Reverted)

@@ -21,6 +21,7 @@ type Journal struct {
 	LastRevert Revert     `json:"lastRevert,omitzero"`
 	// Search is the hunt for the guilty commit among several.
 	Search   Search      `json:"search,omitzero"`
+	Undo     Undo        `json:"undo,omitzero"`     // what has to be undone before last good may run again
 	Reverts  []time.Time `json:"reverts,omitempty"` // newest first, bounded: the breaker counts them
 	Proposal Proposal    `json:"proposal,omitzero"`
 	// Run is the newest time of the schedule that a release was started for.
@@ -49,6 +50,7 @@ const (
 	StageApplying   Stage = "applying"
 	StageVerifying  Stage = "verifying"
 	StagePruning    Stage = "pruning"
+	StageUndoing    Stage = "undoing" // the failed release's rollback hooks run
 	StageRestoring  Stage = "restoring"
 	StageProving    Stage = "proving" // last good runs again: does it pass its checks?
 	StageBlaming    Stage = "blaming"
@@ -72,6 +74,7 @@ type Attempt struct {
 	// is where the dry run refuses it.
 	Before Release `json:"before,omitzero"`
 	Held   Hold    `json:"held,omitzero"`
+	Undo   Undo    `json:"undo,omitzero"`    // as it was before
 	Probe  bool    `json:"probe,omitempty"`  // one of the commits between last good and what failed
 	Proven bool    `json:"proven,omitempty"` // last good passed again after the failure
 }

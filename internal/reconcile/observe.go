@@ -45,6 +45,8 @@ func (e *Environment) begin(a Action, now time.Time) {
 	switch a.Kind {
 	case ActionApply:
 		e.beginApply(a, now)
+	case ActionUndo:
+		j.beginUndo(a, now)
 	case ActionRestore:
 		j.beginRestore(a, now)
 	case ActionCorrect:
@@ -68,14 +70,18 @@ func (e *Environment) beginApply(a Action, now time.Time) {
 	begun := Attempt{
 		Release: a.Release, Stage: StageApplying, Tries: 1, Started: now,
 		Irreversible: a.Irreversible, Override: a.Override, Probe: a.Probe,
-		Before: j.Running, Held: j.Hold,
+		Before: j.Running, Held: j.Hold, Undo: j.Undo,
 	}
 	if before.Stage != StageNone && before.Stage != StageBisecting {
 		begun.Tries = before.Tries + 1 // the cluster may hold part of what went before
-		begun.Before, begun.Held = before.Before, before.Held
+		begun.Before, begun.Held, begun.Undo = before.Before, before.Held, before.Undo
 	}
 	if before.Release.Digest == a.Release.Digest {
 		begun.Started = before.Started
+	}
+	if j.Undo.Forward && !a.Migrations.Covers(j.Undo.Migrations) {
+		begun.Irreversible = true // what it is applied over does not go back to last good either
+		a.Irreversible = true
 	}
 	j.Overridden = ""
 	if a.Override {
@@ -85,6 +91,7 @@ func (e *Environment) beginApply(a Action, now time.Time) {
 		j.Search = Search{}
 	}
 	j.Attempt, j.Running, j.Hold = begun, a.Release, Hold{}
+	j.migrate(a, now)
 	if last, _, scheduled := e.Spec.Calendar.Fired(now); scheduled {
 		j.Run = Run{At: last, Digest: a.Release.Digest}
 	}
@@ -140,6 +147,8 @@ func (e *Environment) observe(r Result, now time.Time) {
 		j.judged(r, e.Spec, now)
 	case ActionPrune:
 		j.pruned(r, now)
+	case ActionUndo:
+		j.undone(r, now)
 	case ActionRestore:
 		j.restored(r, now)
 		e.Drifted = e.Drifted && r.Outcome != OutcomeDone
@@ -221,12 +230,12 @@ func (j *Journal) applied(r Result, now time.Time) {
 		j.retry(r.Reason, r.Action.Release.Digest, now)
 		switch {
 		case j.Attempt.Tries <= 1 && j.Attempt.Probe:
-			j.Running = j.LastGood
+			j.Running, j.Undo = j.LastGood, j.Attempt.Undo
 			j.untested()
 		case j.Attempt.Tries <= 1 || !on(guardTouched):
 			j.untouched()
 		case j.LastGood.Digest != "":
-			j.Attempt.Stage, j.Attempt.Failure = StageRestoring, r.Reason
+			j.Attempt.Stage, j.Attempt.Failure = j.takesBack(), r.Reason
 		}
 	case OutcomeFailed:
 		j.fail(r.Reason)
@@ -242,7 +251,7 @@ func (j *Journal) untouched() {
 	if before.Digest == "" || held.Reason != promotion.IrreversibleFailed {
 		before, held = j.LastGood, Hold{}
 	}
-	j.Running, j.Hold, j.Attempt = before, held, Attempt{}
+	j.Running, j.Hold, j.Undo, j.Attempt = before, held, j.Attempt.Undo, Attempt{}
 }
 
 // fail quarantines the attempt's release and takes it back. That it passed
@@ -265,7 +274,7 @@ func (j *Journal) fail(reason promotion.Reason) {
 	case j.Attempt.Irreversible && on(guardIrreversibleHold):
 		j.hold(promotion.IrreversibleFailed, bad)
 	default:
-		j.Attempt.Stage = StageRestoring
+		j.Attempt.Stage = j.takesBack()
 	}
 }
 
@@ -292,7 +301,7 @@ func (j *Journal) judged(r Result, spec Spec, now time.Time) {
 
 func (j *Journal) verified(now time.Time) {
 	release := j.Attempt.Release
-	j.Attempt.Stage, j.LastGood, j.Retry, j.Hold = StagePruning, release, Retry{}, Hold{}
+	j.Attempt.Stage, j.LastGood, j.Retry, j.Hold, j.Undo = StagePruning, release, Retry{}, Hold{}, Undo{}
 	if !j.Attempt.Probe {
 		j.Search = Search{}
 	}

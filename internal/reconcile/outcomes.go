@@ -89,6 +89,9 @@ func (e *Environment) retried(a Action) {
 	if e.Rewritten && (!e.AncestryUnknown && e.Requests.RetryDigest == "" || !on(guardAccept)) {
 		j.Accepted = j.LastGood.Revision
 	}
+	if j.triedAgain(lift) {
+		return // it failed all the same: it stays quarantined
+	}
 	j.letGo(lift)
 	j.Quarantine, j.Unapplied = without(j.Quarantine, lift), without(j.Unapplied, lift)
 	if j.Hold.Digest == lift {
@@ -107,7 +110,7 @@ func (j *Journal) letGo(lift Digest) {
 		return
 	}
 	switch a.Stage {
-	case StageRestoring:
+	case StageUndoing, StageRestoring:
 		a.Failure, a.Probe = "", false
 	case StageProving, StageBlaming, StageBisecting, StageReverting:
 		j.Attempt = Attempt{}

@@ -21,7 +21,7 @@ var (
 	somePolicies  = []Digest{"", "p1", "p2"}
 	someNames     = []string{"dev", "production", "staging"}
 	someTimes     = []time.Duration{-25 * time.Hour, -time.Hour, -time.Second, 0, time.Second, time.Minute, time.Hour, 48 * time.Hour}
-	someStages    = []Stage{StageNone, StageNone, StageApplying, StageVerifying, StagePruning, StageRestoring, StageProving, StageBlaming, StageBisecting, StageReverting, StageCorrecting}
+	someStages    = []Stage{StageNone, StageNone, StageApplying, StageVerifying, StagePruning, StageUndoing, StageRestoring, StageProving, StageBlaming, StageBisecting, StageReverting, StageCorrecting}
 	someHolds     = []promotion.Reason{"", "", promotion.VerificationError, promotion.RestoreFailed, promotion.IrreversibleFailed, promotion.SeveralSuspects}
 	someFaults    = []promotion.Reason{"", "", "", "", promotion.InvalidEnvironment, promotion.Removed, promotion.TargetMoved}
 	someCalendars = []promotion.Calendar{

@@ -27,6 +27,8 @@ func (o *outside) ends(into []end, a *Action) []end {
 		return o.verify(into, a)
 	case ActionApply, ActionRestore, ActionCorrect:
 		return o.place(into, a)
+	case ActionUndo:
+		return o.undo(into, a)
 	case ActionPrune:
 		return append(into, o.ended(a, OutcomeDone, ""), o.accident(a, OutcomeRetry, promotion.ClusterUnavailable))
 	}
@@ -87,6 +89,7 @@ func (o *outside) candidate(i int, revision source.Revision) Candidate {
 		c.Signed = SignedMissing
 	}
 	c.Irreversible = o.irreversible(i, c.Release.Digest)
+	c.Migrations = migrating(e.Journal.LastGood.Digest, c.Release.Digest)
 	if mover := o.mover(i, revision, o.seen); mover != nil {
 		c.Override = mover.says.override
 		if !mover.says.unapproved {
@@ -135,8 +138,12 @@ func (o *outside) place(into []end, a *Action) []end {
 	}
 	all, t := o.with(i)
 	t.cluster, t.checked = digest, ""
-	half, t := o.with(i)
-	t.cluster, t.checked = part, ""
+	half, h := o.with(i)
+	h.cluster, h.checked = part, ""
+	if a.Kind == ActionApply {
+		t.schema = t.schema.and(migrationsIn(digest))
+		h.schema = t.schema
+	}
 	done, lost := all.ended(a, OutcomeDone, ""), half.accident(a, OutcomeRetry, promotion.ClusterUnavailable)
 	done.touched, lost.touched = true, true
 	into = append(into, done, lost)

@@ -89,6 +89,9 @@ func (w *encoder) truth(t *truth) {
 	w.text(string(t.proposal))
 	w.number(t.probes)
 	w.number(t.suspects)
+	w.text(string(t.schema))
+	w.text(string(t.proven))
+	w.flags(t.halfway)
 }
 
 func (w *encoder) environment(e *Environment, o *outside) {
@@ -123,6 +126,7 @@ func (w *encoder) candidates(e *Environment, o *outside) {
 					w.text(string(c.Fault))
 					w.number(int(c.Verdict)<<4 | int(c.Approval)<<2 | int(c.Signed))
 					w.flags(c.Override, c.Irreversible)
+					w.text(string(c.Migrations))
 				}
 			}
 		}
@@ -148,6 +152,8 @@ func (w *encoder) journal(j *Journal, e *Environment, now time.Time) {
 	w.digest(a.Before.Digest)
 	w.text(string(a.Held.Reason))
 	w.flags(a.Tries > 1, a.Irreversible, a.Override, a.Probe, a.Proven)
+	w.undo(&a.Undo)
+	w.undo(&j.Undo)
 	w.digests(j.Quarantine)
 	w.digests(j.Unapplied)
 	w.text(string(j.Hold.Reason))
@@ -179,6 +185,13 @@ func (w *encoder) journal(j *Journal, e *Environment, now time.Time) {
 		w.flags(j.Run.At.Before(last), j.Run.At.After(now))
 		w.digest(j.Run.Digest)
 	}
+}
+
+func (w *encoder) undo(u *Undo) {
+	w.release(u.Release)
+	w.text(string(u.Migrations))
+	w.number(u.Round)
+	w.flags(u.Forward)
 }
 
 // soaks tells for whom the time since a verification matters.

@@ -36,7 +36,10 @@ type truth struct {
 	failed   []Digest // what failed here, until a person lifts it
 	reverted []source.Revision
 	proposal source.Revision
-	probes   int // since suspects were named
+	probes   int        // since suspects were named
+	schema   Migrations // what was done to the data
+	proven   Migrations // as it was when something passed last
+	halfway  bool       // some rollback hook has begun to undo it, and not succeeded
 	suspects int
 }
 

@@ -12,7 +12,7 @@ type files = map[string]string
 func stories() []*story {
 	return []*story{
 		threeInARow(), twoBeforeOne(), pinnedProduction(), oneOfFour(), twoOfThree(), untestableMiddle(),
-		frozenStaging(), heldStaging(), policiesChange(), patientsData(), calendars(), breaker(), askedAgain(), placesAndTypos(), signatures(),
+		frozenStaging(), heldStaging(), policiesChange(), patientsData(), calendars(), breaker(), askedAgain(), placesAndTypos(), signatures(), migrations(),
 	}
 }
 

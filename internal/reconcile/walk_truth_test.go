@@ -50,7 +50,14 @@ func (o *outside) wrongly(i int, t *truth, a *Action) error {
 		if t.cluster != a.Release.Digest || t.checked != a.Release.Digest {
 			return fmt.Errorf("6: pruned for %s; on the cluster stands %q, and %q passed there", a.Release.Digest, t.cluster, t.checked)
 		}
+	case ActionUndo:
+		if o.Environments[i].Journal.Hold.Reason == promotion.RollbackFailed {
+			return fmt.Errorf("rollback hooks run again, and nobody asked")
+		}
 	case ActionRestore, ActionCorrect:
+		if t.halfway || t.schema != t.proven {
+			return fmt.Errorf("%s over the data of %q (half undone: %v); it was %q when that passed", a.Kind, t.schema, t.halfway, t.proven)
+		}
 		if !slices.Contains(t.passed, a.LastGood.Digest) {
 			return fmt.Errorf("%s to %s, which never passed here", a.Kind, a.LastGood.Digest)
 		}
@@ -73,6 +80,8 @@ func (o *outside) appliedWrongly(i int, t *truth, a *Action) error {
 		return fmt.Errorf("1: %s is applied, which %s does not allow", d, o.Policy)
 	case slices.Contains(t.failed, d):
 		return fmt.Errorf("7: %s is applied again, and nobody asked", d)
+	case t.halfway || j.LastGood.Digest != "" && !migrationsIn(d).and(t.proven).Covers(t.schema):
+		return fmt.Errorf("%s is applied over the data of %q (half undone: %v)", d, t.schema, t.halfway)
 	case !o.provenBefore(i, t, a.Release) && !o.overridden(i, a.Release.Revision):
 		return fmt.Errorf("2: %s is applied at %s, which upstream did not verify", d, a.Release.Revision)
 	case a.Probe && j.Attempt.Stage == StageBisecting && t.probes >= o.mostProbes(i, t):
@@ -176,6 +185,7 @@ func (o outside) told(r *Result, stage Stage) outside {
 	case a.Kind == ActionVerify && r.Outcome == OutcomeDone:
 		t.checked = d
 		t.passed = withDigest(t.passed, d)
+		t.proven = t.schema
 	case a.Kind == ActionVerify && stage == StageProving:
 		if r.Outcome == OutcomeFailed && o.Environments[i].Journal.Attempt.Probe {
 			t.failed = withoutDigest(t.failed, o.Environments[i].Journal.Attempt.Release.Digest) // it was not its fault
@@ -217,6 +227,8 @@ func (o *outside) restsWell(d *Decision) error {
 		switch {
 		case s.Phase == PhaseProgressing:
 			return fmt.Errorf("11: %s rests while %s (%s)", e.ID, s.Phase, s.Reason)
+		case t.halfway && !stopped:
+			return fmt.Errorf("%s rests as %s on data that are half undone", e.ID, s.Reason)
 		case fails && !stopped && (s.Phase != PhaseWaiting || e.Journal.LastGood.Digest != ""):
 			return fmt.Errorf("%s rests on a failed release in phase %s (%s)", e.ID, s.Phase, s.Reason)
 		case t.cluster != running && !stopped && e.Journal.LastGood.Digest != "":
@@ -237,7 +249,7 @@ func (o *outside) restsWell(d *Decision) error {
 
 func mayStayBad(r promotion.Reason) bool {
 	switch r {
-	case promotion.IrreversibleFailed, promotion.Paused, promotion.InvalidEnvironment, promotion.TargetMoved, promotion.Removed,
+	case promotion.IrreversibleFailed, promotion.RollbackFailed, promotion.Paused, promotion.InvalidEnvironment, promotion.TargetMoved, promotion.Removed,
 		promotion.VerificationError, promotion.VerificationNoData:
 		return true
 	}

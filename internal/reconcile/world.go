@@ -115,6 +115,9 @@ type Candidate struct {
 	// cannot be taken back.
 	Irreversible bool
 	Since        Digest
+	// Migrations are what going there from Since does beside, and its rollback hooks
+	// undo.
+	Migrations Migrations
 	// Looked are the other environments whose last good the verdict depends on, as
 	// it was then; none where no rule looks at them.
 	Looked []Upstream

@@ -37,6 +37,8 @@ type clusters struct {
 	slow     map[promotion.ID]duration // how long objects take to be ready there
 	refused  map[promotion.ID]string   // a value that an admission rule refuses there
 	watchers map[promotion.ID]map[chan struct{}]bool
+	undoing  map[manifest.ID]plan.RollbackMark // what inventories say of rollback hooks
+	ran      map[hookKey]int                   // how often, also of those that are gone
 	counts   map[effectKey]int
 }
 
@@ -46,6 +48,12 @@ type duration = time.Duration
 type effectKey struct {
 	environment promotion.ID
 	kind        reconcile.ActionKind
+}
+
+// hookKey is a hook in one environment.
+type hookKey struct {
+	environment promotion.ID
+	name        string
 }
 
 // announced is counted like an effect: people were told something.
@@ -69,6 +77,7 @@ func newClusters() *clusters {
 		objects: map[string]map[manifest.ID]*live{}, down: map[string]bool{}, outage: map[promotion.ID]bool{},
 		asked: map[promotion.ID]mark{}, slow: map[promotion.ID]duration{}, refused: map[promotion.ID]string{},
 		watchers: map[promotion.ID]map[chan struct{}]bool{}, counts: map[effectKey]int{},
+		undoing: map[manifest.ID]plan.RollbackMark{}, ran: map[hookKey]int{},
 	}
 }
 
@@ -242,6 +251,8 @@ func (p clusterPort) writeOne(env promotion.Environment, made *rendered, at mani
 	_, object.stays = made.has(markStays, env.ID.Name)
 	if hook && !took {
 		object.ran++
+		p.s.clusters.ran[hookKey{env.ID, at.Name}]++
+		p.s.truth(env.ID).migrates(at, made)
 		if failing, is := made.has(markHookFails, env.ID.Name); is && failing == at {
 			p.s.truth(env.ID).answered(p.s, reconcile.OutcomeFailed, made.digest)
 			return refusal(promotion.VerificationFailed, fault.Terminal("hook", at.String(), errors.New("the job ended with an error")))

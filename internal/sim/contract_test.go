@@ -1,6 +1,7 @@
 package sim
 
 import (
+	"strconv"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -166,6 +167,12 @@ func TestClusterContract(t *testing.T) {
 				_, rest, _ := strings.Cut(object.text, `"value":"`)
 				value, _, _ := strings.Cut(rest, `"`)
 				return value
+			},
+			Ran: func(name string) string {
+				if _, found := s.clusters.on("")[manifest.ID{Group: "batch", Kind: "Job", Namespace: "demo", Name: name}]; !found {
+					return ""
+				}
+				return strconv.Itoa(s.clusters.ran[hookKey{env.ID, name}])
 			},
 			Change: func(name, value string) {
 				s.mu.Lock()

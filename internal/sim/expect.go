@@ -133,15 +133,7 @@ func expectRuns() []verb {
 			return nil
 		}),
 		expecting("hook WORD in ENV ran NUMBER times", func(d *driver, a args) error {
-			ran := 0
-			for _, objects := range d.s.clusters.objects {
-				for at, object := range objects {
-					if at.Name == a.words[0] && object.owner == a.envs[0] {
-						ran += object.ran
-					}
-				}
-			}
-			if ran != a.numbers[0] {
+			if ran := d.s.clusters.ran[hookKey{a.envs[0], a.words[0]}]; ran != a.numbers[0] {
 				return unexpected("it ran %d times", ran)
 			}
 			return nil
@@ -283,7 +275,7 @@ func expectCounts() []verb {
 		kind reconcile.ActionKind
 	}{
 		{"applies", reconcile.ActionApply}, {"verifications", reconcile.ActionVerify},
-		{"restores", reconcile.ActionRestore}, {"corrections", reconcile.ActionCorrect}, {"prunes", reconcile.ActionPrune},
+		{"restores", reconcile.ActionRestore}, {"rollbacks", reconcile.ActionUndo}, {"corrections", reconcile.ActionCorrect}, {"prunes", reconcile.ActionPrune},
 		{"reverts", reconcile.ActionRevert}, {"proposals", reconcile.ActionPropose}, {"withdrawals", reconcile.ActionWithdraw},
 		{"events", announced},
 	} {

@@ -79,6 +79,8 @@ var possible = map[string][]mishapKind{
 	"Policies.Judge":      {fails, delays},
 	"Cluster.Apply":       {fails, delays},
 	"Cluster.Prune":       {fails, delays},
+	"Cluster.Undo":        {fails, delays},
+	"Cluster.Hook":        {fails, losesAnswer},
 	"Cluster.Restore":     {fails, delays},
 	"Cluster.Correct":     {fails, delays},
 	"Cluster.Write":       {fails, losesAnswer},

@@ -224,16 +224,16 @@ func (g *generator) change() {
 		content += ", is rejected in " + env
 	case n < 80:
 		content += ", stops the apply in " + env
-	case n < 84:
+	case n < 83:
 		content += ", is denied in " + env
-	case n < 86:
+	case n < 85:
 		content += ", cannot be judged in " + env
-	case n < 88:
+	case n < 87:
 		content = "broken"
-	case n < 90:
+	case n < 88:
 		content += ", stays in " + env
 	case n < 93:
-		g.line("  base %s: %s", pick(g, "migration move", "migration move", "rollback move"), content+pick(g, "", ", fails as a hook in "+env))
+		g.migration(content, env)
 		return
 	case n < 95:
 		g.line("  base volume data: %dGi", 5+g.rand.IntN(10))
@@ -246,6 +246,18 @@ func (g *generator) change() {
 		return
 	}
 	g.line("  %s %s: %s", where, name, content)
+}
+
+// migration is one with a way back, most of the time.
+func (g *generator) migration(content, env string) {
+	fails := ", fails as a hook in " + env
+	g.line("  base migration move: %s", content+pick(g, "", "", fails))
+	if g.often(0.75) {
+		g.line("  base rollback move: %s", content+pick(g, "", "", "", fails))
+	}
+	if g.often(0.5) {
+		g.line("  base app: %s, fails %s", content, pick(g, "everywhere", "in "+env))
+	}
 }
 
 // promote moves pins.

@@ -30,10 +30,13 @@ type truth struct {
 	proven   manifest.Digest                   // passed since it was applied last
 	tampered bool                              // somebody changed objects by hand
 	kept     bool                              // its file said not to prune
+	migrated map[manifest.ID]migration         // since last good
+	rolled   map[rolled]bool
 }
 
 func newTruth() *truth {
-	return &truth{verified: map[manifest.Digest]bool{}, failed: map[manifest.Digest]time.Duration{}, wronged: map[manifest.Digest]bool{}}
+	return &truth{verified: map[manifest.Digest]bool{}, failed: map[manifest.Digest]time.Duration{}, wronged: map[manifest.Digest]bool{},
+		migrated: map[manifest.ID]migration{}, rolled: map[rolled]bool{}}
 }
 
 // answered notes the answer of a verification.
@@ -41,6 +44,7 @@ func (t *truth) answered(s *Sim, outcome reconcile.Outcome, digest manifest.Dige
 	switch outcome {
 	case reconcile.OutcomeDone:
 		t.verified[digest], t.proven, t.passed = true, digest, s.pace.elapsed()
+		clear(t.migrated)
 	case reconcile.OutcomeFailed:
 		t.failed[digest] = s.pace.elapsed()
 	}
@@ -160,6 +164,7 @@ func (s *Sim) checkEffect(l *life, kind reconcile.ActionKind, env promotion.Envi
 			s.violated(l, "%s: restored something other than last good", env.ID)
 		}
 		s.intended(l, env.ID, j, reconcile.StageRestoring)
+		s.checkData(l, env, made)
 		if t.applied != made.digest {
 			t.applied, t.proven = made.digest, ""
 		}

@@ -27,6 +27,8 @@ type ClusterFixture struct {
 	Change func(name, value string)
 	Delete func(name string)
 	Volume func(name string) bool // is there
+	// Ran is another text each time that a Job runs; "" where it is not there.
+	Ran func(name string) string
 }
 
 // Config is the manifest of a configuration.
@@ -69,7 +71,7 @@ func pile(n int, value string) []string {
 
 // ClusterCases are what a Cluster must do.
 func ClusterCases() []Case[ClusterFixture] {
-	return append(applyCases(), slices.Concat(guardCases(), driftCases(), fightCases())...)
+	return append(applyCases(), slices.Concat(guardCases(), driftCases(), fightCases(), undoCases())...)
 }
 
 func applyCases() []Case[ClusterFixture] {
