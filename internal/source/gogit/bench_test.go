@@ -3,6 +3,7 @@ package gogit_test
 import (
 	"bufio"
 	"bytes"
+	"errors"
 	"flag"
 	"fmt"
 	"io"
@@ -41,41 +42,47 @@ var bigRepository = sync.OnceValues(func() (string, error) {
 		return "", err
 	}
 	bigMade.Store(&dir)
+	return dir, importAll(dir, bigFiles, bigCommits)
+})
+
+// importAll makes a repository with so many files and commits in dir.
+func importAll(dir string, files, commits int) error {
 	for _, args := range [][]string{{"init", "-q", "--bare", "--initial-branch=main", dir}, {"-C", dir, "fast-import", "--quiet", "--done"},
 		{"-C", dir, "config", "uploadpack.allowFilter", "true"}, {"-C", dir, "repack", "-adq"}} {
 		cmd := exec.Command("git", args...)
 		if slices.Contains(args, "fast-import") {
 			reader, writer := io.Pipe()
-			go func() { _ = writer.CloseWithError(writeBig(writer)) }()
+			go func() { _ = writer.CloseWithError(writeAll(writer, files, commits)) }()
 			cmd.Stdin = reader
 		}
 		if out, err := cmd.CombinedOutput(); err != nil {
-			return dir, fmt.Errorf("git %v: %w: %s", args, err, out)
+			return fmt.Errorf("git %v: %w: %s", args, err, out)
 		}
 	}
-	return dir, nil
-})
+	return nil
+}
 
-// writeBig tells git fast-import the whole history.
-func writeBig(to io.Writer) error {
+// writeAll tells git fast-import the whole history.
+func writeAll(to io.Writer, files, commits int) error {
 	b := bufio.NewWriter(to)
 	file := func(name, content string) {
 		fmt.Fprintf(b, "M 100644 inline %s\ndata %d\n%s\n", name, len(content), content)
 	}
+	other := func(i int) string { return fmt.Sprintf("team%d/service%d/file%d.txt", i/5000, i/100%50, i%100) }
 	at := time.Date(2020, 1, 1, 0, 0, 0, 0, time.UTC).Unix()
-	for n := range bigCommits {
+	for n := range commits {
 		fmt.Fprintf(b, "commit refs/heads/main\ncommitter Dev <dev@example.org> %d +0000\ndata 6\nchange\n", at+int64(n)*600)
 		if n == 0 {
-			for i := range bigFiles - bigClosure {
+			for i := range files - bigClosure {
 				// What does not compress: a monorepo's weight is not in its manifests.
-				file(fmt.Sprintf("team%d/service%d/file%d.txt", i/5000, i/100%50, i%100), noise(i))
+				file(other(i), noise(i))
 			}
 			for i := range bigClosure {
 				file(closureFile(i), manifestText(i, 0))
 			}
 			continue
 		}
-		file(fmt.Sprintf("team%d/service%d/file%d.txt", n%20, n%50, n%100), noise(n+bigFiles))
+		file(other(n*5101%(files-bigClosure)), noise(n+files))
 		if n%50 == 0 {
 			file(closureFile(n/50%bigClosure), manifestText(n/50%bigClosure, n))
 		}
@@ -332,6 +339,51 @@ func BenchmarkGit(b *testing.B) {
 		dir := filepath.Join(b.TempDir(), fmt.Sprint("fresh-", len(g.took)))
 		g.git(b, []string{"clone", "-q", "--filter=blob:none", "--sparse", url, dir}, []string{"-C", dir, "sparse-checkout", "set", "base"})
 	}, func() {})
+}
+
+// BenchmarkGitHistory compares first fetches, with the closure, from repositories
+// that have fewer files and a longer history each: what the daemon holds in memory
+// must not grow with it.
+func BenchmarkGitHistory(b *testing.B) {
+	for _, commits := range []int{1_000, 10_000, 50_000} {
+		b.Run(fmt.Sprintf("commits=%d", commits), func(b *testing.B) {
+			dir := filepath.Join(b.TempDir(), "long.git")
+			if err := importAll(dir, 2000, commits); err != nil {
+				b.Fatal(err)
+			}
+			url := gitserver.ServeHTTP(b, &gitserver.Repo{Dir: dir}, "").URL
+			var o, g measured
+			for b.Loop() {
+				for range rounds() {
+					fresh := openBig(b, url)
+					o.ours(b, func() {
+						pollBig(b, fresh)
+						readClosure(b, fresh)
+					})
+					fresh.Close()
+					clone := filepath.Join(b.TempDir(), fmt.Sprint("fresh-", len(g.took)))
+					g.git(b, []string{"clone", "-q", "--filter=blob:none", "--sparse", url, clone}, []string{"-C", clone, "sparse-checkout", "set", "base"})
+				}
+			}
+			report(b, o, g)
+			b.ReportMetric(wholeHistory(b, url), "whole-MiB")
+		})
+	}
+}
+
+// wholeHistory is the memory that it takes to look through all of a history, for a
+// commit that it does not have.
+func wholeHistory(b *testing.B, url string) float64 {
+	b.Helper()
+	r := openBig(b, url)
+	pollBig(b, r)
+	var m measured
+	m.ours(b, func() {
+		if _, err := r.Commit(source.Revision(strings.Repeat("1", 40))); !errors.Is(err, source.ErrUnknownRevision) {
+			b.Fatal(err)
+		}
+	})
+	return float64(m.peak) / (1 << 20)
 }
 
 // BenchmarkGitRevert takes a commit back and pushes that. Git has a working tree

@@ -23,7 +23,10 @@ const (
 	// Limits.Depth: to the root of a long history it is few of them, and yet
 	// none has to hold all of it.
 	maxDeeper = 16
-	// defaultDepth is what a new head is fetched with.
+	// defaultDepth is what a new head is fetched with: further back than pins and
+	// the last good release are found. What weighs is the newest tree, not its
+	// history: of 100,000 files, 1 commit is 2.45 MB without the files themselves,
+	// 200 are 2.53, and 10,000 are 6.6, which take five times the memory to index.
 	defaultDepth = 200
 	// maxDeepenings is how many there are at one head: more than any honest
 	// server needs. A mirror of everything takes the place of this one then.
@@ -68,7 +71,9 @@ func (o *objects) partial() bool {
 func (m *missing) deepen(hash plumbing.Hash) error {
 	m.turn.Lock()
 	defer m.turn.Unlock()
-	d := &deepening{missing: m}
+	ctx, cancel := m.patience()
+	defer cancel()
+	d := &deepening{missing: m, ctx: ctx}
 	defer d.close()
 	for {
 		if _, err := m.objects.present(hash); !errors.Is(err, errAbsent) {
@@ -92,6 +97,7 @@ func (m *missing) deepen(hash plumbing.Hash) error {
 // deepening is one conversation about older commits.
 type deepening struct {
 	*missing
+	ctx     context.Context
 	session *session
 }
 

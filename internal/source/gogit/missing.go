@@ -27,6 +27,9 @@ const (
 	// failedFor is how long a server that did not answer is not asked again for
 	// files: every file of a render would wait for it.
 	failedFor = 5 * time.Second
+	// slowest is how many times as long as a server may be silent a conversation
+	// takes that a reader waits for.
+	slowest = 5
 	// maxRead bounds the directories that are remembered as read.
 	maxRead = 64
 )
@@ -89,7 +92,9 @@ func (m *missing) ended(err error) {
 
 func (m *missing) fetch(hashes []plumbing.Hash) error {
 	r := m.repository
-	s, err := r.remote.open(m.ctx, uploadPack)
+	ctx, cancel := m.patience()
+	defer cancel()
+	s, err := r.remote.open(ctx, uploadPack)
 	if err != nil {
 		return fault.Retryable("fetch files", r.remote.object(), err)
 	}
@@ -102,6 +107,12 @@ func (m *missing) fetch(hashes []plumbing.Hash) error {
 		return fault.Retryable("fetch files", r.remote.object(), err)
 	}
 	return nil
+}
+
+// patience is how long a reader waits for a server that is always about to say
+// something.
+func (m *missing) patience() (context.Context, context.CancelFunc) {
+	return context.WithTimeout(m.ctx, slowest*m.repository.remote.timeout)
 }
 
 // receive asks for files in a conversation.

@@ -139,6 +139,31 @@ func FuzzWire(f *testing.F) {
 	})
 }
 
+func FuzzSections(f *testing.F) {
+	info := func(all ...string) string { return strings.TrimSuffix(lines(append(all, "")...), "0000") + delimiter }
+	f.Add([]byte(info("shallow-info\n", "shallow "+tip+"\n", "unshallow "+tip+"\n") + lines("packfile\n", "\x01PACK", "")))
+	f.Add([]byte(info("shallow-info\n") + lines("ERR no\n")))
+	f.Add([]byte(lines("packfile\n", "\x02x", "\x01PACK", "")))
+	f.Add([]byte(lines("acknowledgments\n", "NAK\n", "ready\n") + delimiter))
+	f.Add([]byte("0002"))
+	f.Fuzz(func(t *testing.T, in []byte) {
+		r := bytes.NewReader(in)
+		ends, err := readSections(r)
+		if err != nil && len(ends) > 0 {
+			t.Error("ends of a history, and an error")
+		}
+		if err == nil && !bytes.Contains(in[:len(in)-r.Len()], []byte("packfile")) {
+			t.Error("no pack was named")
+		}
+		if len(ends) > len(in)/48 {
+			t.Errorf("%d ends of %d bytes", len(ends), len(in))
+		}
+		if err == nil {
+			_, _ = io.ReadAll(newPackOnly(r))
+		}
+	})
+}
+
 func FuzzDecodeTree(f *testing.F) {
 	hash := strings.Repeat("h", 20)
 	f.Add([]byte("100644 a\x00" + hash + "40000 b\x00" + hash))

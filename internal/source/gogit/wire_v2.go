@@ -22,6 +22,8 @@ const (
 	// withoutFiles leaves out every file: commits and directories come, and
 	// files when they are read.
 	withoutFiles = "filter blob:none\n"
+	// maxCapabilities is many more than there are.
+	maxCapabilities = 1000
 )
 
 // readCapabilities reads what a server understands that answers in version 2.
@@ -31,6 +33,9 @@ func readCapabilities(lines *pktline.Scanner) (advert, error) {
 		line := strings.TrimSpace(string(lines.Bytes()))
 		if line == "" {
 			return a, nil
+		}
+		if len(a.can) > maxCapabilities {
+			return advert{}, errNoGitServer
 		}
 		name, values, _ := strings.Cut(line, "=")
 		a.can[name] = true
