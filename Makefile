@@ -31,7 +31,7 @@ else ifeq ($(RACE),on)
 endif
 
 BINARY := bin/chaperone
-NESTED := cmd/localcluster cmd/localforge
+NESTED := cmd/localcluster cmd/localforge cmd/localprometheus
 # Gitea on SQLite; the tests build it with the same tags.
 FORGE_TAGS := sqlite sqlite_unlock_notify
 # Where the tests look for the programs that they run; they build them themselves when they are not there, only more quietly.
@@ -53,7 +53,7 @@ demo: $(BINARY) cluster ## two systems from development to production, on this m
 # servers send is taken apart, without race detection, which would take ten times
 # as long and has nothing to find there.
 .PHONY: test
-test: cluster forge race-notice ## every test, on a real API server, real Git servers and a real forge
+test: cluster forge prometheus race-notice ## every test, on a real API server, real Git servers, a real forge and a real Prometheus
 	$(GO) test $(RACE_FLAG) -timeout $(TIMEOUT) $$($(GO) list ./... | grep -v /internal/e2e)
 	$(GO) test $(RACE_FLAG) -timeout $(TIMEOUT) ./internal/e2e
 	$(GO) test -timeout $(TIMEOUT) -run Reachable ./internal/reconcile
@@ -66,7 +66,7 @@ check: lint race-notice ## before a commit: format, vet, the rules of the house,
 	$(GO) test $(RACE_FLAG) -short -timeout $(TIMEOUT) ./...
 
 # Vetting with the same flags as testing uses what that compiled. The nested
-# modules are Kubernetes and Gitea: racing those would take longer than all the
+# modules are Kubernetes, Gitea and Prometheus: racing those would take longer than all the
 # rest. The tags mean nothing to Kubernetes.
 .PHONY: lint
 lint: ## the rules of the house, vet, tidy modules, and generated files that are up to date
@@ -84,7 +84,7 @@ lint: ## the rules of the house, vet, tidy modules, and generated files that are
 	fi
 
 .PHONY: bench
-bench: cluster forge ## every benchmark, each beside what it is measured against
+bench: cluster forge prometheus ## every benchmark, each beside what it is measured against
 	@test -n "$(BENCH)" || { echo "bench: no package has a benchmark" >&2; exit 1; }
 	$(GO) test -run '^$$' -bench . -benchmem -benchtime $(BENCHTIME) -timeout $(BENCH_TIMEOUT) $(BENCH)
 
@@ -129,13 +129,15 @@ generate: ## what is written by programs: deep copies and custom resource defini
 fmt: ## format every Go file
 	@gofmt -l -w cmd internal
 
-# The first build compiles Kubernetes and etcd, or Gitea. A line for each hundred
+# The first build compiles Kubernetes and etcd, Gitea, or Prometheus. A line for each hundred
 # packages shows that it moves; what the compiler has to say is shown as it is.
-.PHONY: cluster forge
+.PHONY: cluster forge prometheus
 cluster: WHAT := the local cluster
 cluster: ; $(call build-nested,localcluster)
 forge: WHAT := the local forge
 forge: ; $(call build-nested,localforge,$(FORGE_TAGS))
+prometheus: WHAT := the local Prometheus
+prometheus: ; $(call build-nested,localprometheus)
 
 define build-nested
 @mkdir -p "$(BUILT)"

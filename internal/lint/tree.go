@@ -18,7 +18,7 @@ import (
 const Module = "chaperone.dev/chaperone"
 
 // nested are the directories of modules of their own.
-var nested = []string{"cmd/localcluster/", "cmd/localforge/"}
+var nested = []string{"cmd/localcluster/", "cmd/localforge/", "cmd/localprometheus/"}
 
 // File is one Go file.
 type File struct {
