@@ -38,7 +38,7 @@ type Server struct {
 // names itself are scraped; "" scrapes nothing.
 func Start(t testing.TB, config string) *Server {
 	t.Helper()
-	binary, err := Program.Build(t.Context(), t.Logf)
+	built, err := Program.Build(t.Context(), t.Logf)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -54,7 +54,7 @@ func Start(t testing.TB, config string) *Server {
 		t.Fatal(err)
 	}
 	defer reader.Close()
-	cmd := exec.Command(binary)
+	cmd := exec.Command(built.Path)
 	cmd.Env = append(os.Environ(), "LOCALPROMETHEUS_OWNER=3", "LOCALPROMETHEUS_DIR="+dir)
 	cmd.ExtraFiles = []*os.File{reader}
 	var complaints bytes.Buffer
