@@ -163,7 +163,7 @@ func (a *App) ports(own *rest.Config, store *state.Store, shown telemetry) (cont
 	on := &clusters{
 		connections: &connections{own: own, namespace: a.config.Namespace, secrets: store, redactor: newRedactor(), log: a.log,
 			request: shown.APIRequest, open: map[target]*connection{}},
-		verifier: verify.New(client, verify.SystemClock(), time.Second),
+		verifier: verify.New(client, verify.SystemClock(), time.Second).WithPrometheus(verify.Prometheus(a.config.Verify.Prometheus)),
 	}
 	a.later("clusters", func() error { on.Close(); return nil })
 	return controller.Ports{

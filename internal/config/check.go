@@ -177,6 +177,17 @@ func checkProxy(s string) error {
 	return nil
 }
 
+func checkPrometheus(s string) error {
+	u, err := url.Parse(s)
+	if err != nil || u.Hostname() == "" || u.Scheme != "http" && u.Scheme != "https" || u.RawQuery != "" || u.Fragment != "" {
+		return errors.New("want the address of a Prometheus, such as https://prometheus.monitoring.svc:9090")
+	}
+	if u.User != nil {
+		return errors.New("want an address without credentials; its token comes from verify.prometheusTokenFile")
+	}
+	return nil
+}
+
 func checkGiven(s string) error {
 	if strings.TrimSpace(s) == "" {
 		return errors.New("want a text that is not empty")

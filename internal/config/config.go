@@ -110,7 +110,16 @@ type Author struct {
 
 // Verify is how checks reach what they ask.
 type Verify struct {
-	Proxy Secret // an HTTP proxy for checks; its URL may have a password
+	Proxy      Secret // an HTTP proxy for checks; its URL may have a password
+	Prometheus Prometheus
+}
+
+// Prometheus is what metric checks ask unless an environment names another. That
+// one is not told the token.
+type Prometheus struct {
+	URL       string
+	TokenFile string
+	CAFile    string
 }
 
 // Log is how the daemon logs.

@@ -44,7 +44,7 @@ func TestEveryFieldHasASetting(t *testing.T) {
 		"signers: {gpgKeyringFile: /g, allowedSignersFile: /a}",
 		"policies: {directory: /p, branch: b, path: p, keyFile: /k, pollInterval: 9s, tokenFile: /t, username: u, sshKeyFile: /s, knownHostsFile: /h}",
 		"namespace: ops", "listen: 127.0.0.1:0", "webhook: {secretFile: /w}", "kubeconfig: /kc", "context: ctx", "leaderElection: false",
-		"author: {name: A Robot, email: robot@example.org, signingKeyFile: /k, passphraseFile: /p}", "verify: {proxy: 'http://u:"+canary+"@proxy:3128'}", "workers: 7",
+		"author: {name: A Robot, email: robot@example.org, signingKeyFile: /k, passphraseFile: /p}", "verify: {proxy: 'http://u:"+canary+"@proxy:3128', prometheus: 'https://p:9090', prometheusTokenFile: /t, prometheusCAFile: /c}", "workers: 7",
 		"groups: {release-managers: [alex@example.org]}", "people: {alex: [alex@example.org]}", "log: {level: debug, format: json}")
 	c, err := Load(Input{File: "chaperone.yaml", Content: file})
 	if err != nil {

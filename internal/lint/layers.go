@@ -150,7 +150,7 @@ var (
 	}
 	impurePrefixes = []string{"k8s.io/client-go/", "github.com/go-git/", "golang.org/x/net/", "github.com/prometheus/"}
 	// pureImports are pure packages of modules that do I/O.
-	pureImports = []string{"k8s.io/client-go/util/jsonpath"}
+	pureImports = []string{"k8s.io/client-go/util/jsonpath", "github.com/prometheus/prometheus/promql/parser"}
 	clock       = []string{"Now", "Since", "Until", "Sleep", "After", "AfterFunc", "Tick", "NewTimer", "NewTicker", "Local"}
 )
 

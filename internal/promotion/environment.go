@@ -261,6 +261,7 @@ type Verify struct {
 	Timeout time.Duration // objects ready within; default 10m
 	Settle  time.Duration // and still so after; default 1m
 	HTTP    []HTTPCheck
+	Metrics []MetricCheck
 	Health  []HealthRule // for kinds whose status does not say by itself whether they are ready
 }
 

@@ -44,6 +44,7 @@ func decodeVerify(verify *strictyaml.Object) Verify {
 		}
 		v.HTTP = append(v.HTTP, check)
 	}
+	v.Metrics = decodeMetrics(verify)
 	return v
 }
 

@@ -92,7 +92,19 @@ spec:
       failures: 1%
     - {name: front, url: "https://novamind.example.org/", expect: {status: 301}, failures: 0.01}
     jobs: []
+    prometheus: https://prometheus.example.org
     metrics:
+    - {name: errors, preset: error-rate, selector: 'job="api"', control: {selector: 'job!="api"'}, for: 20m, every: 1m, max: 1%, failures: 10%}
+    - name: latency
+      prometheus: http://other:9090
+      query: sum(rate(x[5m:1m])) / sum(rate(y[1m]))
+      for: 100m
+      every: 6m
+      min: 0.1
+      samples: 12
+      stale: 10m
+      control: {query: sum(z)}
+      baseline: {from: periods, period: 24h, periods: 2, ratio: 2, significance: 0.001, floor: 0.05, worse: lower}
   onFailure: hold
 `
 
@@ -132,12 +144,22 @@ func TestLoadReadsEveryField(t *testing.T) {
 				Headers: map[string]string{"Accept": "application/json"}, Status: []int{200, 204}, Body: "ok", Count: 12,
 				Interval: 5 * time.Second, Timeout: 2 * time.Second, Failures: 0.01},
 			{Name: "front", URL: "https://novamind.example.org/", Path: "/", Method: "GET", Status: []int{301}, Count: DefaultCount,
-				Interval: DefaultInterval, Timeout: DefaultTimeout, Failures: 0.01}}},
+				Interval: DefaultInterval, Timeout: DefaultTimeout, Failures: 0.01}}, Metrics: []MetricCheck{
+			{Name: "errors", Prometheus: "https://prometheus.example.org",
+				Query:   `(sum(rate(http_requests_total{job="api",code=~"5.."}[1m])) or vector(0)) / sum(rate(http_requests_total{job="api"}[1m]))`,
+				Control: `(sum(rate(http_requests_total{job!="api",code=~"5.."}[1m])) or vector(0)) / sum(rate(http_requests_total{job!="api"}[1m]))`,
+				Range:   time.Minute, For: 20 * time.Minute, Every: time.Minute, Stale: DefaultStale, Max: number(0.01), Failures: 0.1, Samples: 18},
+			{Name: "latency", Prometheus: "http://other:9090", Query: "sum(rate(x[5m:1m])) / sum(rate(y[1m]))", Control: "sum(z)",
+				Range: 5 * time.Minute, For: 100 * time.Minute, Every: 6 * time.Minute, Stale: 10 * time.Minute, Min: number(0.1), Samples: 12,
+				Baseline: &Baseline{From: BaselinePeriods, Period: 24 * time.Hour, Periods: 2, By: CompareRank, Ratio: 2, Significance: 0.001,
+					Floor: number(0.05), Worse: WorseLower}}}},
 	}
 	if got := set.Environments[want.ID]; !reflect.DeepEqual(got, want) {
 		t.Errorf("got  %+v\nwant %+v", got, want)
 	}
 }
+
+func number(x float64) *float64 { return &x }
 
 func TestLoadFillsInDefaults(t *testing.T) {
 	t.Parallel()

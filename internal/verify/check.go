@@ -22,8 +22,8 @@ type Check struct {
 	// Ask comes to a verdict with its measurement, as early as that is certain.
 	Ask func(context.Context) (Result, error)
 	// Control asks the same, over the same time, of what the release did not
-	// change; nil asks nothing.
-	Control func(context.Context) (Result, error)
+	// change, and judges what it has once that is enough; nil asks nothing.
+	Control func(ctx context.Context, enough <-chan struct{}) (Result, error)
 }
 
 // Bounds of all checks.
@@ -91,20 +91,22 @@ func (v *Verifier) controlled(ctx context.Context, check Check) (Result, error) 
 	if check.Control == nil {
 		return check.Ask(ctx)
 	}
-	asked, enough := context.WithCancel(ctx)
-	defer enough()
+	asked, stop := context.WithCancel(ctx)
+	defer stop()
 	var (
 		running sync.WaitGroup
 		control Result
 		unasked error
+		enough  = make(chan struct{})
 	)
-	running.Go(func() { control, unasked = check.Control(asked) })
+	running.Go(func() { control, unasked = check.Control(asked, enough) })
 	result, err := check.Ask(ctx)
 	if err != nil || result.Verdict != Fail {
-		enough() // a pass needs no excuse
+		stop() // a pass needs no excuse
 		running.Wait()
 		return result, err
 	}
+	close(enough)
 	running.Wait()
 	if unasked != nil {
 		return Result{}, unasked
@@ -128,12 +130,41 @@ func (v *Verifier) httpCheck(c promotion.HTTPCheck, subject Subject) Check {
 	full := withDefaults(c)
 	check := Check{
 		Name: c.Name, Within: max(time.Second, time.Duration(full.Count)*(max(full.Interval, 0)+full.Timeout)),
-		Ask: func(ctx context.Context) (Result, error) { return v.http(ctx, c, subject) },
+		Ask: func(ctx context.Context) (Result, error) { return v.http(ctx, c, subject, nil) },
 	}
 	if c.Control != nil {
 		same := c
 		same.Name, same.URL, same.Service, same.Port, same.Path = c.Name+" (control)", c.Control.URL, c.Control.Service, c.Control.Port, c.Control.Path
-		check.Control = func(ctx context.Context) (Result, error) { return v.http(ctx, same, subject) }
+		check.Control = func(ctx context.Context, enough <-chan struct{}) (Result, error) {
+			return v.http(ctx, same, subject, enough)
+		}
 	}
 	return check
+}
+
+// pause waits, and reports whether there is enough already.
+func (v *Verifier) pause(ctx context.Context, enough <-chan struct{}, d time.Duration) (over bool, err error) {
+	waiting, stop := context.WithCancel(ctx)
+	defer stop()
+	if enough != nil {
+		go func() {
+			select {
+			case <-enough:
+				stop()
+			case <-waiting.Done():
+			}
+		}()
+	}
+	if d > 0 {
+		_ = v.clock.Wait(waiting, d)
+	}
+	if ctx.Err() != nil {
+		return false, cancelled(ctx.Err())
+	}
+	select {
+	case <-enough:
+		return true, nil
+	default:
+		return false, nil
+	}
 }

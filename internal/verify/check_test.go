@@ -20,6 +20,11 @@ func answers(verdict Verdict, evidence string, after time.Duration) func(context
 	}
 }
 
+// beside has never enough.
+func beside(ask func(context.Context) (Result, error)) func(context.Context, <-chan struct{}) (Result, error) {
+	return func(ctx context.Context, _ <-chan struct{}) (Result, error) { return ask(ctx) }
+}
+
 // A fail is one of the release only where what it did not change is well over
 // the same time (pitfall 31).
 func TestPitfall31_ControlTellsAnOutageFromABadRelease(t *testing.T) {
@@ -40,7 +45,7 @@ func TestPitfall31_ControlTellsAnOutageFromABadRelease(t *testing.T) {
 	} {
 		synctest.Test(t, func(t *testing.T) {
 			began := time.Now()
-			check := Check{Name: "errors", Within: time.Minute, Ask: answers(test.check, "6% failed", 3*time.Second), Control: answers(test.control, "0% failed", 5*time.Second)}
+			check := Check{Name: "errors", Within: time.Minute, Ask: answers(test.check, "6% failed", 3*time.Second), Control: beside(answers(test.control, "0% failed", 5*time.Second))}
 			got := New(nil, SystemClock(), 0).all(t.Context(), []Check{check})
 			if len(got) != 1 || got[0].Verdict != test.want || !strings.HasPrefix(got[0].Evidence, test.evidence) {
 				t.Errorf("%s beside %s: %+v", test.check, test.control, got)
@@ -59,7 +64,7 @@ func TestChecksHaveDeadlines(t *testing.T) {
 		got := New(nil, SystemClock(), 0).all(t.Context(), []Check{
 			{Name: "endless", Ask: answers(Fail, "", 0)},
 			{Name: "hangs", Within: time.Minute, Ask: answers(Fail, "", time.Hour)},
-			{Name: "hangs beside", Within: time.Minute, Ask: answers(Fail, "", 0), Control: answers(Pass, "", time.Hour)},
+			{Name: "hangs beside", Within: time.Minute, Ask: answers(Fail, "", 0), Control: beside(answers(Pass, "", time.Hour))},
 		})
 		for i, want := range []string{`"endless" has no deadline`, `"hangs" came to nothing within 60s`, `"hangs beside" came to nothing within 60s`} {
 			if got[i].Verdict != Error || got[i].Evidence != want {
@@ -76,7 +81,7 @@ func TestCancelledChecksHaveNone(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			ctx, cancel := context.WithTimeout(t.Context(), time.Duration(after)*time.Second)
 			defer cancel()
-			_, err := New(nil, SystemClock(), 0).one(ctx, Check{Name: "errors", Within: time.Minute, Ask: answers(Fail, "", 3*time.Second), Control: answers(Pass, "", 8*time.Second)})
+			_, err := New(nil, SystemClock(), 0).one(ctx, Check{Name: "errors", Within: time.Minute, Ask: answers(Fail, "", 3*time.Second), Control: beside(answers(Pass, "", 8*time.Second))})
 			if !errors.Is(err, context.DeadlineExceeded) {
 				t.Errorf("after %ds: %v", after, err)
 			}

@@ -26,11 +26,11 @@ const (
 )
 
 // http asks as an environment's file says.
-func (v *Verifier) http(ctx context.Context, check promotion.HTTPCheck, subject Subject) (Result, error) {
+func (v *Verifier) http(ctx context.Context, check promotion.HTTPCheck, subject Subject, enough <-chan struct{}) (Result, error) {
 	if check.Each && check.Service != "" {
 		return v.each(ctx, check, subject)
 	}
-	return v.HTTP(ctx, check, subject.Namespace)
+	return v.repeat(ctx, check, subject.Namespace, enough)
 }
 
 // HTTP asks an endpoint as often as the check says.
@@ -52,6 +52,11 @@ func (v *Verifier) http(ctx context.Context, check promotion.HTTPCheck, subject 
 //
 // The error is ctx's and nothing else's.
 func (v *Verifier) HTTP(ctx context.Context, check promotion.HTTPCheck, namespace string) (Result, error) {
+	return v.repeat(ctx, check, namespace, nil)
+}
+
+// repeat asks, and judges what it has once that is enough.
+func (v *Verifier) repeat(ctx context.Context, check promotion.HTTPCheck, namespace string, enough <-chan struct{}) (Result, error) {
 	result := Result{Check: check.Name, Started: v.clock.Now()}
 	end := func(verdict Verdict, evidence string) (Result, error) {
 		if err := ctx.Err(); err != nil {
@@ -81,10 +86,13 @@ func (v *Verifier) HTTP(ctx context.Context, check promotion.HTTPCheck, namespac
 		if t.over() {
 			break
 		}
-		if pause := check.Interval - v.clock.Now().Sub(began); pause > 0 {
-			if err := v.clock.Wait(ctx, pause); err != nil {
-				return Result{}, cancelled(err)
-			}
+		over, err := v.pause(ctx, enough, check.Interval-v.clock.Now().Sub(began))
+		if err != nil {
+			return Result{}, err
+		}
+		if over {
+			check.Count = t.sent()
+			t.count, t.allowed = check.Count, allowed(check)
 		}
 	}
 	return end(t.verdict(), t.evidence(v.clock.Now().Sub(result.Started)))

@@ -90,6 +90,9 @@ type Verifier struct {
 	client *http.Client
 	clock  Clock
 	poll   time.Duration
+
+	prometheus      Prometheus
+	metricTransport http.RoundTripper // nil but in tests
 }
 
 // Default times.
@@ -149,6 +152,9 @@ func (v *Verifier) checks(spec promotion.Verify, subject Subject) []Check {
 	var checks []Check
 	for _, c := range spec.HTTP {
 		checks = append(checks, v.httpCheck(c, subject))
+	}
+	for _, c := range spec.Metrics {
+		checks = append(checks, v.metricCheck(c, spec.Settle, subject))
 	}
 	return checks
 }
