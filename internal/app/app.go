@@ -190,6 +190,13 @@ func (a *App) reconcile(ctx context.Context, ports controller.Ports, repository 
 		cancel()
 		return err
 	}
+	previews, err := a.previews(ports, repository)
+	if err != nil {
+		cancel()
+		return err
+	}
+	defer previews.close()
+	ports.Previews = previews.port()
 	c := controller.New(ports, loop)
 	hooked, err := a.webhooks(ctx, c.Poll)
 	if err != nil {
@@ -214,7 +221,7 @@ func (a *App) reconcile(ctx context.Context, ports controller.Ports, repository 
 func controllerConfig(c config.Config, log *slog.Logger) controller.Config {
 	return controller.Config{
 		PollInterval: c.Source.PollInterval, Jitter: c.Source.Jitter, Workers: c.Workers, Redactor: newRedactor(),
-		Branch: c.Source.URL + " " + c.Source.Branch, Base: c.Source.Branch, Self: c.Author.Email, Groups: c.Groups, People: c.People, Now: time.Now, Log: log,
+		Branch: c.Source.URL + " " + c.Source.Branch, Base: c.Source.Branch, Previewed: c.Forge.Previews, Self: c.Author.Email, Groups: c.Groups, People: c.People, Now: time.Now, Log: log,
 	}
 }
 

@@ -75,6 +75,7 @@ type Forge struct {
 	URL        string // https://host, or below it
 	Repository string // owner/name; on GitLab it may stand in subgroups
 	TokenFile  string
+	Previews   string // which open pull requests are told what merging them does
 }
 
 // Signers are those whose signatures of commits count.

@@ -15,6 +15,13 @@ const (
 	KindGitea  = "gitea"
 )
 
+// Which open pull requests are told what merging them does.
+const (
+	PreviewsAll   = "all"
+	PreviewsOwn   = "repository"
+	PreviewsNever = "never"
+)
+
 var (
 	ownerAndName = regexp.MustCompile(`^[A-Za-z0-9._-]+/[A-Za-z0-9._-]+$`)
 	inSubgroups  = regexp.MustCompile(`^[A-Za-z0-9._-]+(/[A-Za-z0-9._-]+)+$`)
@@ -23,7 +30,7 @@ var (
 // complete takes from the source what is not given.
 func (f *Forge) complete(source Source) []error {
 	if f.Kind == "" {
-		if *f != (Forge{}) {
+		if *f != (Forge{Previews: f.Previews}) {
 			return []error{errors.New("forge.kind: missing; want github, gitlab or gitea, or the other settings of forge removed")}
 		}
 		return nil

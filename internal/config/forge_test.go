@@ -18,14 +18,14 @@ func TestForgeFollowsFromTheSource(t *testing.T) {
 			flags["source-ssh-key-file"], flags["source-known-hosts-file"] = "/key", "/hosts"
 		}
 		c, err := Load(Input{Flags: flags})
-		want.Kind, want.TokenFile = "gitea", "/token"
+		want.Kind, want.TokenFile, want.Previews = "gitea", "/token", PreviewsAll
 		if err != nil || c.Forge != want {
 			t.Errorf("%s: %+v, %v; want %+v", source, c.Forge, err, want)
 		}
 	}
 	for kind, want := range map[string]Forge{
-		"github": {"github", "https://git.example.org/a", "b/c", "/t"},
-		"gitlab": {"gitlab", "https://git.example.org", "a/b/c", "/t"},
+		"github": {"github", "https://git.example.org/a", "b/c", "/t", PreviewsAll},
+		"gitlab": {"gitlab", "https://git.example.org", "a/b/c", "/t", PreviewsAll},
 	} {
 		c, err := Load(Input{Flags: map[string]string{"source-url": "https://git.example.org/a/b/c.git", "forge-kind": kind, "source-token-file": "/t"}})
 		if err != nil || c.Forge != want {
@@ -33,7 +33,7 @@ func TestForgeFollowsFromTheSource(t *testing.T) {
 		}
 	}
 	c, err := Load(Input{Flags: map[string]string{"source-url": "/srv/deploy.git", "forge-kind": "gitea", "forge-url": "https://f", "forge-repository": "a/b", "forge-token-file": "/t"}})
-	if err != nil || c.Forge != (Forge{"gitea", "https://f", "a/b", "/t"}) {
+	if err != nil || c.Forge != (Forge{"gitea", "https://f", "a/b", "/t", PreviewsAll}) {
 		t.Errorf("%+v, %v", c.Forge, err)
 	}
 }

@@ -130,6 +130,8 @@ func forgeSettings() []Setting {
 			func(c *Config) *string { return &c.Forge.Repository }),
 		text("forge.tokenFile", "file with its token, read anew each time; default source.tokenFile", "",
 			func(c *Config) *string { return &c.Forge.TokenFile }),
+		text("forge.previews", "open pull requests that are told what merging them does: all, those of the repository (no forks), or never", PreviewsAll,
+			func(c *Config) *string { return &c.Forge.Previews }, oneOf(PreviewsAll, PreviewsOwn, PreviewsNever)),
 	}
 }
 

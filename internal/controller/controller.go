@@ -35,6 +35,7 @@ type Config struct {
 	Redactor     manifest.Redactor
 	Branch       string              // what is followed, as one word
 	Base         string              // the same branch, as pull requests name it
+	Previewed    string              // whose pull requests are told what merging them does; "" is PreviewsAll
 	Self         string              // e-mail address that the daemon commits with: never an approver
 	Groups       map[string][]string // e-mail addresses of those who may approve, by group
 	People       map[string][]string // e-mail addresses of one person, by any name
@@ -58,6 +59,7 @@ type Ports struct {
 	Telemetry Telemetry
 	Reverts   RevertBranches // nil: what cannot be pushed is left to people
 	Forge     Forge          // nil: branches have no pull requests
+	Previews  Previews       // nil: pull requests are not told what merging them does
 }
 
 // Controller reconciles every environment of one source.
@@ -74,7 +76,8 @@ type Controller struct {
 	held        held
 
 	footprints footprints
-	pulls      *pulls // nil without a forge
+	pulls      *pulls    // nil without a forge
+	previews   *previews // nil where none are told
 
 	// Owned by the loop.
 	world        reconcile.World
@@ -153,6 +156,9 @@ func New(ports Ports, config Config) *Controller {
 	if ports.Forge != nil {
 		c.pulls = newPulls(c)
 	}
+	if ports.Forge != nil && ports.Previews != nil && config.Previewed != PreviewsNever {
+		c.previews = newPreviews(c)
+	}
 	return c
 }
 
@@ -168,6 +174,9 @@ func (c *Controller) Run(ctx context.Context) error {
 	c.spawn(func() { c.watchRequests(work) })
 	if c.pulls != nil {
 		c.spawn(func() { c.pulls.run(work) })
+	}
+	if c.previews != nil {
+		c.spawn(func() { c.previews.run(work) })
 	}
 	timer := time.NewTimer(0)
 	defer timer.Stop()

@@ -7,6 +7,7 @@ import (
 	"chaperone.dev/chaperone/internal/forge"
 	"chaperone.dev/chaperone/internal/manifest"
 	"chaperone.dev/chaperone/internal/policy"
+	"chaperone.dev/chaperone/internal/preview"
 	"chaperone.dev/chaperone/internal/promotion"
 	"chaperone.dev/chaperone/internal/reconcile"
 	"chaperone.dev/chaperone/internal/source"
@@ -221,6 +222,17 @@ type Forge interface {
 	Comment(ctx context.Context, number int64, marker, body string) error
 	// Amend is Comment where there is one already; else nothing is written.
 	Amend(ctx context.Context, number int64, marker, body string) error
+}
+
+// Previews say what merging would do. They are found out one after the other, and
+// bounded in time.
+type Previews interface {
+	// OfPull fetches the head of an open pull request, which anybody may have written,
+	// and compares it with what it has in common with the branch. An error that is
+	// terminal is the change's own; others wrap the ones of package source, or pass.
+	OfPull(ctx context.Context, branch source.Revision, pr forge.PullRequest) (preview.Preview, error)
+	// Of is the same for a commit of the daemon's own.
+	Of(ctx context.Context, branch, head source.Revision) (preview.Preview, error)
 }
 
 // Telemetry takes measurements. Its methods do not block.

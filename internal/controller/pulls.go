@@ -10,6 +10,7 @@ import (
 
 	"chaperone.dev/chaperone/internal/fault"
 	"chaperone.dev/chaperone/internal/forge"
+	"chaperone.dev/chaperone/internal/preview"
 	"chaperone.dev/chaperone/internal/promotion"
 	"chaperone.dev/chaperone/internal/reconcile"
 	"chaperone.dev/chaperone/internal/source"
@@ -33,6 +34,10 @@ type pulls struct {
 	mu       sync.Mutex
 	wanted   pullsWanted
 	statuses statuses
+	head     source.Revision // of the followed branch
+	records  map[promotion.ID]preview.Record
+
+	unanswered error // why a text lacks its preview; the worker's alone
 }
 
 // pullsWanted is what the pull requests are to be.
@@ -82,12 +87,18 @@ func (p *pulls) offer(view View) {
 	}
 	p.mu.Lock()
 	changed := !wanted.equal(p.wanted)
-	p.wanted = wanted
+	p.wanted, p.head = wanted, view.Head
+	if p.c.Previews != nil {
+		p.records = recordsOf(view)
+	}
 	for _, e := range view.Environments {
 		p.statuses.tell(e)
 	}
 	changed = changed || len(p.statuses.due()) > 0
 	p.mu.Unlock()
+	if p.c.previews != nil {
+		p.c.previews.offer(view, wanted.proposals)
+	}
 	if changed {
 		select {
 		case p.wake <- struct{}{}:
@@ -112,6 +123,9 @@ func (p *pulls) run(ctx context.Context) {
 		err := p.sync(ctx)
 		if err == nil {
 			err = p.setStatuses(ctx)
+		}
+		if err == nil {
+			err = p.unanswered
 		}
 		switch {
 		case ctx.Err() != nil:
@@ -138,6 +152,7 @@ func (p *pulls) sync(ctx context.Context) error {
 	if !wanted.known {
 		return nil
 	}
+	p.unanswered = nil
 	list, more, err := p.c.Forge.OpenPullRequests(ctx, p.c.Base)
 	if err != nil {
 		return err
@@ -178,7 +193,11 @@ func (p *pulls) keep(ctx context.Context, id promotion.ID, head source.Revision,
 	if err != nil {
 		return fmt.Errorf("read proposal %s: %w", head.Short(), err)
 	}
-	want := proposalOf(commit, branch, p.c.Base, fmt.Sprintf("Merging this promotes **%s**.", id)).Bounded()
+	want, err := p.promotes(ctx, id, commit, branch, pr.Body)
+	if err != nil {
+		p.unanswered = err
+	}
+	want = want.Bounded()
 	if !found || want.Differs(pr) {
 		if pr, err = p.c.Forge.KeepPullRequest(ctx, want); err != nil {
 			return err

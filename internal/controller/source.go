@@ -54,6 +54,9 @@ func (c *Controller) poll(ctx context.Context) {
 		}
 		if seen.fault == "" {
 			last = seen
+			if c.previews != nil {
+				c.previews.look()
+			}
 		} else {
 			last.fault, last.detail = seen.fault, seen.detail
 		}

@@ -34,12 +34,13 @@ type Limits struct {
 	Objects int           // in the result
 	Output  int64         // bytes of JSON in the result
 	Time    time.Duration // until the answer
+	Kept    int64         // bytes of results that are remembered
 }
 
 // DefaultLimits bound what one commit can make the daemon do, well above what
 // an honest environment asks for.
 func DefaultLimits() Limits {
-	return Limits{Files: 20_000, Bytes: 64 << 20, Objects: 10_000, Output: 64 << 20, Time: time.Minute}
+	return Limits{Files: 20_000, Bytes: 64 << 20, Objects: 10_000, Output: 64 << 20, Time: time.Minute, Kept: maxCached}
 }
 
 func (l Limits) withDefaults() Limits {
@@ -58,6 +59,9 @@ func (l Limits) withDefaults() Limits {
 	}
 	if l.Time <= 0 {
 		l.Time = d.Time
+	}
+	if l.Kept <= 0 {
+		l.Kept = d.Kept
 	}
 	return l
 }
@@ -83,7 +87,7 @@ type Renderer struct {
 // New makes a Renderer.
 func New(limits Limits) *Renderer {
 	limits = limits.withDefaults()
-	return &Renderer{limits: limits, work: usualPiecework, cache: cache{budget: maxCached}}
+	return &Renderer{limits: limits, work: usualPiecework, cache: cache{budget: limits.Kept}}
 }
 
 // Stats tells how often kustomize was spared.

@@ -119,4 +119,6 @@ var (
 	ErrNotAncestor = errors.New("not an ancestor along first parents")
 	// ErrTooFar: more commits lie between two revisions than were allowed for.
 	ErrTooFar = errors.New("too many commits between")
+	// ErrTooMuch: a pull request brings more than is fetched for it.
+	ErrTooMuch = errors.New("more than is fetched of a pull request")
 )

@@ -117,26 +117,35 @@ func (p *Previews) work(ctx context.Context, of asked, branch source.Revision, j
 }
 
 func (p *Previews) ask(ctx context.Context, of asked, branch source.Revision, judges Policies) (preview.Preview, error) {
+	read := meter(ctx, p.Source)
 	var sides [2]Side
 	for i, revision := range []source.Revision{of.base, of.head} {
 		if err := ctx.Err(); err != nil {
 			return preview.Preview{}, err
 		}
-		commit, err := p.Source.Commit(revision)
+		commit, err := read.Commit(revision)
 		if err != nil {
 			return preview.Preview{}, err
 		}
-		snapshot, err := p.Source.Snapshot(revision)
+		snapshot, err := read.Snapshot(revision)
 		if err != nil {
 			return preview.Preview{}, err
 		}
-		if sides[i], err = Open(snapshot, commit); err != nil {
+		sides[i], err = Open(snapshot, commit)
+		if spent := read.spent(); spent != nil {
+			return preview.Preview{}, spent
+		}
+		if err != nil {
 			return preview.Preview{}, fmt.Errorf("%s: %w", revision.Short(), err)
 		}
 	}
-	asker := Asker{Source: p.Source, Renderer: p.Renderer, Policies: judges, Judges: "policies " + judges.Digest().Short(), Bundle: "policies",
+	asker := Asker{Source: read, Renderer: p.Renderer, Policies: judges, Judges: "policies " + judges.Digest().Short(), Bundle: "policies",
 		Branch: branch, Redact: p.Redact, Now: p.Now()}
-	return asker.Ask(ctx, sides[0], sides[1])
+	found, err := asker.Ask(ctx, sides[0], sides[1])
+	if spent := read.spent(); spent != nil {
+		return preview.Preview{}, spent
+	}
+	return found, err
 }
 
 func (p *Previews) recall(of asked) (answer, bool) {

@@ -53,7 +53,8 @@ const (
 	bytesPerEntry    = 320
 	objectCacheBytes = 32 << 20
 	cachedTrees      = 4096
-	cachedEntries    = 4096 // a tree with more is read each time
+	cachedEntries    = 4096 // of a tree with more than that, few are kept
+	cachedWide       = 2
 	cachedCommits    = 16384
 )
 
@@ -74,6 +75,7 @@ type objects struct {
 	storage *filesystem.Storage
 
 	trees   *lru.Cache[plumbing.Hash, []node]
+	wide    *lru.Cache[plumbing.Hash, []node] // trees with many entries
 	commits *lru.Cache[plumbing.Hash, commit]
 	lineage lineage
 	missing *missing // files that were left out; nil: all are there
@@ -91,11 +93,15 @@ func newObjects(limits Limits) (*objects, error) {
 	if err != nil {
 		return nil, err
 	}
+	wide, err := lru.New[plumbing.Hash, []node](cachedWide)
+	if err != nil {
+		return nil, err
+	}
 	commits, err := lru.New[plumbing.Hash, commit](cachedCommits)
 	if err != nil {
 		return nil, err
 	}
-	return &objects{limits: limits.orDefaults(), trees: trees, commits: commits}, nil
+	return &objects{limits: limits.orDefaults(), trees: trees, wide: wide, commits: commits}, nil
 }
 
 func openStorage(dir string) *filesystem.Storage {

@@ -34,9 +34,6 @@ type Pulls struct {
 	limit      int64 // bytes on disk
 }
 
-// ErrTooMuch: a pull request brings more than is fetched.
-var ErrTooMuch = errors.New("more than is fetched for a preview")
-
 // Pulls makes the place for them, which is empty.
 func (r *Repository) Pulls() (*Pulls, error) {
 	limits := r.limits
@@ -82,7 +79,8 @@ func (r *Repository) ContainedIn(ctx context.Context, revision, head source.Revi
 
 // Fetch sees to it that a head is there with all that it brings over the followed
 // branch. The forge keeps it at a ref such as refs/pull/7/head, also where it is
-// from a fork. It wraps ErrTooMuch, source.ErrUnknownRevision where the server does
+// from a fork. It wraps
+// source.ErrTooMuch, source.ErrUnknownRevision where the server does
 // not have it, and otherwise source.ErrUnavailable.
 func (p *Pulls) Fetch(ctx context.Context, ref string, head source.Revision) error {
 	object := fmt.Sprintf("%s at %s of %s", head.Short(), ref, p.repository.remote.object())
@@ -95,6 +93,7 @@ func (p *Pulls) Fetch(ctx context.Context, ref string, head source.Revision) err
 	}
 	// What one has to be read for is not kept in memory for the next one.
 	p.trees.Purge()
+	p.wide.Purge()
 	p.commits.Purge()
 	hash := plumbing.NewHash(string(head))
 	if p.damaged.Load() {
@@ -108,7 +107,7 @@ func (p *Pulls) Fetch(ctx context.Context, ref string, head source.Revision) err
 	err := p.bring(ctx, name, hash)
 	switch {
 	case isLarge(err):
-		return fault.Terminal("fetch", object, fmt.Errorf("%w: %w", ErrTooMuch, err))
+		return fault.Terminal("fetch", object, fmt.Errorf("%w: %w", source.ErrTooMuch, err))
 	case errors.Is(err, source.ErrUnknownRevision):
 		return fault.Terminal("fetch", object, err)
 	}

@@ -95,7 +95,7 @@ func TestPullRequestsThatCannotBeFetched(t *testing.T) {
 		noise := make([]byte, 128<<10)
 		rand.Read(noise)
 		ref, large := pulled(t, s, 1, map[string]string{"base/noise": hex.EncodeToString(noise)})
-		if err := pulls.Fetch(t.Context(), ref, large); !errors.Is(err, gogit.ErrTooMuch) || !fault.IsTerminal(err) {
+		if err := pulls.Fetch(t.Context(), ref, large); !errors.Is(err, source.ErrTooMuch) || !fault.IsTerminal(err) {
 			t.Errorf("too much: %v", err)
 		}
 		absent := source.Revision(strings.Repeat("ab", 20))
@@ -158,7 +158,7 @@ func TestPullRequestsDoNotFillTheDisk(t *testing.T) {
 		"of many files": {"base/0": strings.Repeat("0", 600<<10), "base/1": strings.Repeat("1", 600<<10)},
 	} {
 		ref, head := pulled(t, s, 90+len(bomb), bomb)
-		if err := pulls.Fetch(t.Context(), ref, head); !errors.Is(err, gogit.ErrTooMuch) {
+		if err := pulls.Fetch(t.Context(), ref, head); !errors.Is(err, source.ErrTooMuch) {
 			t.Errorf("a bomb %s: %v", name, err)
 		}
 	}

@@ -51,6 +51,9 @@ func (o *objects) tree(hash plumbing.Hash) ([]node, error) {
 	if nodes, found := o.trees.Get(hash); found {
 		return nodes, nil
 	}
+	if nodes, found := o.wide.Get(hash); found {
+		return nodes, nil
+	}
 	limit := int64(o.limits.TreeEntries) * bytesPerEntry
 	content, err := o.read(plumbing.TreeObject, hash, limit)
 	if errors.Is(err, errAbsent) && o.partial() {
@@ -72,6 +75,8 @@ func (o *objects) tree(hash plumbing.Hash) ([]node, error) {
 	}
 	if len(nodes) <= cachedEntries {
 		o.trees.Add(hash, nodes)
+	} else {
+		o.wide.Add(hash, nodes)
 	}
 	return nodes, nil
 }
