@@ -29,7 +29,7 @@ func TestDefaultsAreComplete(t *testing.T) {
 		Source: Source{URL: "/srv/git", Branch: "main", PollInterval: 30 * time.Second, Jitter: 0.1, Timeout: 2 * time.Minute,
 			CacheDir: "/var/cache/chaperone", Username: "git", GitHubApp: GitHubApp{API: "https://api.github.com"}},
 		Policies: Policies{Directory: DefaultPolicies, Branch: "main", Path: "policies", PollInterval: time.Minute, Username: "git"}, Namespace: "chaperone-system", Listen: ":8080", Webhook: Webhook{Listen: ":8081"}, LeaderElection: true,
-		Forge: Forge{Previews: PreviewsAll},
+		Forge:  Forge{Previews: PreviewsAll},
 		Author: Author{Name: "Chaperone", Email: "chaperone@localhost"}, Workers: 4, Log: Log{Level: "info", Format: "auto"},
 	}
 	if err != nil || !reflect.DeepEqual(got, want) {
