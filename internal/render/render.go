@@ -158,7 +158,7 @@ func (r *Renderer) recall(snap source.Snapshot, dir string) (entry, bool, error)
 	for _, candidate := range candidates {
 		matches, err := candidate.closure.Matches(snap)
 		if err != nil {
-			return entry{}, false, fault.Retryable("render", dir, err)
+			return entry{}, false, unread("render", dir, err)
 		}
 		if matches {
 			r.hits.Add(1)

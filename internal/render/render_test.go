@@ -203,24 +203,27 @@ func TestTimeAndCancellation(t *testing.T) {
 type broken struct {
 	snapshot
 	lookup, open string
+	err          error
 }
 
 var errStore = errors.New("store: input/output error")
 
 func (b broken) Open(name string) (fs.File, error) {
 	if name == b.open {
-		return nil, errStore
+		return nil, b.err
 	}
 	return b.snapshot.Open(name)
 }
 
 func (b broken) Lstat(name string) (fs.FileInfo, error) {
 	if name == b.lookup {
-		return nil, errStore
+		return nil, b.err
 	}
 	return b.snapshot.Lstat(name)
 }
 
+// Unless the source says that nobody can ever read it, as it does of a directory
+// that is malformed or a file that is too large.
 func TestUnreadableSnapshotIsRetryable(t *testing.T) {
 	t.Parallel()
 	good := sample().snapshot()
@@ -230,9 +233,15 @@ func TestUnreadableSnapshotIsRetryable(t *testing.T) {
 		{snapshot: good, open: "base/settings.env"},
 		{snapshot: good, lookup: "base/service.yaml"},
 	} {
-		_, err := New(patient).Render(t.Context(), snap, "overlays/prod")
-		if !errors.Is(err, errStore) || fault.IsTerminal(err) {
-			t.Errorf("%s%s: %v; want the store's error, retryable", snap.lookup, snap.open, err)
+		for _, forever := range []bool{false, true} {
+			snap.err = errStore
+			if forever {
+				snap.err = &fs.PathError{Op: "read", Path: "x", Err: fault.Terminal("", "", errStore)}
+			}
+			_, err := New(patient).Render(t.Context(), snap, "overlays/prod")
+			if !errors.Is(err, errStore) || fault.IsTerminal(err) != forever {
+				t.Errorf("%s%s: %v; want the store's error, terminal: %t", snap.lookup, snap.open, err, forever)
+			}
 		}
 	}
 }

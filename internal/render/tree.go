@@ -92,7 +92,7 @@ func (t *tree) lookup(name string) (node, error) {
 	}
 	n, hash, err := t.stat(name)
 	if err != nil {
-		return node{}, t.refuse(fault.Retryable("read", name, err))
+		return node{}, t.refuse(unread("read", name, err))
 	}
 	if n.kind != directory {
 		if t.paths++; t.paths > t.limits.Files {
@@ -231,12 +231,12 @@ func (t *tree) read(name string) ([]byte, error) {
 	}
 	file, err := t.snap.Open(name)
 	if err != nil {
-		return nil, t.refuse(fault.Retryable("read", name, err))
+		return nil, t.refuse(unread("read", name, err))
 	}
 	defer func() { _ = file.Close() }()
 	b, err := io.ReadAll(io.LimitReader(file, t.limits.Bytes-t.stored+1))
 	if err != nil {
-		return nil, t.refuse(fault.Retryable("read", name, err))
+		return nil, t.refuse(unread("read", name, err))
 	}
 	if t.stored += int64(len(b)); t.stored > t.limits.Bytes {
 		return nil, t.refuse(t.tooManyBytes(name))
@@ -247,6 +247,15 @@ func (t *tree) read(name string) ([]byte, error) {
 	}
 	t.content[name] = b
 	return b, nil
+}
+
+// unread keeps the source's word that something can never be read; whatever else
+// came in the way may pass.
+func unread(op, name string, err error) error {
+	if fault.IsTerminal(err) {
+		return fault.Terminal(op, name, err)
+	}
+	return fault.Retryable(op, name, err)
 }
 
 func (t *tree) tooManyBytes(name string) error {

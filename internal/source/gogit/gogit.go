@@ -340,7 +340,10 @@ func (r *Repository) arrived(hash plumbing.Hash, dir string) (commit, error) {
 	if err == nil {
 		_, err = r.tree(c.tree)
 	}
-	if err != nil {
+	switch {
+	case fault.IsTerminal(err):
+		return commit{}, fmt.Errorf("%w: the root directory of %s cannot be read: %w", source.ErrUnavailable, c.Revision.Short(), err)
+	case err != nil:
 		return commit{}, fmt.Errorf("%w: the server did not send what its branch names: %w", source.ErrUnavailable, err)
 	}
 	name := filepath.Join(dir, filepath.FromSlash(r.remote.branch.String()))

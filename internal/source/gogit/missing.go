@@ -24,6 +24,10 @@ import (
 const (
 	// maxTogether is how many files of a directory are fetched with one of them.
 	maxTogether = 2000
+	// maxBytesTogether is how much these may weigh, packed; maxApart is how many
+	// directories are remembered that weigh more.
+	maxBytesTogether = 64 << 20
+	maxApart         = 1000
 	// failedFor is how long a server that did not answer is not asked again for
 	// files: every file of a render would wait for it.
 	failedFor = 5 * time.Second
@@ -52,6 +56,8 @@ type missing struct {
 	at       time.Time
 	deepened atomic.Int64 // how often older commits were fetched since the head moved
 
+	apart map[string]bool // directories that are too much to fetch at once
+
 	read []string // directories whose files were fetched, the newest last
 }
 
@@ -59,6 +65,10 @@ var errNoSingles = errors.New("the server gives no single files any more")
 
 // obtain fetches those of the files that are not there.
 func (m *missing) obtain(hashes []plumbing.Hash) error {
+	return m.obtainWithin(hashes, m.objects.limits)
+}
+
+func (m *missing) obtainWithin(hashes []plumbing.Hash, limits Limits) error {
 	m.turn.Lock()
 	defer m.turn.Unlock()
 	absent := m.objects.absent(hashes)
@@ -68,7 +78,11 @@ func (m *missing) obtain(hashes []plumbing.Hash) error {
 	if err := m.lately(); err != nil {
 		return err
 	}
-	err := m.fetch(absent)
+	err := m.fetch(absent, limits)
+	if isLarge(err) {
+		m.ended(nil) // it answers
+		return err
+	}
 	m.ended(err)
 	return err
 }
@@ -90,7 +104,7 @@ func (m *missing) ended(err error) {
 	m.failed, m.at = err, time.Now()
 }
 
-func (m *missing) fetch(hashes []plumbing.Hash) error {
+func (m *missing) fetch(hashes []plumbing.Hash, limits Limits) error {
 	r := m.repository
 	ctx, cancel := m.patience()
 	defer cancel()
@@ -103,10 +117,12 @@ func (m *missing) fetch(hashes []plumbing.Hash) error {
 		m.objects.damaged.Store(true) // a mirror with all files takes its place
 		return fault.Retryable("fetch files", r.remote.object(), fmt.Errorf("%w: %w", source.ErrUnavailable, errNoSingles))
 	}
-	if err := m.receive(s, hashes); err != nil {
-		return fault.Retryable("fetch files", r.remote.object(), err)
+	err = m.receive(s, hashes, limits)
+	var known *problem
+	if len(hashes) == 1 && errors.As(err, &known) && known.huge {
+		return fault.Terminal("fetch files", r.remote.object(), err)
 	}
-	return nil
+	return fault.Retryable("fetch files", r.remote.object(), err)
 }
 
 // patience is how long a reader waits for a server that is always about to say
@@ -116,12 +132,12 @@ func (m *missing) patience() (context.Context, context.CancelFunc) {
 }
 
 // receive asks for files in a conversation.
-func (m *missing) receive(s *session, hashes []plumbing.Hash) error {
+func (m *missing) receive(s *session, hashes []plumbing.Hash, limits Limits) error {
 	pack, err := s.fetchObjects(hashes, nil)
 	if err != nil {
 		return err
 	}
-	indexed, err := receivePackInto(m.dir(), looseWriter{m.objects}, pack, m.objects.limits)
+	indexed, err := receivePackInto(m.dir(), looseWriter{m.objects}, pack, limits)
 	if indexed {
 		m.objects.reindex()
 	}
@@ -149,21 +165,54 @@ func (m *missing) ahead(s *session, root plumbing.Hash) error {
 	dirs := slices.Clone(m.read)
 	m.mu.Unlock()
 	var wanted []plumbing.Hash
+	var from []string
 	for _, dir := range dirs {
+		if m.isApart(dir) {
+			continue
+		}
 		n, found, err := m.repository.find(root, dir)
 		if err != nil || !found || n.kind() != kindTree {
 			continue // whoever reads it is told
 		}
 		files, whole := m.repository.filesBelow(n.hash)
-		if whole {
-			wanted = append(wanted, files...)
+		if absent := m.objects.absent(files); whole && len(absent) > 0 {
+			wanted, from = append(wanted, absent...), append(from, dir)
 		}
 	}
-	absent := m.objects.absent(wanted)
-	if len(absent) == 0 || !s.v2 {
+	if len(wanted) == 0 || !s.v2 {
 		return nil
 	}
-	return m.receive(s, absent)
+	err := m.receive(s, m.objects.absent(wanted), m.together())
+	if !isLarge(err) {
+		return err
+	}
+	for _, dir := range from {
+		m.setApart(dir) // what is read of it comes then, with what is near
+	}
+	return nil
+}
+
+// together bounds what is fetched with a file that is read: it is for speed only.
+func (m *missing) together() Limits {
+	limits := m.objects.limits
+	limits.Object, limits.Pack = min(limits.Object, maxBytesTogether), min(limits.Pack, maxBytesTogether)
+	return limits
+}
+
+// setApart notes that the files of a directory are not fetched together any more.
+func (m *missing) setApart(dir string) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.apart == nil || len(m.apart) >= maxApart {
+		m.apart = map[string]bool{}
+	}
+	m.apart[dir] = true
+}
+
+func (m *missing) isApart(dir string) bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.apart[dir]
 }
 
 // absent are those of the objects that are neither here nor beneath.
@@ -196,9 +245,18 @@ func (o *objects) obtain(hash plumbing.Hash) error { return o.missing.obtain([]p
 
 // obtainAround fetches the file at name below root with what stands around it.
 func (o *objects) obtainAround(root plumbing.Hash, name string, hash plumbing.Hash) error {
-	dir, files := o.around(root, name)
-	o.missing.remember(dir)
-	return o.missing.obtain(append(files, hash))
+	for {
+		dir, files := o.around(root, name)
+		if len(o.absent(files)) == 0 {
+			return o.missing.obtain([]plumbing.Hash{hash})
+		}
+		o.missing.remember(dir)
+		err := o.missing.obtainWithin(append(files, hash), o.missing.together())
+		if !isLarge(err) {
+			return err
+		}
+		o.missing.setApart(dir) // something in it is large, and maybe nobody reads that
+	}
 }
 
 // obtainChanged fetches, at once, what stands in each of the trees where the first
@@ -230,7 +288,11 @@ func (o *objects) obtainChanged(trees ...plumbing.Hash) error {
 			}
 		}
 	}
-	return o.missing.obtain(files)
+	err := o.missing.obtain(files)
+	if isLarge(err) {
+		return nil // one of them is, and those that are looked into come one by one
+	}
+	return err
 }
 
 // around are the files of the largest directory on the way to path that has few
@@ -242,7 +304,7 @@ func (o *objects) around(root plumbing.Hash, name string) (dir string, files []p
 	}
 	for at := dir; ; at = path.Dir(at) {
 		n, found, err := o.find(root, at)
-		if err != nil || !found {
+		if err != nil || !found || o.missing.isApart(at) {
 			return dir, files
 		}
 		more, whole := o.filesBelow(n.hash)

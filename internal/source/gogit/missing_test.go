@@ -1,6 +1,7 @@
 package gogit_test
 
 import (
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -129,6 +130,67 @@ func TestRevertInAMonorepo(t *testing.T) {
 		expect(t, revert(t, r, bad), gogit.Reverted)
 		if got := s.File(t, "main", "odd/place/app.yaml"); got != "# a comment above\nkind: Job\n" {
 			t.Errorf("after the revert: %q", got)
+		}
+	})
+}
+
+// A large file hinders nobody but who reads it, and those are told for good.
+func TestLargeFileBesideWhatIsRead(t *testing.T) {
+	everywhere(t, func(t *testing.T, s *site) {
+		if s.name == "http-version-0" {
+			t.Skip("it sends everything")
+		}
+		noise := make([]byte, 1<<20)
+		_, _ = rand.Read(noise)
+		first := s.Commit(t, gitserver.Commit{Files: map[string]string{"base/shop/app.yaml": "kind: Deployment\n", "base/other.yaml": "kind: Job\n", "base/shop/disk.img": string(noise)}})
+		s.options.Limits.Object = 1 << 19
+		r := s.open(t)
+		poll(t, r)
+		for name, want := range map[string]string{"base/shop/app.yaml": "kind: Deployment\n", "base/other.yaml": "kind: Job\n"} {
+			if got := read(t, r, source.Revision(first), name); got != want {
+				t.Errorf("%s reads %q", name, got)
+			}
+		}
+		snapshot, err := r.Snapshot(source.Revision(first))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := snapshot.ReadFile("base/shop/disk.img"); !fault.IsTerminal(err) || !strings.Contains(err.Error(), "a file of 1048576 bytes, of which 524288 are allowed") {
+			t.Errorf("the large file: %v", err)
+		}
+		if _, err := snapshot.Stat("base/shop/disk.img"); !fault.IsTerminal(err) {
+			t.Errorf("its size: %v", err)
+		}
+		bad := s.Commit(t, gitserver.Commit{Files: map[string]string{"base/shop/app.yaml": "kind: DaemonSet\n", "base/shop/disk.img": string(noise) + "more"}})
+		if head := poll(t, r); string(head.Revision) != bad || read(t, r, head.Revision, "base/shop/app.yaml") != "kind: DaemonSet\n" {
+			t.Errorf("the next head is %s", head.Revision)
+		}
+		s.Commit(t, one("unrelated.yaml", "kind: Pod\n"))
+		if _, err := r.Revert(t.Context(), gogit.RevertRequest{Guilty: source.Revision(bad), Note: note}); err != nil && !fault.IsTerminal(err) {
+			t.Errorf("a revert of it: %v", err)
+		}
+	})
+}
+
+// A root that nobody can read is said to be one.
+func TestRootOfTooManyNames(t *testing.T) {
+	everywhere(t, func(t *testing.T, s *site) {
+		first := s.Commit(t, one("a.yaml", "fine\n"))
+		s.options.Limits.TreeEntries = 20
+		r := s.open(t)
+		poll(t, r)
+		many := gitserver.Commit{Files: map[string]string{}}
+		for i := range 30 {
+			many.Files[fmt.Sprint(i)] = "x"
+		}
+		s.Commit(t, many)
+		_, err := r.Poll(t.Context())
+		if !errors.Is(err, source.ErrUnavailable) || !strings.Contains(err.Error(), "the root directory of ") || !strings.Contains(err.Error(), "more than 20 names in one directory") ||
+			strings.Contains(err.Error(), "did not send") {
+			t.Errorf("poll: %v", err)
+		}
+		if string(r.Head()) != first || read(t, r, r.Head(), "a.yaml") != "fine\n" {
+			t.Errorf("the head is %s", r.Head())
 		}
 	})
 }

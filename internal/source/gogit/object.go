@@ -16,6 +16,7 @@ import (
 	"github.com/go-git/go-git/v5/storage/filesystem"
 	lru "github.com/hashicorp/golang-lru/v2"
 
+	"chaperone.dev/chaperone/internal/fault"
 	"chaperone.dev/chaperone/internal/source"
 )
 
@@ -307,6 +308,9 @@ func (o *objects) blobOr(hash plumbing.Hash, bring func() error) ([]byte, error)
 			return nil, err
 		}
 		content, err = o.read(plumbing.BlobObject, hash, o.limits.Blob)
+	}
+	if errors.Is(err, errTooLarge) {
+		return nil, fault.Terminal("", "", err)
 	}
 	return content, o.lost(err)
 }

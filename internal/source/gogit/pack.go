@@ -127,7 +127,7 @@ func inspect(file *os.File, limit int64) (total int64, count uint32, err error) 
 			}
 		}
 		if size > limit {
-			return 0, 0, &problem{text: fmt.Sprintf("the history holds a file of %d bytes, of which %d are allowed", size, limit), large: true}
+			return 0, 0, &problem{text: fmt.Sprintf("the history holds a file of %d bytes, of which %d are allowed", size, limit), large: true, huge: true}
 		}
 		total += size
 	}

@@ -15,6 +15,7 @@ type problem struct {
 	text    string
 	denied  bool // the server knows us and says no, or does not know us
 	large   bool // it would send more than is allowed
+	huge    bool // because of one file
 	refused bool // the server says within the protocol that it does not do this
 }
 
@@ -66,7 +67,7 @@ func (w *watch) problem(parent context.Context, who login, err error) error {
 	case parent.Err() != nil:
 		return parent.Err()
 	case errors.As(err, &known): // also if looking at what came took as long as the server may be silent
-		return &problem{text: who.clean(known.text), denied: known.denied, large: known.large, refused: known.refused}
+		return &problem{text: who.clean(known.text), denied: known.denied, large: known.large, huge: known.huge, refused: known.refused}
 	case errors.Is(context.Cause(w.ctx), errTimeout):
 		return &problem{text: fmt.Sprintf("no answer for %v", w.idle)}
 	}

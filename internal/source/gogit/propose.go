@@ -61,10 +61,13 @@ func (r *Repository) moveBranch(ctx context.Context, op, object string, ref plum
 	defer r.give()
 	p := &promoting{Repository: r, at: r.remote.with(ref), decide: decide, tried: map[plumbing.Hash]bool{}}
 	result, err := p.run(ctx)
-	if err != nil {
-		return ProposeResult{}, fault.Retryable(op, object, err)
+	switch {
+	case err == nil:
+		return result, nil
+	case fault.IsTerminal(err): // a directory that nobody can read
+		return ProposeResult{}, fault.Terminal(op, object, err)
 	}
-	return result, nil
+	return ProposeResult{}, fault.Retryable(op, object, err)
 }
 
 // promoting is one call of Propose or Withdraw.
