@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"time"
 
 	"chaperone.dev/chaperone/internal/cluster"
 	"chaperone.dev/chaperone/internal/controller"
@@ -213,6 +214,9 @@ func (c *clusters) Verify(ctx context.Context, env promotion.Environment, set ma
 	if _, err := c.For(ctx, env.Target); err != nil {
 		return controller.Verdict{}, err
 	}
+	if reportedOn(set) && !pause(ctx, firstReports) {
+		return controller.Verdict{}, ctx.Err()
+	}
 	live, err := c.live(env, set)
 	if err != nil {
 		return controller.Verdict{}, err
@@ -247,6 +251,15 @@ func (c *clusters) endpoints(ctx context.Context, target promotion.Target, servi
 		all[i] = verify.Endpoint(one)
 	}
 	return all, about(target, err)
+}
+
+// firstReports is how long the cluster's controllers have before they are first
+// asked: a look at what they have not looked at themselves is one in vain.
+const firstReports = 500 * time.Millisecond
+
+// reportedOn reports whether controllers have a say in what a release comes to.
+func reportedOn(set manifest.Set) bool {
+	return slices.ContainsFunc(set.Objects(), func(o *manifest.Object) bool { return !health.InertKind(manifest.IDOf(o).GroupKind()) })
 }
 
 // live reads the objects of a release that have a say in whether it is ready,

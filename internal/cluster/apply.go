@@ -126,7 +126,7 @@ func (a *applier) tryOne(ctx context.Context, change plan.Change) error {
 	// There is a moment between a definition that is served, as discovery says, and
 	// a server that knows it.
 	for pause := firstPause; ; pause *= 2 {
-		_, err = a.c.dryRun(ctx, k, change.Object)
+		_, err = a.c.dryRunOutline(ctx, k, change.Object)
 		notYet := change.Staged && apierrors.IsNotFound(err) && pause < longestPause
 		if !notYet || sleep(ctx, pause) != nil {
 			return failed("dry run", change.ID, err)

@@ -100,6 +100,7 @@ type Cluster struct {
 
 	mu      sync.Mutex
 	mirrors map[string]*mirror // by Owner.key
+	written map[string]stored  // likewise; inventories that no mirror was there to keep
 }
 
 // Connect prepares a connection. No request is made: a server that is down is
@@ -131,7 +132,7 @@ func Connect(config *rest.Config, options Options) (*Cluster, error) {
 	if err != nil {
 		return nil, fmt.Errorf("connect to cluster: %w", err)
 	}
-	c := &Cluster{options: options, losses: newLosses(), grants: newGrants(), http: client, mirrors: map[string]*mirror{}}
+	c := &Cluster{options: options, losses: newLosses(), grants: newGrants(), http: client, mirrors: map[string]*mirror{}, written: map[string]stored{}}
 	if c.dynamic, err = dynamic.NewForConfigAndClient(config, client); err != nil {
 		return nil, fmt.Errorf("connect to cluster: %w", err)
 	}
@@ -143,7 +144,7 @@ func Connect(config *rest.Config, options Options) (*Cluster, error) {
 		return nil, fmt.Errorf("connect to cluster: %w", err)
 	}
 	c.kinds = newKinds(disco, options.RequestTimeout)
-	c.searches = gather[Owner, searched]{run: c.searchAll, most: maxTogether}
+	c.searches = gather[Owner, searched]{run: c.searchAll, most: maxTogether, apart: searchApart}
 	return c, nil
 }
 

@@ -16,12 +16,15 @@ type gather[Q, A any] struct {
 	run func(ctx context.Context, asked []Q) ([]A, error)
 	// most is how many questions one run may have.
 	most int
+	// apart is the least time between the beginnings of two runs: what costs much is
+	// asked for many together, and not for one after the other.
+	apart time.Duration
 
 	mu      sync.Mutex
 	next    []*round[Q, A]
 	running int
 	latest  time.Time // when the last run began
-	patient bool      // a look at how long that takes is to come
+	due     time.Time // when is looked whether the next one may; zero: nobody will
 }
 
 const (
@@ -96,10 +99,10 @@ func (g *gather[Q, A]) leave(r *round[Q, A]) {
 // it that those after it have their turn; by the lock.
 func (g *gather[Q, A]) begin() {
 	for len(g.next) > 0 && g.running < gatherRuns {
-		if patience := gatherPatience - time.Since(g.latest); g.running > 0 && patience > 0 {
-			if !g.patient {
-				g.patient = true
-				time.AfterFunc(patience, g.losePatience)
+		if wait := g.wait(); wait > 0 {
+			if at := time.Now().Add(wait); g.due.IsZero() || at.Before(g.due) {
+				g.due = at
+				time.AfterFunc(wait, g.losePatience)
 			}
 			return
 		}
@@ -111,10 +114,22 @@ func (g *gather[Q, A]) begin() {
 	}
 }
 
+// wait is how long until the next run may begin; by the lock.
+func (g *gather[Q, A]) wait() time.Duration {
+	if g.latest.IsZero() {
+		return 0
+	}
+	least := g.apart
+	if g.running > 0 {
+		least = max(least, gatherPatience)
+	}
+	return least - time.Since(g.latest)
+}
+
 func (g *gather[Q, A]) losePatience() {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	g.patient = false
+	g.due = time.Time{}
 	g.begin()
 }
 

@@ -212,3 +212,31 @@ func TestGatherGoesOnThroughAllThatWait(t *testing.T) {
 		}
 	})
 }
+
+// Runs that are to be apart wait for those who ask soon after, and make nobody
+// wait who asks later.
+func TestGatherKeepsRunsApart(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		a, began := newAsking(10*time.Millisecond, 100), time.Now()
+		a.apart = time.Second
+		var group sync.WaitGroup
+		for q := range 9 {
+			group.Go(func() {
+				time.Sleep(time.Duration(q) * 100 * time.Millisecond)
+				if answer, err := a.ask(t.Context(), q); err != nil || answer != 10*q {
+					t.Errorf("asked %d: %d, %v", q, answer, err)
+				}
+			})
+		}
+		group.Wait()
+		if took := time.Since(began); len(a.runs) != 2 || len(a.runs[0]) != 1 || took != time.Second+10*time.Millisecond {
+			t.Errorf("%d runs in %s, want the first's and the others'", len(a.runs), took)
+		}
+		time.Sleep(5 * time.Second)
+		began = time.Now()
+		if _, err := a.ask(t.Context(), 1); err != nil || time.Since(began) != 10*time.Millisecond {
+			t.Errorf("asked later: answered after %s (%v); want it without a wait", time.Since(began), err)
+		}
+	})
+}

@@ -58,10 +58,28 @@ func (c *Cluster) mirrorOf(w Owner) *mirror {
 // key tells apart also environments whose inventories would have one name.
 func (w Owner) key() string { return w.Environment.String() + " " + w.setID() }
 
+// setMirror begins a mirror. An inventory that was written before it was there
+// counts once a watch tells that it is the newest.
 func (c *Cluster) setMirror(w Owner, m *mirror) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.mirrors[w.key()] = m
+	if s, found := c.written[w.key()]; found {
+		m.inventory, m.deaf = &s, true
+		delete(c.written, w.key())
+	}
+}
+
+// keepWritten has the mirror keep an inventory, or the next one: who watches only
+// once all is applied needs not read what was just written.
+func (c *Cluster) keepWritten(w Owner, s stored) {
+	if m := c.mirrorOf(w); m != nil {
+		m.keepStored(s)
+		return
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.written[w.key()] = s
 }
 
 // dropMirror forgets a mirror whose watches end, unless another has its place.
@@ -411,7 +429,7 @@ func (m *mirror) listed() bool {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	for _, s := range m.watching {
-		if !s.synced && !s.broken {
+		if !s.synced && !s.failing { // one that is only asked for is on its way
 			return false
 		}
 	}

@@ -275,7 +275,11 @@ func (t *trial) sent(ctx context.Context, o, live *manifest.Object) (*manifest.O
 func (t *trial) try(ctx context.Context, seen plan.Seen, fresh bool) (plan.Seen, error) {
 	id := manifest.IDOf(seen.Send)
 	k := t.release.kinds[id]
-	tried, err := t.c.dryRun(ctx, k, seen.Send)
+	attempt := t.c.dryRun
+	if seen.Live == nil {
+		attempt = t.c.dryRunOutline // there is nothing to compare the answer with
+	}
+	tried, err := attempt(ctx, k, seen.Send)
 	if err != nil && !refusedForGood(err) {
 		return seen, failed("dry run", id, err)
 	}
@@ -378,9 +382,20 @@ func (t *trial) rejected(ctx context.Context, seen plan.Seen, k kind, refusal er
 
 // dryRun sends one object for trial.
 func (c *Cluster) dryRun(ctx context.Context, k kind, o *manifest.Object) (*manifest.Object, error) {
-	var applied *manifest.Object
-	err := c.retry(ctx, func(ctx context.Context) (err error) {
-		applied, err = c.send(ctx, k, o, metav1.DryRunAll)
+	return c.tryBy(ctx, c.send, k, o)
+}
+
+// dryRunOutline is dryRun for who asks only whether the object is accepted, and
+// is there already.
+func (c *Cluster) dryRunOutline(ctx context.Context, k kind, o *manifest.Object) (*manifest.Object, error) {
+	return c.tryBy(ctx, c.sendForOutline, k, o)
+}
+
+type sender func(context.Context, kind, *manifest.Object, ...string) (*manifest.Object, error)
+
+func (c *Cluster) tryBy(ctx context.Context, send sender, k kind, o *manifest.Object) (applied *manifest.Object, err error) {
+	err = c.retry(ctx, func(ctx context.Context) (err error) {
+		applied, err = send(ctx, k, o, metav1.DryRunAll)
 		return err
 	})
 	return applied, err

@@ -32,6 +32,9 @@ const (
 	// maxTogether is how many environments one search is for: the address of each
 	// request has all their IDs.
 	maxTogether = 50
+	// searchApart is how long after a search the next one begins: a source with many
+	// environments has them all applied for the first time at about the same time.
+	searchApart = time.Second
 	// wideFrom is how many namespaces are looked through in one request. Fewer are
 	// looked through one by one: what is not asked for costs the server, too.
 	wideFrom = 3

@@ -22,9 +22,35 @@ func (c *Cluster) send(ctx context.Context, k kind, o *manifest.Object, dryRun .
 	if err != nil {
 		return nil, err
 	}
+	return c.at(k, manifest.IDOf(o)).Patch(ctx, o.GetName(), types.ApplyPatchType, text, c.applyOptions(dryRun...))
+}
+
+// sendForOutline is send where no more of the answer is asked for than whether
+// there is one, and of an object in which version: that costs the server less to
+// tell, and us to read.
+func (c *Cluster) sendForOutline(ctx context.Context, k kind, o *manifest.Object, dryRun ...string) (*manifest.Object, error) {
+	text, err := o.MarshalJSON()
+	if err != nil {
+		return nil, err
+	}
+	resource := c.metadata.Resource(k.resource)
+	patch := resource.Patch
+	if k.namespaced {
+		patch = resource.Namespace(o.GetNamespace()).Patch
+	}
+	answer, err := patch(ctx, o.GetName(), types.ApplyPatchType, text, c.applyOptions(dryRun...))
+	if err != nil {
+		return nil, err
+	}
+	outline := &manifest.Object{Object: map[string]any{}}
+	outline.SetUID(answer.UID)
+	outline.SetResourceVersion(answer.ResourceVersion)
+	return outline, nil
+}
+
+func (c *Cluster) applyOptions(dryRun ...string) metav1.PatchOptions {
 	force := true
-	options := metav1.PatchOptions{FieldManager: c.options.FieldManager, Force: &force, DryRun: dryRun, FieldValidation: unwarned}
-	return c.at(k, manifest.IDOf(o)).Patch(ctx, o.GetName(), types.ApplyPatchType, text, options)
+	return metav1.PatchOptions{FieldManager: c.options.FieldManager, Force: &force, DryRun: dryRun, FieldValidation: unwarned}
 }
 
 func (c *Cluster) createOptions() metav1.CreateOptions {

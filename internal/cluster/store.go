@@ -186,7 +186,7 @@ func (c *Cluster) saveInventory(ctx context.Context, w Owner, old stored, next i
 	}
 	c.losses.written(w.setID())
 	saved := stored{Inventory: next, parent: parent}
-	c.mirrorOf(w).keepStored(saved)
+	c.keepWritten(w, saved)
 	return saved, nil
 }
 

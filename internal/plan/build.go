@@ -15,7 +15,7 @@ type Seen struct {
 	Live      *manifest.Object // as read; nil where there is none
 	Send      *manifest.Object // what would be sent; nil for one that is not rendered
 	Same      bool             // certain to change nothing, so it was not tried
-	Tried     *manifest.Object // what a dry run of sending it answered
+	Tried     *manifest.Object // what a dry run of sending it answered; without Live perhaps only an outline
 	Rejected  error            // what a dry run was refused with, free of secrets
 	Immutable bool             // the refusal is about fields that cannot be updated in place; a replacement that is allowed was accepted in a trial
 	Fields    []string         // those fields, as the server names them
