@@ -90,7 +90,7 @@ func (a *App) Run(ctx context.Context) (err error) {
 	if err != nil {
 		return err
 	}
-	if ports.Forge, err = openForge(a.config.Forge); err != nil {
+	if ports.Forge, err = openForge(a.config.Forge, a.config.Source.GitHubApp); err != nil {
 		return err
 	}
 	work := func(ctx context.Context) error { return a.reconcile(ctx, ports, repository) }

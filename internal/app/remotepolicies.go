@@ -43,10 +43,15 @@ func (a *App) openPolicies(ctx context.Context) (*remotePolicies, error) {
 	c := a.config.Policies
 	r := &remotePolicies{store: rego.NewStore(c.Directory, rego.DefaultLimits()), interval: c.PollInterval}
 	if c.URL != "" {
+		tokens, err := appTokens(c.GitHubApp)
+		if err != nil {
+			return nil, fmt.Errorf("open policies: %w", err)
+		}
 		repository, err := gogit.Open(ctx, gogit.Options{
 			URL: c.URL, Branch: c.Branch, CacheDir: filepath.Join(a.config.Source.CacheDir, "policies"), Timeout: a.config.Source.Timeout,
 			Credentials: gogit.Credentials{
 				TokenFile: c.TokenFile, Username: c.Username, SSHKeyFile: c.SSHKeyFile, KnownHostsFile: c.KnownHostsFile,
+				SSHPassphraseFile: c.SSHPassphraseFile, PasswordFile: c.PasswordFile, Tokens: tokens,
 			},
 			Logger: a.log,
 		})

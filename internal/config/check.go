@@ -31,7 +31,7 @@ func (c *Config) complete() error {
 		problems = append(problems, errors.New("author.signingKeyFile: missing; want the private key that author.passphraseFile is for"))
 	}
 	problems = append(problems, c.checkPeople()...)
-	problems = append(problems, c.Source.checkSecrets()...)
+	problems = append(problems, c.Source.login().check()...)
 	s := c.Source
 	return errors.Join(append(problems, checkCredentials("source", s.URL, s.SSHKeyFile, s.KnownHostsFile, s.TokenFile)...)...)
 }
@@ -53,6 +53,10 @@ func (p *Policies) complete() []error {
 	if p.Archive != "" && p.KeyFile == "" {
 		problems = append(problems, errors.New("policies.keyFile: missing; want the public key of who signs the archive; without a signature none is taken"))
 	}
+	if p.URL == "" && (p.PasswordFile != "" || p.SSHPassphraseFile != "" || p.GitHubApp.ID != "") {
+		problems = append(problems, errors.New("policies.url: missing; want the repository that passwordFile, sshPassphraseFile or githubAppID is for"))
+	}
+	problems = append(problems, p.login().check()...)
 	return append(problems, checkCredentials("policies", p.URL, p.SSHKeyFile, p.KnownHostsFile, p.TokenFile)...)
 }
 
@@ -72,35 +76,49 @@ func checkCredentials(of, address, sshKeyFile, knownHostsFile, tokenFile string)
 	return problems
 }
 
-// checkSecrets has one way to log in at most, and all that it needs.
-func (s Source) checkSecrets() []error {
+// login is what a repository is logged in to with.
+type login struct {
+	of, url, tokenFile, passwordFile, sshKeyFile, sshPassphraseFile string
+	app                                                             GitHubApp
+}
+
+func (s Source) login() login {
+	return login{"source", s.URL, s.TokenFile, s.PasswordFile, s.SSHKeyFile, s.SSHPassphraseFile, s.GitHubApp}
+}
+
+func (p Policies) login() login {
+	return login{"policies", p.URL, p.TokenFile, p.PasswordFile, p.SSHKeyFile, p.SSHPassphraseFile, p.GitHubApp}
+}
+
+// check wants one way to log in at most, and all that it needs.
+func (l login) check() []error {
 	var problems []error
-	app := s.GitHubApp
 	given := 0
-	for _, is := range []bool{s.TokenFile != "", s.PasswordFile != "", app.ID != ""} {
+	for _, is := range []bool{l.tokenFile != "", l.passwordFile != "", l.app.ID != ""} {
 		if is {
 			given++
 		}
 	}
 	if given > 1 {
-		problems = append(problems, errors.New("source: want either tokenFile, passwordFile or githubAppID, and not two of them"))
+		problems = append(problems, fmt.Errorf("%s: want either tokenFile, passwordFile or githubAppID, and not two of them", l.of))
 	}
-	if s.SSHPassphraseFile != "" && s.SSHKeyFile == "" {
-		problems = append(problems, errors.New("source.sshKeyFile: missing; want the private key that source.sshPassphraseFile is for"))
+	if l.sshPassphraseFile != "" && l.sshKeyFile == "" {
+		problems = append(problems, fmt.Errorf("%s.sshKeyFile: missing; want the private key that %[1]s.sshPassphraseFile is for", l.of))
 	}
-	for key, value := range map[string]string{"source.githubInstallationID": app.Installation, "source.githubKeyFile": app.KeyFile} {
+	for key, value := range map[string]string{".githubInstallationID": l.app.Installation, ".githubKeyFile": l.app.KeyFile} {
 		switch {
-		case app.ID != "" && value == "":
-			problems = append(problems, fmt.Errorf("%s: missing; a GitHub App wants githubAppID, githubInstallationID and githubKeyFile", key))
-		case app.ID == "" && value != "":
-			problems = append(problems, fmt.Errorf("source.githubAppID: missing; want the App that %s is for", key))
+		case l.app.ID != "" && value == "":
+			problems = append(problems, fmt.Errorf("%s: missing; a GitHub App wants githubAppID, githubInstallationID and githubKeyFile", l.of+key))
+		case l.app.ID == "" && value != "":
+			problems = append(problems, fmt.Errorf("%s.githubAppID: missing; want the App that %s is for", l.of, l.of+key))
 		}
 	}
-	if scheme, _ := schemeOf(s.URL); app.ID != "" && s.URL != "" && scheme != "https" && scheme != "http" {
-		problems = append(problems, errors.New("source.githubAppID: its tokens are for https; want https in source.url"))
+	scheme, host := schemeOf(l.url)
+	if l.app.ID != "" && l.url != "" && scheme != "https" && scheme != "http" {
+		problems = append(problems, fmt.Errorf("%s.githubAppID: its tokens are for https; want https in %[1]s.url", l.of))
 	}
-	if scheme, host := schemeOf(s.URL); scheme == "http" && !local(host) && (s.PasswordFile != "" || app.ID != "") {
-		problems = append(problems, errors.New("source.url: password or token would travel unencrypted; want https"))
+	if scheme == "http" && !local(host) && (l.passwordFile != "" || l.app.ID != "") {
+		problems = append(problems, fmt.Errorf("%s.url: password or token would travel unencrypted; want https", l.of))
 	}
 	return problems
 }

@@ -74,7 +74,7 @@ type Forge struct {
 	Kind       string // github | gitlab | gitea
 	URL        string // https://host, or below it
 	Repository string // owner/name; on GitLab it may stand in subgroups
-	TokenFile  string
+	TokenFile  string // on GitHub "" is the source's App
 	Previews   string // which open pull requests are told what merging them does
 }
 
@@ -99,6 +99,10 @@ type Policies struct {
 	Username       string
 	SSHKeyFile     string
 	KnownHostsFile string
+	// In place of TokenFile, and of the private key's own.
+	PasswordFile      string
+	SSHPassphraseFile string
+	GitHubApp         GitHubApp
 }
 
 // Author writes the daemon's commits.

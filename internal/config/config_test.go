@@ -28,12 +28,26 @@ func TestDefaultsAreComplete(t *testing.T) {
 	want := Config{
 		Source: Source{URL: "/srv/git", Branch: "main", PollInterval: 30 * time.Second, Jitter: 0.1, Timeout: 2 * time.Minute,
 			CacheDir: "/var/cache/chaperone", Username: "git", GitHubApp: GitHubApp{API: "https://api.github.com"}},
-		Policies: Policies{Directory: DefaultPolicies, Branch: "main", Path: "policies", PollInterval: time.Minute, Username: "git"}, Namespace: "chaperone-system", Listen: ":8080", Webhook: Webhook{Listen: ":8081"}, LeaderElection: true,
+		Policies: Policies{Directory: DefaultPolicies, Branch: "main", Path: "policies", PollInterval: time.Minute, Username: "git",
+			GitHubApp: GitHubApp{API: "https://api.github.com"}}, Namespace: "chaperone-system", Listen: ":8080", Webhook: Webhook{Listen: ":8081"}, LeaderElection: true,
 		Forge:  Forge{Previews: PreviewsAll},
 		Author: Author{Name: "Chaperone", Email: "chaperone@localhost"}, Workers: 4, Log: Log{Level: "info", Format: "auto"},
 	}
 	if err != nil || !reflect.DeepEqual(got, want) {
 		t.Errorf("got  %+v, %v\nwant %+v", got, err, want)
+	}
+}
+
+func TestPoliciesOfARepository(t *testing.T) {
+	t.Parallel()
+	c, err := Load(Input{File: "chaperone.yaml", Content: content("source: {url: /srv/git}",
+		"policies: {url: 'https://git.example.org/p', githubAppID: 1, githubInstallationID: 2, githubKeyFile: /g, githubAPI: 'https://git.example.org/api/v3', sshKeyFile: /k, sshPassphraseFile: /s}")})
+	if err != nil || c.Policies.GitHubApp != (GitHubApp{"1", "2", "/g", "https://git.example.org/api/v3"}) || c.Policies.SSHPassphraseFile != "/s" {
+		t.Errorf("%+v, %v", c.Policies, err)
+	}
+	c, err = Load(Input{Flags: map[string]string{"source-url": "/srv/git", "policies-url": "https://git.example.org/p", "policies-password-file": "/p"}})
+	if err != nil || c.Policies.PasswordFile != "/p" {
+		t.Errorf("%+v, %v", c.Policies, err)
 	}
 }
 
@@ -53,8 +67,10 @@ func TestEveryFieldHasASetting(t *testing.T) {
 	}
 	// Each excludes directory; TestFaults has them.
 	c.Policies.FromSource, c.Policies.URL, c.Policies.Archive = true, "/p", "/p.tar.gz"
-	c.Source.TokenFile, c.Source.PasswordFile = "/t", "/p" // and so do these
-	c.LeaderElection = true                                // false is the zero value
+	c.Source.TokenFile, c.Source.PasswordFile = "/t", "/p"             // and so do these
+	c.Policies.PasswordFile, c.Policies.SSHPassphraseFile = "/p", "/s" // TestPoliciesOfARepository has these
+	c.Policies.GitHubApp = c.Source.GitHubApp
+	c.LeaderElection = true // false is the zero value
 	checkNoZero(t, "Config", reflect.ValueOf(c))
 	if c.Verify.Proxy.Reveal() != "http://u:"+canary+"@proxy:3128" || c.Source.PollInterval != 24*time.Hour {
 		t.Error("wrong value")
@@ -187,6 +203,11 @@ func TestFaultsNameTheirPlaceAndTheFix(t *testing.T) {
 		{"url, unreadable", environ("CHAPERONE_SOURCE_URL=https://" + canary + ":x\x7f@example.org/"), "CHAPERONE_SOURCE_URL: want https://host/path"},
 		{"proxy", environ("CHAPERONE_VERIFY_PROXY=" + canary), "CHAPERONE_VERIFY_PROXY: want http://host:port"},
 		{"two secrets", environ("CHAPERONE_SOURCE_URL=/g", "CHAPERONE_SOURCE_TOKEN_FILE=/t", "CHAPERONE_SOURCE_PASSWORD_FILE=/p"), "source: want either tokenFile, passwordFile or githubAppID"},
+		{"two secrets for policies", environ("CHAPERONE_SOURCE_URL=/g", "CHAPERONE_POLICIES_URL=https://h/p", "CHAPERONE_POLICIES_TOKEN_FILE=/t", "CHAPERONE_POLICIES_PASSWORD_FILE=/p"), "policies: want either tokenFile, passwordFile or githubAppID"},
+		{"half an App for policies", environ("CHAPERONE_SOURCE_URL=/g", "CHAPERONE_POLICIES_URL=https://h/p", "CHAPERONE_POLICIES_GITHUB_APP_ID=1", "CHAPERONE_POLICIES_GITHUB_KEY_FILE=/k"), "policies.githubInstallationID: missing"},
+		{"a password for no policies", environ("CHAPERONE_SOURCE_URL=/g", "CHAPERONE_POLICIES_PASSWORD_FILE=/p"), "policies.url: missing; want the repository"},
+		{"a passphrase for no key of policies", environ("CHAPERONE_SOURCE_URL=/g", "CHAPERONE_POLICIES_URL=https://h/p", "CHAPERONE_POLICIES_SSH_PASSPHRASE_FILE=/p"), "policies.sshKeyFile: missing"},
+		{"a password for policies in the clear", environ("CHAPERONE_SOURCE_URL=/g", "CHAPERONE_POLICIES_URL=http://h/p", "CHAPERONE_POLICIES_PASSWORD_FILE=/p"), "policies.url: password or token would travel unencrypted"},
 		{"half an App", environ("CHAPERONE_SOURCE_URL=https://h/g", "CHAPERONE_SOURCE_GITHUB_APP_ID=1", "CHAPERONE_SOURCE_GITHUB_KEY_FILE=/k"), "source.githubInstallationID: missing"},
 		{"an App without ID", environ("CHAPERONE_SOURCE_URL=https://h/g", "CHAPERONE_SOURCE_GITHUB_KEY_FILE=/k"), "source.githubAppID: missing; want the App that source.githubKeyFile is for"},
 		{"an App over ssh", environ("CHAPERONE_SOURCE_URL=/g", "CHAPERONE_SOURCE_GITHUB_APP_ID=1", "CHAPERONE_SOURCE_GITHUB_KEY_FILE=/k", "CHAPERONE_SOURCE_GITHUB_INSTALLATION_ID=2"), "source.githubAppID: its tokens are for https"},

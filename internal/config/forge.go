@@ -45,11 +45,15 @@ func (f *Forge) complete(source Source) []error {
 	if f.TokenFile == "" {
 		f.TokenFile = source.TokenFile
 	}
+	token := f.TokenFile
+	if f.TokenFile == "" && f.Kind == KindGitHub && source.GitHubApp.ID != "" {
+		token = source.GitHubApp.ID // whose tokens are used
+	}
 	var problems []error
 	for _, s := range []struct{ key, value, want string }{
 		{"forge.url", f.URL, "its address, such as https://git.example.org"},
 		{"forge.repository", f.Repository, "owner/name"},
-		{"forge.tokenFile", f.TokenFile, "a file with a token that may write to the repository and its pull requests"},
+		{"forge.tokenFile", token, "a file with a token that may write to the repository and its pull requests"},
 	} {
 		if s.value == "" {
 			problems = append(problems, fmt.Errorf("%s: missing, and source has none to use; want %s", s.key, s.want))
@@ -62,7 +66,7 @@ func (f *Forge) complete(source Source) []error {
 	if f.Repository != "" && !named.MatchString(f.Repository) {
 		problems = append(problems, fmt.Errorf("forge.repository: want owner/name, not %.80q", f.Repository))
 	}
-	return append(problems, checkCredentials("forge", f.URL, "", "", f.TokenFile)...)
+	return append(problems, checkCredentials("forge", f.URL, "", "", token)...)
 }
 
 // hostedAt reads off an address of Git where its pages are, and what the

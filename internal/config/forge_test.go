@@ -38,6 +38,27 @@ func TestForgeFollowsFromTheSource(t *testing.T) {
 	}
 }
 
+// An App's tokens are for pull requests as well, where the forge is a GitHub and
+// has no token of its own.
+func TestForgeUsesTheSourcesApp(t *testing.T) {
+	t.Parallel()
+	flags := map[string]string{"source-url": "https://github.com/shop/deploy", "forge-kind": "github",
+		"source-github-app-id": "1", "source-github-installation-id": "2", "source-github-key-file": "/key"}
+	c, err := Load(Input{Flags: flags})
+	if err != nil || c.Forge.TokenFile != "" {
+		t.Errorf("%+v, %v", c.Forge, err)
+	}
+	flags["forge-token-file"] = "/t"
+	if c, err = Load(Input{Flags: flags}); err != nil || c.Forge.TokenFile != "/t" {
+		t.Errorf("beside a token of its own: %+v, %v", c.Forge, err)
+	}
+	delete(flags, "forge-token-file")
+	flags["forge-kind"] = "gitea"
+	if _, err = Load(Input{Flags: flags}); err == nil || !strings.Contains(err.Error(), "forge.tokenFile: missing") {
+		t.Errorf("on a Gitea: %v", err)
+	}
+}
+
 func TestForgeThatIsIncomplete(t *testing.T) {
 	t.Parallel()
 	for want, flags := range map[string]map[string]string{

@@ -128,7 +128,7 @@ func forgeSettings() []Setting {
 			func(c *Config) *string { return &c.Forge.URL }, checkForgeURL),
 		text("forge.repository", "owner/name there, or group/subgroup/name; default the end of source.url", "",
 			func(c *Config) *string { return &c.Forge.Repository }),
-		text("forge.tokenFile", "file with its token, read anew each time; default source.tokenFile", "",
+		text("forge.tokenFile", "file with its token, read anew each time; default source.tokenFile, or on GitHub the source's App", "",
 			func(c *Config) *string { return &c.Forge.TokenFile }),
 		text("forge.previews", "open pull requests that are told what merging them does: all, those of the repository (no forks), or never", PreviewsAll,
 			func(c *Config) *string { return &c.Forge.Previews }, oneOf(PreviewsAll, PreviewsOwn, PreviewsNever)),
@@ -157,6 +157,17 @@ func policySettings() []Setting {
 		text("policies.sshKeyFile", "file with the private key for ssh", "", func(c *Config) *string { return &c.Policies.SSHKeyFile }),
 		text("policies.knownHostsFile", "file with the host keys that ssh accepts; no other is", "",
 			func(c *Config) *string { return &c.Policies.KnownHostsFile }),
+		text("policies.sshPassphraseFile", "file with the passphrase of that private key", "",
+			func(c *Config) *string { return &c.Policies.SSHPassphraseFile }),
+		text("policies.passwordFile", "file with the password for https, in place of a token", "",
+			func(c *Config) *string { return &c.Policies.PasswordFile }),
+		text("policies.githubAppID", "ID of a GitHub App whose tokens are used for https, got anew before they end", "",
+			func(c *Config) *string { return &c.Policies.GitHubApp.ID }, checkNumber),
+		text("policies.githubInstallationID", "ID of its installation", "",
+			func(c *Config) *string { return &c.Policies.GitHubApp.Installation }, checkNumber),
+		text("policies.githubKeyFile", "file with its private key (PEM)", "", func(c *Config) *string { return &c.Policies.GitHubApp.KeyFile }),
+		text("policies.githubAPI", "address of its API, as source.githubAPI", "https://api.github.com",
+			func(c *Config) *string { return &c.Policies.GitHubApp.API }, checkAPI),
 	}
 }
 

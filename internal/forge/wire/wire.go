@@ -32,6 +32,7 @@ type Config struct {
 	URL     string                                 // of the forge's API: nothing outside it is asked
 	Token   func(context.Context) (string, error)  // nil is nobody; see TokenFile
 	Sign    func(header http.Header, token string) // nil: Authorization: Bearer
+	Refused func(token string)                     // is told of one that was not accepted; nil is nobody
 	Timeout time.Duration                          // for one request with its answer; 0 is half a minute
 	Base    http.RoundTripper                      // nil: Go's own, with the proxy settings of the environment
 	now     func() time.Time
@@ -113,6 +114,9 @@ func (t *transport) RoundTrip(request *http.Request) (*http.Response, error) {
 		return response, nil
 	}
 	defer response.Body.Close()
+	if response.StatusCode == http.StatusUnauthorized && t.Refused != nil {
+		t.Refused(token)
+	}
 	return nil, t.refused(response, token)
 }
 

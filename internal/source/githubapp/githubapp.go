@@ -103,7 +103,7 @@ func (t *Tokens) Token(ctx context.Context) (string, error) {
 	defer t.turn.Unlock()
 	content, key, err := t.readKey()
 	if err != nil {
-		return "", fmt.Errorf("github app key file: %w", err)
+		return "", refusal("github app key file: " + err.Error())
 	}
 	sum := sha256.Sum256(content)
 	now := t.options.Now()
@@ -121,6 +121,33 @@ func (t *Tokens) Token(ctx context.Context) (string, error) {
 	t.token, t.expires, t.key = token, expires, sum
 	return token, nil
 }
+
+// Account is what the App is called where it acts, such as chaperone[bot]: a
+// token of an installation cannot ask whose it is.
+func (t *Tokens) Account(ctx context.Context) (string, error) {
+	t.turn.Lock()
+	defer t.turn.Unlock()
+	_, key, err := t.readKey()
+	if err != nil {
+		return "", refusal("github app key file: " + err.Error())
+	}
+	statement, err := t.statement(key, t.options.Now())
+	if err != nil {
+		return "", err
+	}
+	said, err := t.ask(ctx, http.MethodGet, t.base.JoinPath("app"), statement, http.StatusOK, "its name")
+	if err == nil && !identifier.MatchString(said.Slug) {
+		err = fmt.Errorf("ask %s for its name: the answer is none; want the address of GitHub's API", t.base.Host)
+	}
+	if err != nil {
+		return "", fmt.Errorf("github app %s: %w", t.options.App, err)
+	}
+	return said.Slug + "[bot]", nil
+}
+
+// ErrRefused says that GitHub was asked, and does not take the key, or that there
+// is none.
+var ErrRefused = errors.New("not accepted")
 
 // Forget has the next token asked for anew, where this one is not accepted.
 func (t *Tokens) Forget(token string) {
@@ -166,13 +193,26 @@ type answer struct {
 	Token     string    `json:"token"`
 	ExpiresAt time.Time `json:"expires_at"`
 	Message   string    `json:"message"`
+	Slug      string    `json:"slug"`
 }
 
 func (t *Tokens) exchange(ctx context.Context, statement string) (token string, expires time.Time, err error) {
 	place := t.base.JoinPath("app", "installations", t.options.Installation, "access_tokens")
-	request, err := http.NewRequestWithContext(ctx, http.MethodPost, place.String(), bytes.NewReader(nil))
+	said, err := t.ask(ctx, http.MethodPost, place, statement, http.StatusCreated, "a token")
 	if err != nil {
-		return "", expires, errors.New("the API's address cannot be used")
+		return "", expires, err
+	}
+	if !word(said.Token) || said.ExpiresAt.IsZero() {
+		return "", expires, fmt.Errorf("ask %s for a token: the answer is none; want the address of GitHub's API", t.base.Host)
+	}
+	return said.Token, said.ExpiresAt, nil
+}
+
+// ask asks as the App itself. What cannot be read says nothing.
+func (t *Tokens) ask(ctx context.Context, method string, place *url.URL, statement string, want int, what string) (said answer, err error) {
+	request, err := http.NewRequestWithContext(ctx, method, place.String(), bytes.NewReader(nil))
+	if err != nil {
+		return said, errors.New("the API's address cannot be used")
 	}
 	request.Header.Set("Authorization", "Bearer "+statement)
 	request.Header.Set("Accept", "application/vnd.github+json")
@@ -184,30 +224,28 @@ func (t *Tokens) exchange(ctx context.Context, statement string) (token string, 
 		if errors.As(err, &withURL) {
 			err = withURL.Err // the URL may be one that the server made up
 		}
-		return "", expires, fmt.Errorf("ask %s for a token: %s", t.base.Host, clean(err.Error(), statement))
+		return said, fmt.Errorf("ask %s for %s: %s", t.base.Host, what, clean(err.Error(), statement))
 	}
 	defer response.Body.Close()
 	body, err := io.ReadAll(io.LimitReader(response.Body, maxAnswer))
 	if err != nil {
-		return "", expires, fmt.Errorf("ask %s for a token: the answer is cut off", t.base.Host)
+		return said, fmt.Errorf("ask %s for %s: the answer is cut off", t.base.Host, what)
 	}
-	var said answer
-	unreadable := json.Unmarshal(body, &said) != nil
-	if response.StatusCode != http.StatusCreated {
-		return "", expires, refused(t.base.Host, response.StatusCode, clean(said.Message, statement, said.Token))
+	if json.Unmarshal(body, &said) != nil && response.StatusCode == want {
+		said = answer{}
 	}
-	if unreadable || !word(said.Token) || said.ExpiresAt.IsZero() {
-		return "", expires, fmt.Errorf("ask %s for a token: the answer is none; want the address of GitHub's API", t.base.Host)
+	if response.StatusCode != want {
+		return answer{}, refused(t.base.Host, what, response.StatusCode, clean(said.Message, statement, said.Token))
 	}
-	return said.Token, said.ExpiresAt, nil
+	return said, nil
 }
 
 func word(s string) bool {
 	return s != "" && len(s) <= maxToken && !strings.ContainsFunc(s, func(r rune) bool { return r <= ' ' || r >= unicode.MaxASCII })
 }
 
-func refused(host string, status int, message string) error {
-	text := "ask " + host + " for a token: it answers " + strconv.Itoa(status) + " " + http.StatusText(status)
+func refused(host, what string, status int, message string) error {
+	text := "ask " + host + " for " + what + ": it answers " + strconv.Itoa(status) + " " + http.StatusText(status)
 	switch status {
 	case http.StatusUnauthorized:
 		text += ": it does not accept the App's key, or the clocks differ"
@@ -219,8 +257,17 @@ func refused(host string, status int, message string) error {
 	if message != "" {
 		text += ": " + message
 	}
+	if status == http.StatusUnauthorized || status == http.StatusForbidden || status == http.StatusNotFound {
+		return refusal(text)
+	}
 	return errors.New(text)
 }
+
+// refusal is ErrRefused in GitHub's own words.
+type refusal string
+
+func (r refusal) Error() string        { return string(r) }
+func (r refusal) Is(target error) bool { return target == ErrRefused }
 
 // clean makes a text from outside fit for a message.
 func clean(text string, secrets ...string) string {

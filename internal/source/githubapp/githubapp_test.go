@@ -6,6 +6,7 @@ import (
 	"crypto/x509"
 	"encoding/json"
 	"encoding/pem"
+	"errors"
 	"fmt"
 	"net/http"
 	"net/http/httptest"
@@ -101,6 +102,45 @@ func TestTokensAreKeptUntilShortlyBeforeTheirEnd(t *testing.T) {
 	tokens.Forget(canary + "-5")
 	if _, err := tokens.Token(t.Context()); err == nil || !strings.Contains(err.Error(), "401 Unauthorized: it does not accept the App's key, or the clocks differ: A JSON web token could not be decoded") {
 		t.Errorf("got %v", err)
+	}
+}
+
+// The shape is that of "Get the authenticated app".
+func TestAccountIsTheApps(t *testing.T) {
+	t.Parallel()
+	key, content := newKey(t)
+	file := filepath.Join(t.TempDir(), "key.pem")
+	write(t, file, content)
+	status, said := http.StatusOK, `{"id":12345,"slug":"chaperone-shop","name":"Chaperone of the shop","owner":{"login":"shop"}}`
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		_, err := jwt.Parse(strings.TrimPrefix(r.Header.Get("Authorization"), "Bearer "), func(*jwt.Token) (any, error) { return &key.PublicKey, nil })
+		if err != nil || r.Method != http.MethodGet || r.URL.Path != "/app" {
+			t.Errorf("%s %s: %v", r.Method, r.URL.Path, err)
+		}
+		w.WriteHeader(status)
+		_, _ = w.Write([]byte(said))
+	}))
+	defer server.Close()
+	tokens, err := New(Options{API: server.URL, App: "12345", Installation: "678", KeyFile: file})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if name, err := tokens.Account(t.Context()); err != nil || name != "chaperone-shop[bot]" {
+		t.Errorf("%q, %v", name, err)
+	}
+	for _, other := range []struct {
+		status  int
+		said    string
+		refused bool
+	}{{http.StatusOK, `{"slug":"two words"}`, false}, {http.StatusOK, "<html>", false}, {http.StatusUnauthorized, `{"message":"no"}`, true}, {http.StatusBadGateway, "", false}} {
+		status, said = other.status, other.said
+		if name, err := tokens.Account(t.Context()); err == nil || name != "" || errors.Is(err, ErrRefused) != other.refused {
+			t.Errorf("%d %s: %q, %v", status, said, name, err)
+		}
+	}
+	write(t, file, []byte("none"))
+	if _, err := tokens.Account(t.Context()); !errors.Is(err, ErrRefused) {
+		t.Errorf("without a key: %v", err)
 	}
 }
 
