@@ -61,7 +61,7 @@ func (t telemetry) Published(v controller.View) {
 		page.Environments = append(page.Environments, line(e))
 		gauges = append(gauges, metrics.Environment{
 			ID: e.ID, Phase: e.Status.Phase, Reason: e.Status.Reason, LastGoodAt: lastGoodAt(e.Journal),
-			ExceptionEnds: endOf(e.Excepted),
+			ExceptionEnds: endOf(e.Excepted), DrilledAt: e.Drill.At, Restorable: e.Drill.Problem == "",
 		})
 	}
 	t.Environments(gauges)

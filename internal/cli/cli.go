@@ -141,7 +141,7 @@ when verification fails restores the cluster and reverts the guilty commit.
 	}
 	root.CompletionOptions.DisableDefaultCmd = true
 	root.AddCommand(
-		newRun(c), newDemo(c), newRender(c), newCheck(c), newPreview(c), newPolicy(c), newDiff(c), newStatus(c), newWhy(c), newHistory(c),
+		newRun(c), newDemo(c), newRender(c), newCheck(c), newPreview(c), newPolicy(c), newDiff(c), newStatus(c), newWhy(c), newHistory(c), newDrill(c),
 		newPromote(c), newRollback(c), newRetry(c), newPause(c), newResume(c), newRevert(c),
 		newVersion(c), newCompletion(c),
 	)

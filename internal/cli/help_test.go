@@ -12,7 +12,7 @@ import (
 // table, and is the same wherever it is asked for.
 func TestHelp(t *testing.T) {
 	t.Parallel()
-	names := []string{"", "run", "demo", "render", "check", "preview", "diff", "status", "why", "history", "promote", "rollback", "retry", "pause",
+	names := []string{"", "run", "demo", "render", "check", "preview", "diff", "status", "why", "history", "drill", "promote", "rollback", "retry", "pause",
 		"resume", "revert", "version", "completion", "policy", "policy test", "policy list", "policy explain", "policy new", "policy replay"}
 	for _, name := range names {
 		t.Run("chaperone "+name, func(t *testing.T) {

@@ -214,6 +214,7 @@ type Owner struct {
 	Health []promotion.HealthRule
 	// Contents asks Plan for the objects before and after, to be shown.
 	Contents bool
+	reviewed bool // every right is asked for, of a restore too
 	applied  bool // the release is there already, and drift is looked for
 }
 

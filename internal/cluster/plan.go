@@ -99,7 +99,7 @@ func (c *Cluster) plan(ctx context.Context, w Owner, desired manifest.Set, skipH
 			c.mirrorOf(w).settle(change.ID, change.Digest, change.Owned)
 		}
 	}
-	if !skipHooks && p.Refused == nil {
+	if (!skipHooks || w.reviewed) && p.Refused == nil {
 		// Drift is told by watches, and a restore must not be held up: there the
 		// server's own answers decide.
 		if refusal := c.unallowed(ctx, w, r, owned.own, p, err); refusal != nil {

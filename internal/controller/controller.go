@@ -70,6 +70,7 @@ type Controller struct {
 	pollNow     chan struct{}
 	work        sync.WaitGroup
 	slots       chan struct{} // bounds evaluations at once
+	first       chan struct{} // likewise of environments in which something is under way: they do not stand in line
 	toldSigners string        // the poll's alone
 	movers      movers
 	merges      merges
@@ -106,6 +107,7 @@ type environment struct {
 	allowed  allowed
 	pull     pull              // of its promotion branch
 	excepted *policy.Countdown // the exception in force that ends first
+	drill    Drill             // the last
 	resting  string            // on what, when it was last looked at; "" while it does not
 	rivals   int               // effects in a row at which another writer was first
 	// generation counts the changes that make evaluations void.
@@ -150,6 +152,7 @@ func New(ports Ports, config Config) *Controller {
 		events:       make(chan func(), 64),
 		pollNow:      make(chan struct{}, 1),
 		slots:        make(chan struct{}, config.Workers),
+		first:        make(chan struct{}, config.Workers),
 		environments: map[promotion.ID]*environment{},
 		requests:     map[promotion.ID]state.Requests{},
 	}
@@ -328,7 +331,7 @@ func (c *Controller) environment(id promotion.ID) *environment {
 // pass decides once and starts what was decided. It returns when to look again.
 func (c *Controller) pass(ctx context.Context) time.Time {
 	if !c.polled && c.world.SourceFault == "" {
-		return time.Time{} // nothing is known yet, not even that nothing can be known
+		return c.recover(ctx) // nothing is known yet, not even that nothing can be known
 	}
 	c.world.Now = c.Now()
 	c.world.Policy = c.Policies.Digest()
@@ -340,6 +343,21 @@ func (c *Controller) pass(ctx context.Context) time.Time {
 	}
 	c.watchDrift(ctx)
 	return c.lookAgain(c.decision)
+}
+
+// recover goes on with what was being brought back to last good when the daemon
+// before ended: that needs no Git, and Git may take its time to answer.
+func (c *Controller) recover(ctx context.Context) time.Time {
+	c.world.Now, c.world.Policy = c.Now(), c.Policies.Digest()
+	reconcile.DecideInto(&c.decision, &c.world)
+	c.decision.Actions = slices.DeleteFunc(c.decision.Actions, func(a reconcile.Action) bool {
+		return a.Kind != reconcile.ActionUndo && a.Kind != reconcile.ActionRestore
+	})
+	c.Decided(c.world, c.decision)
+	for _, action := range c.decision.Actions {
+		c.start(ctx, action)
+	}
+	return c.decision.LookAgain
 }
 
 // lookAgain is when the decision asks to, or when a look at a new commit has

@@ -59,6 +59,7 @@ func (d *drift) wake() {
 func (d *drift) run(ctx context.Context) {
 	d.c.spawn(func() { d.watch(ctx) })
 	d.c.spawn(func() { d.audit(ctx) })
+	d.c.spawn(func() { d.drills(ctx) })
 	wait, idle := soon, seldom
 	for {
 		select {

@@ -75,9 +75,13 @@ func (c *Controller) startEvaluation(ctx context.Context, a reconcile.Action) {
 	}
 	v.around, v.recorded = c.neighbours(a.Environment), c.seen.evidence[a.Environment.Pipeline] != ""
 	reconcile.BeginIn(&c.world, a)
+	line := c.slots
+	if known.Journal.Attempt.Stage != reconcile.StageNone {
+		line = c.first
+	}
 	c.spawn(func() {
-		c.slots <- struct{}{}
-		defer func() { <-c.slots }()
+		line <- struct{}{}
+		defer func() { <-line }()
 		result, commit, problem := v.run(ctx)
 		c.post(ctx, func() { c.evaluated(v, result, commit, problem) })
 	})

@@ -145,6 +145,10 @@ func (a *actor) Correct(context.Context, promotion.Environment, LastGood) error 
 	return nil
 }
 
+func (a *actor) Drill(context.Context, promotion.Environment, LastGood) (Drill, error) {
+	return Drill{}, nil
+}
+
 func (a *actor) Audit(context.Context, promotion.Environment, LastGood) (Audit, error) {
 	return Audit{}, nil
 }

@@ -26,6 +26,7 @@ func TestPitfall38_StaleReplicaHasNoEffect(t *testing.T) {
 	for kind, stage := range map[reconcile.ActionKind]reconcile.Stage{
 		reconcile.ActionPrune: reconcile.StagePruning, reconcile.ActionRestore: reconcile.StageRestoring,
 		reconcile.ActionRevert: reconcile.StageReverting, reconcile.ActionCorrect: reconcile.StageCorrecting,
+		reconcile.ActionUndo: reconcile.StageUndoing,
 	} {
 		t.Run(string(kind), func(t *testing.T) {
 			t.Parallel()

@@ -117,6 +117,9 @@ type Cluster interface {
 	// Audit finds out by dry runs what watches cannot tell, at a slow pace, where
 	// that is due: whether the cluster would still take what it has as it is.
 	Audit(ctx context.Context, env promotion.Environment, good LastGood) (Audit, error)
+	// Drill tries whether last good could be restored, by dry runs at a slow pace. The
+	// error is that nobody could tell.
+	Drill(ctx context.Context, env promotion.Environment, good LastGood) (Drill, error)
 	// Watch calls changed after any owned object changed, until ctx ends. It may
 	// call it for nothing.
 	Watch(ctx context.Context, env promotion.Environment, changed func()) error
@@ -265,4 +268,5 @@ type EnvironmentView struct {
 	Journal reconcile.Journal
 	// Excepted is the exception in force there that ends first; nil is none.
 	Excepted *policy.Countdown
+	Drill    Drill
 }

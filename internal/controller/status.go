@@ -44,6 +44,7 @@ func (c *Controller) publish(ctx context.Context, d reconcile.Decision) {
 		e.status, e.message, e.exceptedShown, e.foretold = status, message, e.excepted, nil
 		view.Environments = append(view.Environments, EnvironmentView{
 			ID: status.Environment, Status: status, Message: message, Since: e.since, Journal: world.Journal, Excepted: e.excepted,
+			Drill: e.drill,
 		})
 	}
 	if c.pulls != nil {
@@ -66,7 +67,7 @@ const glance = 2 * time.Second
 // glanced is an environment as it was before a look at a new commit; one that is
 // new has not been anything.
 func (c *Controller) glanced(e *environment, world reconcile.Environment, status reconcile.Status) EnvironmentView {
-	view := EnvironmentView{ID: world.ID, Status: e.status, Message: e.message, Since: e.since, Journal: world.Journal, Excepted: e.excepted}
+	view := EnvironmentView{ID: world.ID, Status: e.status, Message: e.message, Since: e.since, Journal: world.Journal, Excepted: e.excepted, Drill: e.drill}
 	if e.status.Reason == "" {
 		view.Status, view.Message, view.Since = status, status.Reason.Explain(), e.glancing
 	}
@@ -230,6 +231,7 @@ func (e *environment) besides(world reconcile.Environment, status reconcile.Stat
 	if world.Blind != "" && status.Reason != world.Blind && world.Rests() {
 		told = append(told, e.notes[world.Blind])
 	}
+	told = append(told, e.unrestorable(world))
 	return strings.Join(filled(told...), "; ")
 }
 

@@ -4,6 +4,8 @@
 // Metrics lives on the registry it was given. Times are in seconds.
 //
 //	chaperone_build_info{version,revision,go_version}      gauge      always 1
+//	chaperone_drill_success{environment}                   gauge      1 where last good could have been restored when it was tried last: alarm on 0
+//	chaperone_drill_timestamp_seconds{environment}         gauge      when that was
 //	chaperone_environment{environment,phase,reason}        gauge      1 for where each environment is; sum by (phase, reason) counts them
 //	chaperone_last_good_age_seconds{environment}           gauge      since last good was verified; absent without one
 //	chaperone_findings{environment,rule,action}            gauge      of the newest release judged; action is deny, warn, audit, waived or error

@@ -50,8 +50,8 @@ func fill(m *Metrics) {
 	m.APIRequest("in-cluster", "watch", 0)
 	m.Webhook("gitlab", "accepted")
 	m.Environments([]Environment{
-		{development, reconcile.PhaseReady, promotion.UpToDate, noon.Add(-90 * time.Second), time.Time{}},
-		{production, reconcile.PhaseHeld, promotion.PolicyDenied, time.Time{}, noon.Add(time.Hour)},
+		{development, reconcile.PhaseReady, promotion.UpToDate, noon.Add(-90 * time.Second), time.Time{}, noon, true},
+		{production, reconcile.PhaseHeld, promotion.PolicyDenied, time.Time{}, noon.Add(time.Hour), noon, false},
 	})
 	m.Judged(production, policy.Report{
 		Findings: []policy.Finding{
@@ -78,6 +78,14 @@ chaperone_build_info{go_version="go1.26",revision="4f2c",version="v1.2.3"} 1
 # HELP chaperone_corrections_total Corrections of drift, by outcome.
 # TYPE chaperone_corrections_total counter
 chaperone_corrections_total{environment="novamind/production",outcome="done"} 1
+# HELP chaperone_drill_success Whether last good could have been restored when it was tried last.
+# TYPE chaperone_drill_success gauge
+chaperone_drill_success{environment="novamind/development"} 1
+chaperone_drill_success{environment="novamind/production"} 0
+# HELP chaperone_drill_timestamp_seconds When it was tried last whether last good could be restored.
+# TYPE chaperone_drill_timestamp_seconds gauge
+chaperone_drill_timestamp_seconds{environment="novamind/development"} 1.7673552e+09
+chaperone_drill_timestamp_seconds{environment="novamind/production"} 1.7673552e+09
 # HELP chaperone_environment Where each environment is; always 1.
 # TYPE chaperone_environment gauge
 chaperone_environment{environment="novamind/development",phase="Ready",reason="UpToDate"} 1
@@ -223,8 +231,8 @@ func TestRemovedEnvironmentsVanish(t *testing.T) {
 	fill(m)
 	m.Judged(development, policy.Report{Findings: []policy.Finding{{Rule: "a", Action: policy.ActionWarn}}})
 	m.Environments([]Environment{
-		{development, reconcile.PhaseProgressing, promotion.Verifying, noon.Add(time.Hour), time.Time{}},
-		{development, reconcile.PhaseHeld, promotion.Verifying, noon, time.Time{}},
+		{development, reconcile.PhaseProgressing, promotion.Verifying, noon.Add(time.Hour), time.Time{}, time.Time{}, false},
+		{development, reconcile.PhaseHeld, promotion.Verifying, noon, time.Time{}, time.Time{}, false},
 	})
 	err := testutil.GatherAndCompare(registry, strings.NewReader(`
 # HELP chaperone_environment Where each environment is; always 1.
@@ -251,7 +259,7 @@ func TestLabelsThatAreNotUTF8(t *testing.T) {
 	t.Parallel()
 	m, registry := fresh(t)
 	odd := promotion.ID{Pipeline: "nova\xff", Name: "mind"}
-	m.Environments([]Environment{{odd, reconcile.PhaseInvalid, promotion.InvalidEnvironment, noon, time.Time{}}})
+	m.Environments([]Environment{{odd, reconcile.PhaseInvalid, promotion.InvalidEnvironment, noon, time.Time{}, time.Time{}, false}})
 	m.Judged(odd, policy.Report{Findings: []policy.Finding{{Rule: "\xfe", Action: policy.ActionWarn}}})
 	m.Ended(reconcile.ActionApply, odd, reconcile.OutcomeDone)
 	if n, err := testutil.GatherAndCount(registry, "chaperone_environment", "chaperone_findings", "chaperone_applies_total"); n != 3 || err != nil {

@@ -21,6 +21,9 @@ type Environment struct {
 	LastGoodAt time.Time // zero without a last good
 	// ExceptionEnds is when the first exception in force there does; zero without one.
 	ExceptionEnds time.Time
+	// DrilledAt is when the last drill ended, and Restorable how; zero without one.
+	DrilledAt  time.Time
+	Restorable bool
 }
 
 // Actions of a finding beside those of package policy.
@@ -48,6 +51,10 @@ var (
 		[]string{"environment"}, nil)
 	exceptionDesc = prometheus.NewDesc("chaperone_policy_exception_expires_seconds",
 		"Time until the first policy exception in force for the environment ends, in seconds; negative when it has.",
+		[]string{"environment"}, nil)
+	drillDesc = prometheus.NewDesc("chaperone_drill_success", "Whether last good could have been restored when it was tried last.",
+		[]string{"environment"}, nil)
+	drilledDesc = prometheus.NewDesc("chaperone_drill_timestamp_seconds", "When it was tried last whether last good could be restored.",
 		[]string{"environment"}, nil)
 	findingsDesc = prometheus.NewDesc("chaperone_findings", "Policy findings on the newest release judged for the environment.",
 		[]string{"environment", "rule", "action"}, nil)
@@ -94,7 +101,7 @@ func (m *Metrics) Judged(id promotion.ID, report policy.Report) {
 
 // Describe implements prometheus.Collector.
 func (v *view) Describe(descs chan<- *prometheus.Desc) {
-	for _, d := range []*prometheus.Desc{environmentDesc, ageDesc, exceptionDesc, findingsDesc} {
+	for _, d := range []*prometheus.Desc{environmentDesc, ageDesc, exceptionDesc, drillDesc, drilledDesc, findingsDesc} {
 		descs <- d
 	}
 }
@@ -126,6 +133,17 @@ func (v *view) snapshot() []prometheus.Metric {
 		if !e.ExceptionEnds.IsZero() {
 			metrics = append(metrics, gauge(exceptionDesc, e.ExceptionEnds.Sub(now).Seconds(), e.ID.String()))
 		}
+	}
+	for _, e := range v.environments {
+		if e.DrilledAt.IsZero() {
+			continue
+		}
+		success := 0.0
+		if e.Restorable {
+			success = 1
+		}
+		metrics = append(metrics, gauge(drillDesc, success, e.ID.String()),
+			gauge(drilledDesc, float64(e.DrilledAt.Unix()), e.ID.String()))
 	}
 	for _, id := range slices.SortedFunc(maps.Keys(v.findings), promotion.ID.Compare) {
 		for f, n := range v.findings[id] {

@@ -86,6 +86,7 @@ var possible = map[string][]mishapKind{
 	"Cluster.Write":       {fails, losesAnswer},
 	"Cluster.Delete":      {fails, losesAnswer},
 	"Cluster.Drift":       {fails, delays},
+	"Cluster.Drill":       {fails},
 	"Cluster.Watch":       {fails},
 	"Cluster.Verify":      {fails, delays},
 	"Cluster.Checks":      {fails},
