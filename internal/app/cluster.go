@@ -11,6 +11,8 @@ import (
 	"sync"
 	"time"
 
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+
 	"chaperone.dev/chaperone/internal/cluster"
 	"chaperone.dev/chaperone/internal/controller"
 	"chaperone.dev/chaperone/internal/fault"
@@ -221,7 +223,12 @@ func (c *clusters) Verify(ctx context.Context, env promotion.Environment, set ma
 	if err != nil {
 		return controller.Verdict{}, err
 	}
+	jobs, err := c.smoke(env, set, against.Begun)
+	if err != nil {
+		return controller.Verdict{}, err
+	}
 	report, err := c.verifier.Run(ctx, env.Verify, verify.Subject{
+		Jobs:      jobs,
 		Namespace: env.Target.Namespace, Live: live, Applied: against.Begun, Good: against.Good,
 		Endpoints: func(ctx context.Context, service string, port int) ([]verify.Endpoint, error) {
 			return c.endpoints(ctx, env.Target, service, port)
@@ -287,6 +294,17 @@ func (c *clusters) live(env promotion.Environment, set manifest.Set) (verify.Liv
 				return nil
 			}
 			return on.Controlled(ctx, unready)
+		},
+		Pods: func(ctx context.Context, workloads map[manifest.ID]*manifest.Object) (map[manifest.ID]*manifest.Object, error) {
+			on, err := c.For(ctx, env.Target)
+			if err != nil {
+				return nil, err
+			}
+			pods, err := on.Pods(ctx, workloads)
+			if apierrors.IsForbidden(err) {
+				err = fmt.Errorf("%w: %w", verify.ErrMayNotLook, err)
+			}
+			return pods, err
 		},
 	}, nil
 }

@@ -97,6 +97,7 @@ type Cluster struct {
 	searches gather[Owner, searched]
 	grants   *grants
 	http     *http.Client
+	raw      rest.Interface // for what is no object, such as logs
 
 	mu      sync.Mutex
 	mirrors map[string]*mirror // by Owner.key
@@ -143,6 +144,7 @@ func Connect(config *rest.Config, options Options) (*Cluster, error) {
 	if err != nil {
 		return nil, fmt.Errorf("connect to cluster: %w", err)
 	}
+	c.raw = disco.RESTClient()
 	c.kinds = newKinds(disco, options.RequestTimeout)
 	c.searches = gather[Owner, searched]{run: c.searchAll, most: maxTogether, apart: searchApart}
 	return c, nil

@@ -2,6 +2,8 @@ package cluster
 
 import (
 	"context"
+	"errors"
+	"fmt"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
@@ -28,6 +30,19 @@ const maxEvidence = 500
 // Controlled reads the ReplicaSets and Pods that the given objects control.
 // They are evidence only: what may not be read, or is too much, is left out.
 func (c *Cluster) Controlled(ctx context.Context, by map[manifest.ID]*manifest.Object) map[manifest.ID]*manifest.Object {
+	found, _ := c.controlled(ctx, by, 1)
+	return found
+}
+
+// podPages bounds how many times maxEvidence pods are looked at to judge them.
+const podPages = 20
+
+// Pods is Controlled of all of them; the error is that they are not all.
+func (c *Cluster) Pods(ctx context.Context, by map[manifest.ID]*manifest.Object) (map[manifest.ID]*manifest.Object, error) {
+	return c.controlled(ctx, by, podPages)
+}
+
+func (c *Cluster) controlled(ctx context.Context, by map[manifest.ID]*manifest.Object, pages int) (map[manifest.ID]*manifest.Object, error) {
 	controllers := map[string]bool{}
 	namespaces := map[string]bool{}
 	for id, o := range by {
@@ -36,21 +51,35 @@ func (c *Cluster) Controlled(ctx context.Context, by map[manifest.ID]*manifest.O
 		}
 	}
 	found := map[manifest.ID]*manifest.Object{}
+	var errs []error
 	for namespace := range namespaces {
 		for _, resource := range controlled {
-			list, err := c.dynamic.Resource(resource).Namespace(namespace).List(ctx, metav1.ListOptions{Limit: maxEvidence})
-			if err != nil {
-				continue
-			}
-			for i := range list.Items {
-				if o := &list.Items[i]; controlledBy(o, controllers) {
+			errs = append(errs, c.eachOf(ctx, resource, namespace, pages, func(o *unstructured.Unstructured) {
+				if controlledBy(o, controllers) {
 					controllers[string(o.GetUID())] = true // a ReplicaSet's pods come after it
 					found[manifest.IDOf(o)] = o
 				}
-			}
+			}))
 		}
 	}
-	return found
+	return found, errors.Join(errs...)
+}
+
+func (c *Cluster) eachOf(ctx context.Context, resource schema.GroupVersionResource, namespace string, pages int, take func(*unstructured.Unstructured)) error {
+	options := metav1.ListOptions{Limit: maxEvidence}
+	for range pages {
+		list, err := c.dynamic.Resource(resource).Namespace(namespace).List(ctx, options)
+		if err != nil {
+			return fmt.Errorf("list %s in %s: %w", resource.Resource, namespace, err)
+		}
+		for i := range list.Items {
+			take(&list.Items[i])
+		}
+		if options.Continue = list.GetContinue(); options.Continue == "" {
+			return nil
+		}
+	}
+	return fmt.Errorf("list %s in %s: there are more than %d", resource.Resource, namespace, pages*maxEvidence)
 }
 
 func controlledBy(o *unstructured.Unstructured, controllers map[string]bool) bool {

@@ -99,7 +99,7 @@ func (d *draft) decodeSpec(spec *strictyaml.Object) {
 	d.MaxRevertsPerDay = spec.Int("maxRevertsPerDay", DefaultMaxRevertsPerDay, 0, maxRevertsPerDay)
 	d.decodeFormerly(spec)
 	d.Drift = strictyaml.Enum(spec, "drift", DriftCorrect, DriftCorrect, DriftReport)
-	d.Verify = decodeVerify(spec.Object("verify"))
+	d.Verify = decodeVerify(spec.Object("verify"), d.Data)
 	refuseUnenforced(spec)
 	d.Strategies = decodeStrategies(spec, d.Verify.CheckNames())
 	d.OnFailure = strictyaml.Enum(spec, "onFailure", FailureRevert, FailureRevert, FailureHold)

@@ -264,6 +264,29 @@ type Verify struct {
 	HTTP    []HTTPCheck
 	Metrics []MetricCheck
 	Health  []HealthRule // for kinds whose status does not say by itself whether they are ready
+	// Restarts are how often containers of the release's new pods may start again.
+	Restarts Restarts
+	Jobs     []JobCheck
+}
+
+// Restarts bounds how often each container of a new pod may end while it is
+// verified.
+type Restarts struct {
+	Max      int  // of each container; 0 to 1,000, default 2
+	OOMKills int  // and how many of them because it used too much memory; default 0
+	Written  bool // in the file: then it is an error when it cannot be told
+}
+
+// JobCheck is a smoke test: a Job made of a CronJob of the release, which is
+// suspended there.
+type JobCheck struct {
+	Name    string
+	CronJob string        // in the target namespace
+	Timeout time.Duration // for all its tries; default 10m
+	Retries int           // of a pod that failed; 0 to 10, default 0
+	// Logs is how many of its last lines are kept when it does not pass; 0 to 100,
+	// default 20, and none where data is phi: they may hold a patient's.
+	Logs int
 }
 
 // HealthRule says by two conditions in CEL, over the object as `self`, how

@@ -25,12 +25,14 @@ const (
 	maxHeaders  = 50
 )
 
-func decodeVerify(verify *strictyaml.Object) Verify {
-	refuseUnenforced(verify)
+func decodeVerify(verify *strictyaml.Object, data Data) Verify {
 	v := Verify{
 		Timeout: verify.Duration("timeout", DefaultVerifyTimeout, time.Second, maxVerify),
 		Settle:  verify.Duration("settle", DefaultSettle, 0, maxVerify),
 		Health:  decodeHealth(verify),
+
+		Restarts: decodeRestarts(verify.Object("restarts")),
+		Jobs:     decodeJobs(verify, data),
 	}
 	limit(verify.Value("http"), maxChecks)
 	first := map[string]int{}

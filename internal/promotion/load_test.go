@@ -91,7 +91,20 @@ spec:
       timeout: 2s
       failures: 1%
     - {name: front, url: "https://novamind.example.org/", expect: {status: 301}, failures: 0.01}
-    jobs: []
+    - name: each
+      service: api
+      port: 80
+      count: 20
+      expect: {json: [{path: .status, equals: 1}]}
+      latency: {under: 500ms}
+      endpoints: each
+    - {name: secure, url: "https://novamind.example.org/", certificate: {validFor: 14d}}
+    health:
+    - {kind: Widget.example.org, ready: self.status.ready, failed: "self.status.phase == 'Broken'"}
+    restarts: {max: 0, oomKills: 1}
+    jobs:
+    - {name: smoke, cronJob: smoke-test, timeout: 5m, retries: 1, logs: 0}
+    - {name: more, cronJob: smoke-test}
     prometheus: https://prometheus.example.org
     metrics:
     - {name: errors, preset: error-rate, selector: 'job="api"', control: {selector: 'job!="api"'}, for: 20m, every: 1m, max: 1%, failures: 10%}
@@ -144,15 +157,24 @@ func TestLoadReadsEveryField(t *testing.T) {
 				Headers: map[string]string{"Accept": "application/json"}, Status: []int{200, 204}, Body: "ok", Count: 12,
 				Interval: 5 * time.Second, Timeout: 2 * time.Second, Failures: 0.01},
 			{Name: "front", URL: "https://novamind.example.org/", Path: "/", Method: "GET", Status: []int{301}, Count: DefaultCount,
-				Interval: DefaultInterval, Timeout: DefaultTimeout, Failures: 0.01}}, Metrics: []MetricCheck{
-			{Name: "errors", Prometheus: "https://prometheus.example.org",
-				Query:   `(sum(rate(http_requests_total{job="api",code=~"5.."}[1m])) or vector(0)) / sum(rate(http_requests_total{job="api"}[1m]))`,
-				Control: `(sum(rate(http_requests_total{job!="api",code=~"5.."}[1m])) or vector(0)) / sum(rate(http_requests_total{job!="api"}[1m]))`,
-				Range:   time.Minute, For: 20 * time.Minute, Every: time.Minute, Stale: DefaultStale, Max: number(0.01), Failures: 0.1, Samples: 18},
-			{Name: "latency", Prometheus: "http://other:9090", Query: "sum(rate(x[5m:1m])) / sum(rate(y[1m]))", Control: "sum(z)",
-				Range: 5 * time.Minute, For: 100 * time.Minute, Every: 6 * time.Minute, Stale: 10 * time.Minute, Min: number(0.1), Samples: 12,
-				Baseline: &Baseline{From: BaselinePeriods, Period: 24 * time.Hour, Periods: 2, By: CompareRank, Ratio: 2, Significance: 0.001,
-					Floor: number(0.05), Worse: WorseLower}}}},
+				Interval: DefaultInterval, Timeout: DefaultTimeout, Failures: 0.01},
+			{Name: "each", Service: "api", Port: 80, Path: "/", Method: "GET", Status: []int{200}, Count: 20,
+				Interval: DefaultInterval, Timeout: DefaultTimeout, Each: true, JSON: []JSONValue{{Path: ".status", Equals: "1"}},
+				Latency: &Latency{Percentile: 95, Under: 500 * time.Millisecond}},
+			{Name: "secure", URL: "https://novamind.example.org/", Path: "/", Method: "GET", Status: []int{200}, Count: DefaultCount,
+				Interval: DefaultInterval, Timeout: DefaultTimeout, Certificate: 14 * 24 * time.Hour}},
+			Health:   []HealthRule{{Group: "example.org", Kind: "Widget", Ready: "self.status.ready", Failed: "self.status.phase == 'Broken'"}},
+			Restarts: Restarts{OOMKills: 1, Written: true},
+			Jobs: []JobCheck{{Name: "smoke", CronJob: "smoke-test", Timeout: 5 * time.Minute, Retries: 1},
+				{Name: "more", CronJob: "smoke-test", Timeout: DefaultJobTimeout, Logs: DefaultLogs}}, Metrics: []MetricCheck{
+				{Name: "errors", Prometheus: "https://prometheus.example.org",
+					Query:   `(sum(rate(http_requests_total{job="api",code=~"5.."}[1m])) or vector(0)) / sum(rate(http_requests_total{job="api"}[1m]))`,
+					Control: `(sum(rate(http_requests_total{job!="api",code=~"5.."}[1m])) or vector(0)) / sum(rate(http_requests_total{job!="api"}[1m]))`,
+					Range:   time.Minute, For: 20 * time.Minute, Every: time.Minute, Stale: DefaultStale, Max: number(0.01), Failures: 0.1, Samples: 18},
+				{Name: "latency", Prometheus: "http://other:9090", Query: "sum(rate(x[5m:1m])) / sum(rate(y[1m]))", Control: "sum(z)",
+					Range: 5 * time.Minute, For: 100 * time.Minute, Every: 6 * time.Minute, Stale: 10 * time.Minute, Min: number(0.1), Samples: 12,
+					Baseline: &Baseline{From: BaselinePeriods, Period: 24 * time.Hour, Periods: 2, By: CompareRank, Ratio: 2, Significance: 0.001,
+						Floor: number(0.05), Worse: WorseLower}}}},
 	}
 	if got := set.Environments[want.ID]; !reflect.DeepEqual(got, want) {
 		t.Errorf("got  %+v\nwant %+v", got, want)
@@ -172,7 +194,7 @@ func TestLoadFillsInDefaults(t *testing.T) {
 		Data: DataNone, Target: Target{Namespace: "novamind"}, Promotion: Promotion{Mode: ModeAutomatic}, Prune: true,
 		Drift: DriftCorrect, OnFailure: FailureRevert, MaxDeletePart: 0.5, MaxRevertsPerDay: 3,
 		MaxDeletes: 100, ApplyTimeout: 30 * time.Minute,
-		Verify: Verify{Timeout: 10 * time.Minute, Settle: time.Minute},
+		Verify: Verify{Timeout: 10 * time.Minute, Settle: time.Minute, Restarts: Restarts{Max: DefaultRestarts}},
 	}
 	if got := set.Environments[want.ID]; !reflect.DeepEqual(got, want) {
 		t.Errorf("got  %+v\nwant %+v", got, want)

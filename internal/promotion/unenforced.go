@@ -12,8 +12,7 @@ const unenforced = "is not enforced by this version; remove it rather than rely 
 // unenforcedFields are refused unless empty. To support one, take it out here
 // and decode it.
 var unenforcedFields = map[string][]string{
-	"spec":        {"strategies"},
-	"spec.verify": {"jobs"},
+	"spec": {"strategies"},
 }
 
 func refuseUnenforced(o *strictyaml.Object) {

@@ -22,6 +22,9 @@ type Live struct {
 	// asked once, when they have failed: that is evidence and is not judged. What
 	// cannot be read is left out. nil tells nothing.
 	Why func(ctx context.Context, unready map[manifest.ID]*manifest.Object) map[manifest.ID]*manifest.Object
+	// Pods reads all ReplicaSets and Pods that workloads control; its error is that
+	// they are not all. nil: nobody asks.
+	Pods func(ctx context.Context, workloads map[manifest.ID]*manifest.Object) (map[manifest.ID]*manifest.Object, error)
 	// Rules are how the environment wants kinds judged.
 	Rules health.Rules
 }

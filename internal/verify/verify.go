@@ -56,6 +56,8 @@ type Result struct {
 	Evidence string    `json:"evidence"` // one sentence with the measurement
 	Started  time.Time `json:"started"`
 	Ended    time.Time `json:"ended"`
+	// Log is the last lines of a Job that did not pass, without secrets.
+	Log string `json:"log,omitempty"`
 }
 
 // Report is the verdict over all checks that came to one, readiness first.
@@ -120,6 +122,8 @@ type Subject struct {
 	Live      Live
 	// Endpoints are the ready ones of a Service of Namespace, at one of its ports.
 	Endpoints func(ctx context.Context, service string, port int) ([]Endpoint, error)
+	// Jobs run smoke tests.
+	Jobs Jobs
 	// Applied is when the release, or the one that it takes the place of again,
 	// was begun: what was measured before is without the change. Zero is unknown.
 	Applied time.Time
@@ -140,6 +144,10 @@ func (v *Verifier) Run(ctx context.Context, spec promotion.Verify, subject Subje
 	results := []Result{ready}
 	if ready.Verdict == Pass {
 		results = append(results, v.all(ctx, v.checks(spec, subject))...)
+		// Last, so that what ended while the others asked counts as well.
+		if r, asked, err := v.restarts(ctx, spec.Restarts, subject); err == nil && asked {
+			results = append(results, r)
+		}
 	}
 	if err := ctx.Err(); err != nil {
 		return Report{}, cancelled(err)
@@ -155,6 +163,9 @@ func (v *Verifier) checks(spec promotion.Verify, subject Subject) []Check {
 	}
 	for _, c := range spec.Metrics {
 		checks = append(checks, v.metricCheck(c, spec.Settle, subject))
+	}
+	for _, c := range spec.Jobs {
+		checks = append(checks, v.jobCheck(c, subject.Jobs))
 	}
 	return checks
 }
