@@ -244,7 +244,7 @@ func (c *clusters) Verify(ctx context.Context, env promotion.Environment, set ma
 	if !known {
 		outcome = reconcile.OutcomeError
 	}
-	return controller.Verdict{Outcome: outcome, Evidence: report.Evidence}, nil
+	return controller.Verdict{Outcome: outcome, Evidence: report.Evidence, Log: logOf(report)}, nil
 }
 
 func (c *clusters) endpoints(ctx context.Context, target promotion.Target, service string, port int) ([]verify.Endpoint, error) {

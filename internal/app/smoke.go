@@ -4,11 +4,13 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
+	"strings"
 	"time"
 
 	"chaperone.dev/chaperone/internal/cluster"
 	"chaperone.dev/chaperone/internal/manifest"
 	"chaperone.dev/chaperone/internal/promotion"
+	"chaperone.dev/chaperone/internal/verify"
 )
 
 // smoke runs the smoke tests of one verification.
@@ -71,4 +73,15 @@ func (s *smoke) Log(ctx context.Context, check promotion.JobCheck, _ string) str
 		}
 	}
 	return "no log: " + err.Error()
+}
+
+// logOf is what the Jobs that did not pass have written, each under its name.
+func logOf(report verify.Report) string {
+	var told []string
+	for _, r := range report.Checks {
+		if r.Log != "" {
+			told = append(told, r.Check+":\n"+r.Log)
+		}
+	}
+	return strings.Join(told, "\n")
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -24,6 +25,7 @@ type historyLine struct {
 	Author   string          `json:"author,omitempty"`
 	Subject  string          `json:"subject,omitempty"`
 	Evidence string          `json:"evidence,omitempty"`
+	Log      string          `json:"log,omitempty"`
 	Guilty   source.Revision `json:"guilty,omitempty"`
 	Revert   source.Revision `json:"revert,omitempty"`
 }
@@ -57,8 +59,14 @@ func (f *clusterFlags) history(ctx context.Context, c *command, id promotion.ID)
 	lines := []historyLine{}
 	err := f.asked(ctx, c, func(ctx context.Context, store *state.Store) error {
 		releases, err := store.Releases(ctx, id)
+		if err != nil {
+			return notAsked(err)
+		}
+		logs, err := store.Logs(ctx, id)
 		for _, r := range releases {
-			lines = append(lines, historyOf(r))
+			line := historyOf(r)
+			line.Log = state.LogOf(logs, r)
+			lines = append(lines, line)
 		}
 		return notAsked(err)
 	})
@@ -94,6 +102,9 @@ func (c *command) historyTable(w io.Writer, lines []historyLine) {
 			continue
 		}
 		t.note(l.Evidence)
+		for line := range strings.Lines(l.Log) {
+			t.note("| " + strings.TrimRight(line, "\n"))
+		}
 		switch {
 		case l.Revert != "":
 			t.note(fmt.Sprintf("%s took back %s", l.Revert.Short(), l.Guilty.Short()))

@@ -25,6 +25,7 @@ func (j *job) recordRelease(ctx context.Context, after reconcile.Journal, end en
 		Author: j.commit.Author, Subject: j.commit.Subject(),
 		Started: attempt.Started, Guilty: attempt.Guilty, Revert: end.result.Commit,
 	}
+	release.Log = end.log
 	switch {
 	case j.proving() && end.result.Outcome != reconcile.OutcomeFailed:
 		release.Evidence = j.evidence // of the failure, not of last good

@@ -37,6 +37,7 @@ type job struct {
 type ended struct {
 	result reconcile.Result
 	note   string // in the words of what went wrong, for people
+	log    string // the last lines of the Jobs that did not pass
 }
 
 // start begins an action that was decided.

@@ -168,6 +168,7 @@ type Audit struct {
 type Verdict struct {
 	Outcome  reconcile.Outcome // done for a pass, failed, error or no-data
 	Evidence string            // what was measured, in one or two sentences
+	Log      string            // the last lines of the Jobs that did not pass
 }
 
 // Refusal says that an apply was stopped before anything was touched, or that

@@ -35,7 +35,7 @@ func (j *job) verify(ctx context.Context) ended {
 		reason = promotion.RestoreFailed
 		verdict.Evidence = "last good was applied again and fails its checks as well, so nothing is reverted: " + verdict.Evidence
 	}
-	return ended{result: reconcile.Result{Outcome: verdict.Outcome, Reason: reason}, note: verdict.Evidence}
+	return ended{result: reconcile.Result{Outcome: verdict.Outcome, Reason: reason}, note: verdict.Evidence, log: verdict.Log}
 }
 
 // against: how it was before the attempt, and when last good passed. While last

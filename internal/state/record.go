@@ -70,8 +70,11 @@ type Release struct {
 	Author      source.Person
 	Subject     string // of the commit
 	Evidence    string
-	Guilty      source.Revision
-	Revert      source.Revision
-	Started     time.Time
-	Ended       time.Time // zero while under way
+	// Log is the last lines of the Jobs that did not pass. It is written once and
+	// kept beside the release; Releases leaves it out, Logs reads it.
+	Log     string
+	Guilty  source.Revision
+	Revert  source.Revision
+	Started time.Time
+	Ended   time.Time // zero while under way
 }

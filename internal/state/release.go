@@ -24,6 +24,13 @@ const firstPhase = ReleaseVerifying
 
 // PutRelease writes how far a release came, and lets go of the oldest.
 func (s *Store) PutRelease(ctx context.Context, r Release) error {
+	if err := s.putRelease(ctx, r); err != nil || r.Log == "" {
+		return err
+	}
+	return s.putLog(ctx, r)
+}
+
+func (s *Store) putRelease(ctx context.Context, r Release) error {
 	wanted := releaseObject(r)
 	wanted.Namespace = s.namespace
 	object, err := toObject(wanted)

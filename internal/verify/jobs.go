@@ -3,6 +3,7 @@ package verify
 import (
 	"context"
 	"fmt"
+	"strings"
 	"time"
 
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
@@ -99,12 +100,8 @@ func (r *run) look(ctx context.Context, now time.Time) (Verdict, string) {
 }
 
 func (r *run) judge(o *manifest.Object, now time.Time, late bool) (Verdict, string) {
-	for _, count := range []string{"ready", "succeeded", "failed"} {
-		if n, _, _ := unstructured.NestedInt64(o.Object, "status", count); n > 0 {
-			r.ran = true
-		}
-	}
 	judged := health.Of(o)
+	r.ran = r.ran || cameToRun(o, strings.Contains(judged.Message, "DeadlineExceeded"))
 	after := " after " + health.Span(now.Sub(r.started))
 	switch {
 	case judged.State == health.Current && judged.Definitive:
@@ -119,6 +116,18 @@ func (r *run) judge(o *manifest.Object, now time.Time, late bool) (Verdict, stri
 		return Error, "cannot be judged: its Job " + judged.Message + after
 	}
 	return "", ""
+}
+
+// cameToRun reports whether a pod was ready once, or has ended by itself. Those
+// that are taken away when the Job's time is over count as failed, too.
+func cameToRun(o *manifest.Object, late bool) bool {
+	for _, count := range []string{"ready", "succeeded", "failed"} {
+		n, _, _ := unstructured.NestedInt64(o.Object, "status", count)
+		if n > 0 && (count != "failed" || !late) {
+			return true
+		}
+	}
+	return false
 }
 
 func (r *run) end(v *Verifier, verdict Verdict, evidence string) Result {

@@ -51,7 +51,7 @@ const (
 	jobDone     = `succeeded: 1, conditions: [{type: Complete, status: "True"}]`
 	jobBad      = `failed: 1, conditions: [{type: Failed, status: "True", reason: BackoffLimitExceeded}]`
 	jobTooLong  = `failed: 1, conditions: [{type: Failed, status: "True", reason: DeadlineExceeded}]`
-	jobNeverRan = `conditions: [{type: Failed, status: "True", reason: DeadlineExceeded}]`
+	jobNeverRan = `failed: 1, conditions: [{type: Failed, status: "True", reason: DeadlineExceeded}]`
 )
 
 func TestSmokeTests(t *testing.T) {
