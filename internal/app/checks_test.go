@@ -96,7 +96,7 @@ func TestChecksOnARealCluster(t *testing.T) {
 		{"status", request("good", nil), pass, "as expected in 20 of 20"},
 		{"5xx at a rate", request("half", nil), fail, "answered 500 in 1 of"},
 		{"5xx at a rate that is allowed", request("half", func(h *promotion.HTTPCheck) { h.Failures = 0.6 }), pass, "as expected in 10 of 20"},
-		{"fine at first", request("late", func(h *promotion.HTTPCheck) { h.Count, h.Interval = 40, 100 * time.Millisecond }), fail, "answered 500 in 1 of"},
+		{"fine at first", request("late", func(h *promotion.HTTPCheck) { h.Count, h.Interval = 40, 100*time.Millisecond }), fail, "answered 500 in 1 of"},
 		{"nobody behind the service", request("nobody", nil), unasked, "got no answer to any"},
 		{"JSON", request("good", json(".service", "good")), pass, "as expected"},
 		{"another value", request("good", json(".container", "sidecar")), fail, "with another value than"},

@@ -49,6 +49,13 @@ func (v *Verifier) each(ctx context.Context, check promotion.HTTPCheck, subject 
 		return end(NoData, fmt.Sprintf("asked nothing: service %s has no ready endpoint at port %d", check.Service, check.Port))
 	}
 	asked := found[:min(len(found), maxEndpoints)]
+	if v.viaProxy(asked[0].Address) {
+		// A proxy goes by the name that it is told, and would ask the Service.
+		if hostOf(check) != "" {
+			return end(Error, "could not be asked: through a proxy an endpoint is asked by its address, and not under the Host that its headers name")
+		}
+		subject.Namespace = ""
+	}
 	results, err := v.endpoints(ctx, check, subject.Namespace, asked)
 	if err != nil {
 		return Result{}, err
@@ -91,7 +98,23 @@ func (v *Verifier) endpoints(ctx context.Context, check promotion.HTTPCheck, nam
 	return results, nil
 }
 
-// toEndpoint asks a pod as its callers do, who know it by its Service's name.
+// viaProxy reports whether requests to an address go through a proxy.
+func (v *Verifier) viaProxy(address string) bool {
+	request, err := http.NewRequest(http.MethodGet, "http://"+address+"/", nil)
+	return err == nil && proxied(v.client, request)
+}
+
+func hostOf(check promotion.HTTPCheck) string {
+	for name, value := range check.Headers {
+		if http.CanonicalHeaderKey(name) == "Host" {
+			return value
+		}
+	}
+	return ""
+}
+
+// toEndpoint asks a pod as its callers do, who know it by its Service's name;
+// without a namespace, by its address alone.
 func toEndpoint(check promotion.HTTPCheck, namespace string, endpoint Endpoint) promotion.HTTPCheck {
 	host := check.Service + "." + namespace + ".svc"
 	if check.Port > 0 && check.Port != 80 {
@@ -101,11 +124,7 @@ func toEndpoint(check promotion.HTTPCheck, namespace string, endpoint Endpoint) 
 	if headers == nil {
 		headers = map[string]string{}
 	}
-	given := false
-	for name := range headers {
-		given = given || http.CanonicalHeaderKey(name) == "Host"
-	}
-	if !given {
+	if namespace != "" && hostOf(check) == "" {
 		headers["Host"] = host
 	}
 	check.URL = "http://" + endpoint.Address + "/" + strings.TrimPrefix(check.Path, "/")

@@ -3,7 +3,7 @@ package verify
 import (
 	"context"
 	"fmt"
-	"strings"
+	"slices"
 	"time"
 
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
@@ -101,7 +101,7 @@ func (r *run) look(ctx context.Context, now time.Time) (Verdict, string) {
 
 func (r *run) judge(o *manifest.Object, now time.Time, late bool) (Verdict, string) {
 	judged := health.Of(o)
-	r.ran = r.ran || cameToRun(o, strings.Contains(judged.Message, "DeadlineExceeded"))
+	r.ran = r.ran || cameToRun(o)
 	after := " after " + health.Span(now.Sub(r.started))
 	switch {
 	case judged.State == health.Current && judged.Definitive:
@@ -120,14 +120,23 @@ func (r *run) judge(o *manifest.Object, now time.Time, late bool) (Verdict, stri
 
 // cameToRun reports whether a pod was ready once, or has ended by itself. Those
 // that are taken away when the Job's time is over count as failed, too.
-func cameToRun(o *manifest.Object, late bool) bool {
+func cameToRun(o *manifest.Object) bool {
 	for _, count := range []string{"ready", "succeeded", "failed"} {
 		n, _, _ := unstructured.NestedInt64(o.Object, "status", count)
-		if n > 0 && (count != "failed" || !late) {
+		if n > 0 && (count != "failed" || !outOfTime(o)) {
 			return true
 		}
 	}
 	return false
+}
+
+// outOfTime is said a moment before the Job is said to have failed.
+func outOfTime(o *manifest.Object) bool {
+	conditions, _, _ := unstructured.NestedSlice(o.Object, "status", "conditions")
+	return slices.ContainsFunc(conditions, func(c any) bool {
+		condition, _ := c.(map[string]any)
+		return condition["reason"] == "DeadlineExceeded"
+	})
 }
 
 func (r *run) end(v *Verifier, verdict Verdict, evidence string) Result {
