@@ -220,5 +220,8 @@ func (v Verify) CheckNames() []string {
 	for _, check := range v.Metrics {
 		names = append(names, check.Name)
 	}
+	for _, check := range v.Jobs {
+		names = append(names, check.Name)
+	}
 	return names
 }
