@@ -249,6 +249,9 @@ func (p clusterPort) writeOne(env promotion.Environment, made *rendered, at mani
 	took := found && object.text == made.texts[at] && slices.Contains(env.Formerly, object.owner)
 	object.owner, object.text, object.byHand = env.ID, made.texts[at], ""
 	_, object.stays = made.has(markStays, env.ID.Name)
+	if took {
+		p.s.clusters.ran[hookKey{env.ID, at.Name}] = object.ran
+	}
 	if hook && !took {
 		object.ran++
 		p.s.clusters.ran[hookKey{env.ID, at.Name}]++
