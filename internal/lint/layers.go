@@ -28,7 +28,7 @@ var packages = []struct {
 	names []string
 }{
 	{pure, []string{"fault", "strictyaml", "expression", "manifest", "source", "promotion", "forge"}},
-	{rules, []string{"inventory", "health", "plan", "evidence", "policy", "webhook", "origin", "ledger", "config", "source/merge", "source/signature", "state/v1alpha1", "reconcile", "preview"}},
+	{rules, []string{"inventory", "health", "plan", "strategy", "evidence", "policy", "webhook", "origin", "ledger", "config", "source/merge", "source/signature", "state/v1alpha1", "reconcile", "preview"}},
 	{adapter, []string{"source/gogit", "source/githubapp", "source/worktree", "render", "policy/rego", "policy/oci", "cluster", "verify", "state", "preview/between", "forge/wire", "forge/client", "forge/gitea", "forge/github", "forge/gitlab"}},
 	{loop, []string{"metrics", "web", "controller"}},
 	{wiring, []string{"app", "demo", "cli"}},
