@@ -79,12 +79,12 @@ func (d *designer) operated(name string) error {
 	for _, set := range []manifest.Set{d.Before, d.After} {
 		for _, o := range kind(set, flagger, d.Namespace) {
 			if target := mapAt(o.Object, "spec", "targetRef"); target["name"] == name && target["kind"] == "Deployment" {
-				return fmt.Errorf("Flagger's Canary/%s releases it and would work against a strategy; remove one of them", o.GetName())
+				return fmt.Errorf("it is released by Flagger's Canary/%s, which would work against a strategy; remove one of them", o.GetName())
 			}
 		}
 		for _, o := range kind(set, rollout, d.Namespace) {
 			if target := mapAt(o.Object, "spec", "workloadRef"); target["name"] == name && target["kind"] == "Deployment" {
-				return fmt.Errorf("Argo's Rollout/%s releases it and would work against a strategy; remove one of them", o.GetName())
+				return fmt.Errorf("it is released by Argo's Rollout/%s, which would work against a strategy; remove one of them", o.GetName())
 			}
 		}
 	}

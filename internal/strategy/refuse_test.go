@@ -34,8 +34,8 @@ func TestRefusals(t *testing.T) {
 		want          string
 	}{
 		"not rendered":         {v("v1"), v("v2"), []promotion.Strategy{blueGreen("apu")}, "Deployment/apu: has a strategy and is not in the release; did you mean Deployment/api?"},
-		"Flagger's":            {v("v1"), v("v2", object("Canary", "x", "{targetRef: {kind: Deployment, name: api}}")), nil, "Flagger's Canary/x releases it"},
-		"Argo's":               {v("v1", object("Rollout", "x", "{workloadRef: {kind: Deployment, name: api}}")), v("v2"), nil, "Argo's Rollout/x releases it"},
+		"Flagger's":            {v("v1"), v("v2", object("Canary", "x", "{targetRef: {kind: Deployment, name: api}}")), nil, "it is released by Flagger's Canary/x"},
+		"Argo's":               {v("v1", object("Rollout", "x", "{workloadRef: {kind: Deployment, name: api}}")), v("v2"), nil, "it is released by Argo's Rollout/x"},
 		"no Service":           {v("v1"), set(t, workload("api", "v2", 2, stable)), nil, "names Service/api, which is not in the release"},
 		"Service of no pods":   {v("v1"), set(t, workload("api", "v2", 2), "apiVersion: v1\nkind: Service\nmetadata: {name: api}\nspec: {ports: [{port: 80}]}"), nil, "which selects no pods"},
 		"Service of others":    {v("v1"), set(t, workload("api", "v2", 2), behind("api", "app: other")), nil, "which does not select its pods"},
