@@ -229,7 +229,7 @@ func (c *clusters) Verify(ctx context.Context, env promotion.Environment, set ma
 	}
 	report, err := c.verifier.Run(ctx, env.Verify, verify.Subject{
 		Jobs:      jobs,
-		Namespace: env.Target.Namespace, Live: live, Applied: against.Begun, Good: against.Good,
+		Namespace: env.Target.Namespace, Live: live, Applied: against.Begun, Good: against.Good, Watching: against.Watching,
 		Endpoints: func(ctx context.Context, service string, port int) ([]verify.Endpoint, error) {
 			return c.endpoints(ctx, env.Target, service, port)
 		},
@@ -244,7 +244,7 @@ func (c *clusters) Verify(ctx context.Context, env promotion.Environment, set ma
 	if !known {
 		outcome = reconcile.OutcomeError
 	}
-	return controller.Verdict{Outcome: outcome, Evidence: report.Evidence, Log: logOf(report)}, nil
+	return controller.Verdict{Outcome: outcome, Evidence: report.Evidence, Log: logOf(report), Tied: report.Tied}, nil
 }
 
 func (c *clusters) endpoints(ctx context.Context, target promotion.Target, service string, port int) ([]verify.Endpoint, error) {

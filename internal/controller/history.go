@@ -104,7 +104,7 @@ var warnings = map[promotion.Reason]bool{
 	promotion.PolicyDenied: true, promotion.PolicyError: true, promotion.RenderFailed: true, promotion.EmptyRender: true,
 	promotion.RollingBack: true, promotion.RollbackFailed: true, promotion.Restoring: true, promotion.Reverting: true, promotion.Reverted: true, promotion.RestoreFailed: true,
 	promotion.ApplyRejected: true, promotion.ApplyFailed: true, promotion.ClusterUnavailable: true,
-	promotion.SourceUnavailable: true, promotion.BranchGone: true, promotion.Drifted: true, promotion.Contended: true,
+	promotion.SourceUnavailable: true, promotion.BranchGone: true, promotion.Drifted: true, promotion.Contended: true, promotion.Regressed: true,
 	promotion.MassDeletion: true, promotion.ConflictingOwner: true, promotion.Quarantined: true,
 	promotion.UnverifiedRevision: true, promotion.UnknownRevision: true, promotion.HistoryRewritten: true,
 	promotion.PromotionRejected: true, promotion.Overridden: true, promotion.IrreversibleUnapproved: true,

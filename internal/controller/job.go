@@ -78,7 +78,7 @@ func (c *Controller) start(ctx context.Context, a reconcile.Action) {
 	c.Log.Info("begin", "environment", a.Environment.String(), "action", a.Kind, "revision", a.Release.Revision,
 		"digest", a.Release.Digest, "reason", a.Reason)
 	run, cancel := context.WithCancel(ctx)
-	if a.Kind == reconcile.ActionVerify {
+	if a.Kind == reconcile.ActionVerify || a.Kind == reconcile.ActionWatch {
 		e.cancel = cancel
 	}
 	c.spawn(func() {
@@ -198,7 +198,7 @@ func (j *job) prepare(ctx context.Context) error {
 // replica whose journal is an old one must not prune, restore or revert by it.
 func (j *job) touches() bool {
 	switch j.action.Kind {
-	case reconcile.ActionAdvance, reconcile.ActionVerify, reconcile.ActionBlame, reconcile.ActionGiveUp,
+	case reconcile.ActionAdvance, reconcile.ActionVerify, reconcile.ActionWatch, reconcile.ActionBlame, reconcile.ActionGiveUp,
 		reconcile.ActionRetry, reconcile.ActionMove:
 		return false
 	}
@@ -283,7 +283,7 @@ func (c *Controller) observed(end ended, stored reconcile.Journal, now time.Time
 		"outcome", end.result.Outcome, "reason", end.result.Reason, "detail", end.note)
 	e.note(end)
 	switch a.Kind {
-	case reconcile.ActionVerify:
+	case reconcile.ActionVerify, reconcile.ActionWatch:
 		e.cancel = nil
 	case reconcile.ActionRevert:
 		c.Poll() // the revert is the newest commit
@@ -316,6 +316,9 @@ func (e *environment) note(end ended) {
 		return
 	}
 	e.notes[end.result.Reason] = end.note
+	if end.result.Action.Kind == reconcile.ActionWatch {
+		e.notes[promotion.Regressed] = end.note // whatever is made of it
+	}
 	if len(end.result.Suspects) > 1 {
 		e.notes[promotion.SeveralSuspects] = end.note
 	}
@@ -334,6 +337,8 @@ func (j *job) effect(ctx context.Context) ended {
 		return j.apply(ctx)
 	case reconcile.ActionVerify:
 		return j.verify(ctx)
+	case reconcile.ActionWatch:
+		return j.watch(ctx)
 	case reconcile.ActionPrune:
 		return j.prune(ctx)
 	case reconcile.ActionUndo:
@@ -412,7 +417,7 @@ func (j *job) prune(ctx context.Context) ended {
 		err = j.c.Cluster.Prune(ctx, j.file, set)
 	}
 	if err == nil {
-		err = j.c.Store.KeepBundles(ctx, j.action.Environment, j.action.Release.Digest)
+		err = j.c.Store.KeepBundles(ctx, j.action.Environment, j.keeps()...)
 	}
 	var refusal *Refusal
 	switch {

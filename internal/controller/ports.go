@@ -132,6 +132,8 @@ type Cluster interface {
 type Against struct {
 	Begun time.Time // the change, or what it puts right; zero is unknown
 	Good  time.Time // when last good passed; zero is never
+	// Watching: it passed before, and this is whether it still does.
+	Watching bool
 }
 
 // Rollback is a release whose migrations are to be undone.
@@ -169,6 +171,7 @@ type Verdict struct {
 	Outcome  reconcile.Outcome // done for a pass, failed, error or no-data
 	Evidence string            // what was measured, in one or two sentences
 	Log      string            // the last lines of the Jobs that did not pass
+	Tied     bool              // failed, and what the release did not change was well meanwhile
 }
 
 // Refusal says that an apply was stopped before anything was touched, or that

@@ -339,7 +339,7 @@ func (c *Controller) specOf(file promotion.Environment) reconcile.Spec {
 		Proposes: file.Promotion.Mode == promotion.ModePullRequest, File: fingerprint(file), Branch: c.Branch,
 		Calendar: calendar, Approval: file.Promotion.Approval.Required > 0, PHI: file.Data == promotion.DataPHI,
 		Signed:     file.Requires(promotion.RequireSigned),
-		MaxReverts: file.MaxRevertsPerDay, OnFailure: file.OnFailure, Drift: file.Drift,
+		MaxReverts: file.MaxRevertsPerDay, OnFailure: file.OnFailure, Drift: file.Drift, Watch: file.Verify.Watch,
 	}
 }
 

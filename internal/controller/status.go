@@ -115,7 +115,7 @@ func begins(d reconcile.Decision, id promotion.ID) reconcile.ActionKind {
 // leaves as it is, and one write for each is enough.
 func storesStatus(d reconcile.Decision, id promotion.ID) bool {
 	switch begins(d, id) {
-	case reconcile.ActionNone, reconcile.ActionVerify, reconcile.ActionBlame:
+	case reconcile.ActionNone, reconcile.ActionVerify, reconcile.ActionWatch, reconcile.ActionBlame:
 		return false
 	}
 	return true

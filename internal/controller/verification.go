@@ -8,6 +8,26 @@ import (
 	"chaperone.dev/chaperone/internal/reconcile"
 )
 
+// watch looks whether what passed still does.
+func (j *job) watch(ctx context.Context) ended {
+	end := j.verify(ctx)
+	if end.result.Outcome == reconcile.OutcomeFailed && !end.result.Tied {
+		end.result.Reason = promotion.Regressed
+		end.note = "it passed before, and nothing ties this to the release: " + end.note
+	}
+	return end
+}
+
+// keeps are the bundles that something may go back to: last good, and what passed
+// before it for as long as that may still be taken back.
+func (j *job) keeps() []reconcile.Digest {
+	keep := []reconcile.Digest{j.action.Release.Digest}
+	if before := j.journal().Watched.Before.Digest; before != "" && j.file.Verify.Watch.RevertWithin > 0 {
+		keep = append(keep, before)
+	}
+	return keep
+}
+
 func (j *job) verify(ctx context.Context) ended {
 	set, err := j.c.bundle(ctx, j.file, j.action.Release.Digest)
 	if err != nil {
@@ -35,16 +55,19 @@ func (j *job) verify(ctx context.Context) ended {
 		reason = promotion.RestoreFailed
 		verdict.Evidence = "last good was applied again and fails its checks as well, so nothing is reverted: " + verdict.Evidence
 	}
-	return ended{result: reconcile.Result{Outcome: verdict.Outcome, Reason: reason}, note: verdict.Evidence, log: verdict.Log}
+	return ended{result: reconcile.Result{Outcome: verdict.Outcome, Reason: reason, Tied: verdict.Tied}, note: verdict.Evidence, log: verdict.Log}
 }
 
 // against: how it was before the attempt, and when last good passed. While last
 // good is proved, that is before what failed was applied.
 func (j *job) against() Against {
 	journal := j.journal()
-	before := Against{Begun: journal.Attempt.Started}
+	before, good := Against{Begun: journal.Attempt.Started}, journal.LastGood.Digest
+	if j.action.Kind == reconcile.ActionWatch {
+		before, good = Against{Begun: journal.Watched.Begun, Watching: true}, journal.Watched.Before.Digest
+	}
 	for _, v := range journal.Verified {
-		if v.Digest == journal.LastGood.Digest {
+		if v.Digest == good {
 			before.Good = v.At
 		}
 	}

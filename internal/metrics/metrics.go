@@ -14,6 +14,7 @@
 //	chaperone_pass_duration_seconds{step}                  histogram  step is source, render, policy, plan, or an action: evaluate, apply, verify, prune, restore, revert, …
 //	chaperone_applies_total{environment,outcome}           counter    outcomes are those of package reconcile: done, retry, rejected, failed, …
 //	chaperone_verifications_total{environment,outcome}     counter
+//	chaperone_watches_total{environment,outcome}           counter
 //	chaperone_prunes_total{environment,outcome}            counter
 //	chaperone_restores_total{environment,outcome}          counter
 //	chaperone_rollbacks_total{environment,outcome}         counter
@@ -66,6 +67,7 @@ var stepBuckets = []float64{.005, .025, .1, .25, .5, 1, 2.5, 5, 10, 30, 60, 120,
 var counted = map[reconcile.ActionKind][2]string{
 	reconcile.ActionApply:   {"chaperone_applies_total", "Applies of a release, by outcome."},
 	reconcile.ActionVerify:  {"chaperone_verifications_total", "Verifications of a release, by outcome."},
+	reconcile.ActionWatch:   {"chaperone_watches_total", "Looks at a release that passed before, by outcome."},
 	reconcile.ActionPrune:   {"chaperone_prunes_total", "Prunes after a verified release, by outcome."},
 	reconcile.ActionUndo:    {"chaperone_rollbacks_total", "Runs of a failed release's rollback hooks, by outcome."},
 	reconcile.ActionRestore: {"chaperone_restores_total", "Restores to last good, by outcome."},

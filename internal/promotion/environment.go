@@ -263,6 +263,7 @@ type Verify struct {
 	Settle  time.Duration // and still so after; default 1m
 	HTTP    []HTTPCheck
 	Metrics []MetricCheck
+	Watch   Watch
 	Health  []HealthRule // for kinds whose status does not say by itself whether they are ready
 	// Restarts are how often containers of the release's new pods may start again.
 	Restarts Restarts
@@ -287,6 +288,15 @@ type JobCheck struct {
 	// Logs is how many of its last lines are kept when it does not pass; 0 to 100,
 	// default 20, and none where data is phi: they may hold a patient's.
 	Logs int
+}
+
+// Watch is how the checks go on after they passed.
+type Watch struct {
+	For   time.Duration // how long; 0 is not at all
+	Every time.Duration // between two looks; default 5m
+	// RevertWithin is how long after it passed a release may still be taken back,
+	// where a control says that the fault is its own; default 0: never.
+	RevertWithin time.Duration
 }
 
 // HealthRule says by two conditions in CEL, over the object as `self`, how

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/url"
 	"regexp"
+	"slices"
 	"strings"
 	"time"
 	"unicode"
@@ -23,6 +24,9 @@ const (
 	maxInterval = time.Hour
 	maxTimeout  = 10 * time.Minute
 	maxHeaders  = 50
+
+	DefaultWatchEvery = 5 * time.Minute
+	maxWatch          = 30 * 24 * time.Hour
 )
 
 func decodeVerify(verify *strictyaml.Object, data Data) Verify {
@@ -47,6 +51,7 @@ func decodeVerify(verify *strictyaml.Object, data Data) Verify {
 		v.HTTP = append(v.HTTP, check)
 	}
 	v.Metrics = decodeMetrics(verify)
+	v.Watch = decodeWatch(verify.Object("watch"), v)
 	return v
 }
 
@@ -190,4 +195,29 @@ func checkBody(s string) error {
 		return fmt.Errorf("want at most %d bytes to look for, not %d", maxText, len(s))
 	}
 	return nil
+}
+
+// decodeWatch wants something to look at, and a control where a late failure is
+// to be a release's fault.
+func decodeWatch(o *strictyaml.Object, v Verify) Watch {
+	w := Watch{
+		For:          o.Duration("for", 0, time.Minute, maxWatch),
+		Every:        o.Duration("every", DefaultWatchEvery, 10*time.Second, 24*time.Hour),
+		RevertWithin: o.Duration("revertWithin", 0, time.Second, maxWatch),
+	}
+	if !o.Present() {
+		return Watch{}
+	}
+	o.Require("for", "want how long the checks go on after they passed, such as 24h")
+	controlled := slices.ContainsFunc(v.HTTP, func(c HTTPCheck) bool { return c.Control != nil }) ||
+		slices.ContainsFunc(v.Metrics, func(c MetricCheck) bool { return c.Control != "" })
+	switch {
+	case w.For > 0 && w.Every > w.For:
+		o.Value("every").Problem("want it at most as long as for, which is %s", strictyaml.FormatDuration(w.For))
+	case w.RevertWithin > w.For:
+		o.Value("revertWithin").Problem("want it at most as long as for, which is %s: later nobody looks", strictyaml.FormatDuration(w.For))
+	case w.RevertWithin > 0 && !controlled:
+		o.Value("revertWithin").Problem("want a check with a control: nothing else tells a late fault of the release from one of what is around it")
+	}
+	return w
 }

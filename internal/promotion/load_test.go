@@ -118,6 +118,7 @@ spec:
       stale: 10m
       control: {query: sum(z)}
       baseline: {from: periods, period: 24h, periods: 2, ratio: 2, significance: 0.001, floor: 0.05, worse: lower}
+    watch: {for: 24h, every: 10m, revertWithin: 2h}
   onFailure: hold
 `
 
@@ -174,7 +175,8 @@ func TestLoadReadsEveryField(t *testing.T) {
 				{Name: "latency", Prometheus: "http://other:9090", Query: "sum(rate(x[5m:1m])) / sum(rate(y[1m]))", Control: "sum(z)",
 					Range: 5 * time.Minute, For: 100 * time.Minute, Every: 6 * time.Minute, Stale: 10 * time.Minute, Min: number(0.1), Samples: 12,
 					Baseline: &Baseline{From: BaselinePeriods, Period: 24 * time.Hour, Periods: 2, By: CompareRank, Ratio: 2, Significance: 0.001,
-						Floor: number(0.05), Worse: WorseLower}}}},
+						Floor: number(0.05), Worse: WorseLower}}},
+			Watch: Watch{For: 24 * time.Hour, Every: 10 * time.Minute, RevertWithin: 2 * time.Hour}},
 	}
 	if got := set.Environments[want.ID]; !reflect.DeepEqual(got, want) {
 		t.Errorf("got  %+v\nwant %+v", got, want)

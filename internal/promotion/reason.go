@@ -113,6 +113,8 @@ const (
 	CorrectionRejected Reason = "CorrectionRejected"
 	// Contended: somebody else keeps changing back what is corrected.
 	Contended Reason = "Contended"
+	// Regressed: what passed verification fails its checks since.
+	Regressed Reason = "Regressed"
 	// Moving: the environment is letting go of its old place, or taking over from its old name.
 	Moving Reason = "Moving"
 )
@@ -315,6 +317,9 @@ var reasons = map[Reason]reasonText{
 	Contended: {
 		"Somebody else keeps changing fields that this environment owns, or keeps an object from going, so that is reported and no longer corrected.",
 		"An operator: stop one of the two managers named, or see to what the finalizer named waits for; or a developer: take the fields out of the manifest, or name them in `ignoreDrift`."},
+	Regressed: {
+		"What runs passed verification and fails its checks since; nothing ties that to the release, or it is too long ago, so it is not taken back.",
+		"An operator: look at the check named; it is asked again by itself. Or a developer: revert or fix what causes it."},
 	Moving: {
 		"The environment is letting go of what it ran in its old place, or taking over what it ran under its old name.",
 		"Nobody needs to: it goes on by itself; an object that cannot be taken over is named."},

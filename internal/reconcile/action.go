@@ -10,7 +10,7 @@ import (
 // ActionKind is something the daemon can do for one environment.
 type ActionKind string
 
-// The actions. Evaluate, Verify and Blame only look; Advance, GiveUp, Retry and
+// The actions. Evaluate, Verify, Watch and Blame only look; Advance, GiveUp, Retry and
 // Move only write the journal; Cancel ends a verification that no longer matters.
 const (
 	ActionNone     ActionKind = ""
@@ -30,6 +30,7 @@ const (
 	ActionGiveUp   ActionKind = "give-up"  // hold instead of going on
 	ActionRetry    ActionKind = "retry"    // lift what a person asked to
 	ActionMove     ActionKind = "move"     // let go of what runs in the old place
+	ActionWatch    ActionKind = "watch"    // look whether what passed still does
 )
 
 // effect reports whether an environment does nothing else meanwhile.
@@ -112,4 +113,6 @@ type Result struct {
 	Candidate Candidate        // Evaluate
 	Suspects  []Suspect        // Blame, oldest first
 	Commit    source.Revision  // Revert, Propose: the commit that was pushed
+	// Tied: Watch failed, and what the release did not change was well all the while.
+	Tied bool
 }

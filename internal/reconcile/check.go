@@ -84,7 +84,12 @@ func (c *check) run() {
 	case ActionRestore:
 		c.must(c.j.Undo.Migrations == "", "last good put over data that were not rolled back")
 		c.takesBack()
+		c.regressed()
+	case ActionWatch:
+		c.must(c.j.Attempt.Stage == StageNone && c.j.Running.Digest == c.a.Release.Digest && c.j.LastGood.Digest == c.a.Release.Digest,
+			"watched what is not what passed")
 	case ActionBlame, ActionRevert:
+		c.regressed()
 		c.blame()
 	case ActionPrune:
 		c.must(c.j.Attempt.Stage == StagePruning && c.j.Attempt.Release.Digest == c.j.LastGood.Digest,
@@ -104,6 +109,17 @@ func (c *check) takesBack() {
 	failed := c.j.Attempt.Stage == StageNone && c.j.Hold.Reason == promotion.IrreversibleFailed &&
 		c.j.Hold.Digest == c.j.Running.Digest && c.j.Hold.Digest != ""
 	c.must(!failed || c.newestIsLastGood(), "what cannot be taken back was, and nobody asked")
+}
+
+// regressed is rule 4 for what passed once: soon after, and tied to it.
+func (c *check) regressed() {
+	a := &c.j.Attempt
+	if a.Regressed.IsZero() {
+		return
+	}
+	c.must(a.Tied, "4: what passed is taken back for what nothing ties to it")
+	late := a.Found.Sub(a.Regressed)
+	c.must(late >= 0 && (late <= c.e.Spec.Watch.RevertWithin || c.e.Spec.Watch.RevertWithin == 0), "4: what passed long ago is taken back")
 }
 
 // stillness is rule 8: a pause, a freeze, and a history that was rewritten.

@@ -23,7 +23,7 @@ func DecideInto(d *Decision, w *World) {
 		e := &w.Environments[i]
 		d.Statuses = append(d.Statuses, Status{Environment: e.ID})
 		v := verdict{w: w, e: e, d: d, status: &d.Statuses[i]}
-		v.decide()
+		v.decideBesideWatch()
 		for _, at := range [...]time.Time{v.status.Until, v.again} {
 			if at.After(w.Now) {
 				d.LookAgain = sooner(d.LookAgain, at)

@@ -74,6 +74,13 @@ const (
 	guardRevertDisabled    guard = "onFailure: hold reverts nothing"
 )
 
+// What is watched after it passed.
+const (
+	guardWatchYields guard = "a look at what passed keeps nothing waiting"
+	guardWatchTied   guard = "a late failure is the release's where what it did not change is well"
+	guardWatchSoon   guard = "what passed long ago is not taken back"
+)
+
 // Who is guilty.
 const (
 	guardBisect     guard = "one of several suspects is not guilty unproven"

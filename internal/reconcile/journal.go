@@ -28,6 +28,8 @@ type Journal struct {
 	Run    Run    `json:"run,omitzero"`
 	Served string `json:"served,omitempty"` // the last retry request that was granted
 	Branch string `json:"branch,omitempty"` // that last good was on
+	// Watched is what passed here last, as long as it is looked at.
+	Watched Watched `json:"watched,omitzero"`
 	// Overridden is what a break-glass override let in; pages show it in red for
 	// as long as it runs.
 	Overridden Digest          `json:"overridden,omitempty"`
@@ -77,6 +79,23 @@ type Attempt struct {
 	Undo   Undo    `json:"undo,omitzero"`    // as it was before
 	Probe  bool    `json:"probe,omitempty"`  // one of the commits between last good and what failed
 	Proven bool    `json:"proven,omitempty"` // last good passed again after the failure
+	// Regressed is when it had passed, and Found when it was seen to fail since.
+	Regressed time.Time `json:"regressed,omitzero"`
+	Found     time.Time `json:"found,omitzero"`
+	Tied      bool      `json:"tied,omitempty"` // what it did not change was well meanwhile
+}
+
+// Watched is last good while its checks go on.
+type Watched struct {
+	Digest Digest    `json:"digest,omitempty"`
+	Begun  time.Time `json:"begun,omitzero"` // its attempt: what was measured before is without it
+	Since  time.Time `json:"since,omitzero"` // it passed
+	// Before is what passed before it, which is gone back to.
+	Before Release `json:"before,omitzero"`
+	// Irreversible: it cannot be taken back, or not without what its migrations hold
+	// since, so a late failure only alarms.
+	Irreversible bool             `json:"irreversible,omitempty"`
+	Alarm        promotion.Reason `json:"alarm,omitempty"` // why the last look was not well
 }
 
 // Suspect is a commit that changed an environment, and what it made of it.

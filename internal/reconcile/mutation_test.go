@@ -131,6 +131,8 @@ var walksFor = map[guard]string{
 	guardGrace:            "a calendar",
 	guardOnce:             "a calendar",
 	guardMoved:            "another place",
+	guardWatchTied:        "what passed is watched",
+	guardWatchSoon:        "what passed is watched",
 	guardBusy:             "three in a row",
 	guardUndo:             "migrations",
 	guardHalfUndone:       "migrations",

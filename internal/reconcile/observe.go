@@ -164,6 +164,8 @@ func (e *Environment) observe(r Result, now time.Time) {
 		j.hold(r.Action.Reason, r.Action.Release.Digest)
 	case ActionRetry:
 		e.retried(r.Action)
+	case ActionWatch:
+		e.watched(r, now)
 	case ActionMove:
 		j.moved(r)
 		e.Moved = e.Moved && r.Outcome != OutcomeDone
@@ -216,6 +218,9 @@ func (j *Journal) advance(to Release, now time.Time) {
 		if j.Verified[i].At.After(now) {
 			j.Verified[i].At = now
 		}
+	}
+	if j.Watched.Since.After(now) {
+		j.Watched.Since = now
 	}
 	j.Hold, j.Retry = Hold{}, Retry{}
 }
@@ -290,7 +295,7 @@ func (j *Journal) judged(r Result, spec Spec, now time.Time) {
 	}
 	switch {
 	case r.Outcome == OutcomeDone:
-		j.verified(now)
+		j.verified(spec, now)
 	case r.Outcome == OutcomeFailed, r.Outcome == OutcomeError && !on(guardErrorIsNoFailure), r.Outcome == OutcomeNoData && !on(guardNoDataIsNoFailure),
 		r.Outcome == OutcomeInterrupted && !on(guardInterrupted):
 		j.fail(promotion.VerificationFailed)
@@ -299,8 +304,9 @@ func (j *Journal) judged(r Result, spec Spec, now time.Time) {
 	}
 }
 
-func (j *Journal) verified(now time.Time) {
+func (j *Journal) verified(spec Spec, now time.Time) {
 	release := j.Attempt.Release
+	j.watch(spec, now)
 	j.Attempt.Stage, j.LastGood, j.Retry, j.Hold, j.Undo = StagePruning, release, Retry{}, Hold{}, Undo{}
 	if !j.Attempt.Probe {
 		j.Search = Search{}

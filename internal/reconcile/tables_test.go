@@ -33,6 +33,7 @@ var tables = []struct {
 	{"soak", soakRows},
 	{"between two tries", retryRows},
 	{"every search", searches},
+	{"what passed is watched", watchRows},
 	{"promotion", proposalRows},
 	{"outcomes", outcomeRows},
 	{"drift beside a prune that waits", unprunedRows},

@@ -25,6 +25,8 @@ func (o *outside) ends(into []end, a *Action) []end {
 		return append(into, o.evaluated(a))
 	case ActionVerify:
 		return o.verify(into, a)
+	case ActionWatch:
+		return o.watch(into, a)
 	case ActionApply, ActionRestore, ActionCorrect:
 		return o.place(into, a)
 	case ActionUndo:
@@ -161,6 +163,22 @@ func (o *outside) verify(into []end, a *Action) []end {
 	return append(into, verdict,
 		o.accident(a, OutcomeError, promotion.VerificationError),
 		o.accident(a, OutcomeNoData, promotion.VerificationNoData),
+		o.accident(a, OutcomeInterrupted, ""))
+}
+
+// watch is a look at what passed. Where everything fails, so does what no release
+// changed, and nobody can tell.
+func (o *outside) watch(into []end, a *Action) []end {
+	well, unknown := o.ended(a, OutcomeDone, ""), o.ended(a, OutcomeError, promotion.VerificationError)
+	if o.outage {
+		return append(into, unknown)
+	}
+	if strings.Contains(string(a.Release.Digest), lateWord) {
+		tied := o.ended(a, OutcomeFailed, promotion.VerificationFailed)
+		tied.result.Tied = true
+		into = append(into, tied)
+	}
+	return append(into, well, o.accident(a, OutcomeFailed, promotion.Regressed), o.accident(a, OutcomeNoData, promotion.VerificationNoData),
 		o.accident(a, OutcomeInterrupted, ""))
 }
 

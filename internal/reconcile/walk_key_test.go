@@ -165,6 +165,7 @@ func (w *encoder) journal(j *Journal, e *Environment, now time.Time) {
 	w.text(string(j.LastRevert.Commit))
 	w.digest(j.LastRevert.Digest)
 	w.flags(j.LastRevert.At.Add(revertWait).After(now), j.LastRevert.At.After(now))
+	w.watched(e, now)
 	w.release(j.Search.Failed)
 	w.number(len(j.Search.Suspects))
 	for i := range j.Search.Suspects {
@@ -192,6 +193,17 @@ func (w *encoder) undo(u *Undo) {
 	w.text(string(u.Migrations))
 	w.number(u.Round)
 	w.flags(u.Forward)
+}
+
+func (w *encoder) watched(e *Environment, now time.Time) {
+	a, j := &e.Journal.Attempt, &e.Journal.Watched
+	w.flags(e.WatchAt.After(now), e.WatchAt.Sub(now) > e.Spec.Watch.Every, a.Tied, a.Regressed.IsZero(), j.Irreversible, now.Before(j.Since))
+	w.digest(j.Digest)
+	w.release(j.Before)
+	w.text(string(j.Alarm))
+	if j.Digest != "" {
+		w.number(int(min(now.Sub(j.Since), e.Spec.Watch.For) / time.Minute))
+	}
 }
 
 // soaks tells for whom the time since a verification matters.

@@ -69,6 +69,7 @@ type change struct {
 // The words of a file: what it does to the environment that runs it.
 const (
 	badWord      = "bad"      // fails verification wherever it runs; "bad-staging" only there, and so does "bad-staging2"
+	lateWord     = "late"     // passes, and fails some time after
 	bigWord      = "big"      // cannot be taken back
 	denied1Word  = "denied1"  // by policy-1
 	denied2Word  = "denied2"  // by policy-2
@@ -266,6 +267,7 @@ func (o outside) crash() outside {
 		o.truths[i].flying = nil
 		e := &o.Environments[i]
 		e.Busy, e.Evaluating, e.Candidates, e.EvaluateAt, e.AskAt = ActionNone, "", nil, time.Time{}, time.Time{}
+		e.WatchAt = time.Time{}
 	}
 	return o.poll()
 }

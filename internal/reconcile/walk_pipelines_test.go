@@ -1,6 +1,8 @@
 package reconcile
 
 import (
+	"time"
+
 	"chaperone.dev/chaperone/internal/promotion"
 )
 
@@ -12,7 +14,7 @@ type files = map[string]string
 func stories() []*story {
 	return []*story{
 		threeInARow(), twoBeforeOne(), pinnedProduction(), oneOfFour(), twoOfThree(), untestableMiddle(),
-		frozenStaging(), heldStaging(), policiesChange(), patientsData(), calendars(), breaker(), askedAgain(), placesAndTypos(), signatures(), migrations(),
+		frozenStaging(), heldStaging(), policiesChange(), patientsData(), calendars(), watched(), breaker(), askedAgain(), placesAndTypos(), signatures(), migrations(),
 	}
 }
 
@@ -160,6 +162,22 @@ func patientsData() *story {
 			"staging":    {promotion.NoLastGood, promotion.RevertConflict},
 			"production": {promotion.WaitingForPromotion, promotion.IrreversibleFailed, promotion.NoLastGood, promotion.Quarantined},
 		},
+	}
+}
+
+// watched: what passes fails later, by its own fault or not.
+func watched() *story {
+	return &story{
+		name: "what passed is watched",
+		environments: []Environment{named("staging", all(frozen, func(s *Spec) {
+			s.Watch = promotion.Watch{For: 3 * time.Minute, Every: time.Minute, RevertWithin: time.Minute}
+		}))},
+		script: []change{
+			{files: files{"staging": "s1"}}, {files: files{"staging": "late2"}}, {files: files{"staging": "s3"}},
+		},
+		adversity: 1, start: newYear,
+		accidents: []accident{crashes, pauses, freezes, outages, drifts, outagesOfGit, clockBack},
+		rests:     rests{"staging": {promotion.Regressed, promotion.RevertConflict, promotion.Quarantined}},
 	}
 }
 

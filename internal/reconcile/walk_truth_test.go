@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"math/bits"
 	"slices"
+	"strings"
 
 	"chaperone.dev/chaperone/internal/promotion"
 	"chaperone.dev/chaperone/internal/source"
@@ -42,7 +43,7 @@ func (o *outside) wrongly(i int, t *truth, a *Action) error {
 	switch a.Kind {
 	case ActionApply:
 		return o.appliedWrongly(i, t, a)
-	case ActionVerify:
+	case ActionVerify, ActionWatch:
 		if t.cluster != a.Release.Digest {
 			return fmt.Errorf("%s is verified while %s stands on the cluster", a.Release.Digest, t.cluster)
 		}
@@ -157,6 +158,9 @@ func (o *outside) revertedWrongly(i int, t *truth, a *Action) error {
 			return nil
 		}
 	}
+	if strings.Contains(string(did), lateWord) && !strings.Contains(string(before), lateWord) {
+		return nil
+	}
 	return fmt.Errorf("5: %s is reverted, though it broke nothing: it made %s of %s", a.Guilty, did, before)
 }
 
@@ -193,6 +197,12 @@ func (o outside) told(r *Result, stage Stage) outside {
 	case (a.Kind == ActionVerify || a.Kind == ActionApply) && r.Outcome == OutcomeFailed:
 		t.failed = withDigest(t.failed, d)
 		t.passed = withoutDigest(t.passed, d)
+	case a.Kind == ActionWatch && r.Tied:
+		e := &o.Environments[i]
+		before := e.Journal.Watched.Before.Digest
+		if o.Now.Sub(e.Journal.Watched.Since) <= e.Spec.Watch.RevertWithin && before != "" && !slices.Contains(t.failed, before) {
+			t.failed, t.passed = withDigest(t.failed, d), withoutDigest(t.passed, d)
+		}
 	case a.Kind == ActionBlame && r.Outcome == OutcomeDone:
 		t.suspects, t.probes = len(r.Suspects), 0
 	case a.Kind == ActionRevert && (r.Outcome == OutcomeDone || r.Outcome == OutcomeAlready):

@@ -59,6 +59,7 @@ type Environment struct {
 	Evaluating      source.Revision // the evaluation under way; it may go on beside an effect
 	EvaluateAt      time.Time       // not before: the last evaluation could not be done
 	AskAt           time.Time       // a rule that could not be asked is not asked before
+	WatchAt         time.Time       // what passed is not looked at before
 	Journal         Journal
 }
 
@@ -78,6 +79,7 @@ type Spec struct {
 	MaxReverts int                // in a day
 	OnFailure  promotion.OnFailure
 	Drift      promotion.Drift
+	Watch      promotion.Watch
 }
 
 // Requests are what people asked for through the daemon's API objects.
@@ -209,7 +211,8 @@ func (e *Environment) settled() bool {
 func (e *Environment) Rests() bool {
 	j := &e.Journal
 	waits := j.Attempt.Stage == StagePruning && j.Retry.Tries > 0 && j.Retry.Digest == j.LastGood.Digest
-	return e.Busy == ActionNone && (j.Attempt.Stage == StageNone || waits) && j.LastGood.Digest != "" && j.Running.Digest == j.LastGood.Digest
+	looks := e.Busy == ActionWatch // which changes nothing
+	return (e.Busy == ActionNone || looks) && (j.Attempt.Stage == StageNone || waits) && j.LastGood.Digest != "" && j.Running.Digest == j.LastGood.Digest
 }
 
 // Find returns the environment with an ID.

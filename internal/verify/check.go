@@ -32,9 +32,9 @@ const (
 	checkGrace     = 10 * time.Second // beyond what one takes by its own account
 )
 
-// all makes checks at the same time, and cuts the others short once one fails.
-// What was cut short is left out.
-func (v *Verifier) all(ctx context.Context, checks []Check) []Result {
+// all makes checks at the same time, and cuts the others short once one fails, or
+// while watching once one is tied to the release. What was cut short is left out.
+func (v *Verifier) all(ctx context.Context, checks []Check, watching bool) []Result {
 	ctx, stop := context.WithCancel(ctx)
 	defer stop()
 	var (
@@ -51,7 +51,7 @@ func (v *Verifier) all(ctx context.Context, checks []Check) []Result {
 				return // cut short: no verdict
 			}
 			results[i] = result
-			if result.Verdict == Fail {
+			if result.Verdict == Fail && (result.Tied || !watching) {
 				stop()
 			}
 		})
@@ -114,6 +114,7 @@ func (v *Verifier) controlled(ctx context.Context, check Check) (Result, error) 
 	result.Ended = v.clock.Now()
 	switch control.Verdict {
 	case Pass:
+		result.Tied = true
 		result.Evidence += "; meanwhile, of what was not changed: " + control.Evidence
 	case Fail:
 		result.Verdict = Error

@@ -46,7 +46,7 @@ func TestPitfall31_ControlTellsAnOutageFromABadRelease(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			began := time.Now()
 			check := Check{Name: "errors", Within: time.Minute, Ask: answers(test.check, "6% failed", 3*time.Second), Control: beside(answers(test.control, "0% failed", 5*time.Second))}
-			got := New(nil, SystemClock(), 0).all(t.Context(), []Check{check})
+			got := New(nil, SystemClock(), 0).all(t.Context(), []Check{check}, false)
 			if len(got) != 1 || got[0].Verdict != test.want || !strings.HasPrefix(got[0].Evidence, test.evidence) {
 				t.Errorf("%s beside %s: %+v", test.check, test.control, got)
 			}
@@ -65,7 +65,7 @@ func TestChecksHaveDeadlines(t *testing.T) {
 			{Name: "endless", Ask: answers(Fail, "", 0)},
 			{Name: "hangs", Within: time.Minute, Ask: answers(Fail, "", time.Hour)},
 			{Name: "hangs beside", Within: time.Minute, Ask: answers(Fail, "", 0), Control: beside(answers(Pass, "", time.Hour))},
-		})
+		}, false)
 		for i, want := range []string{`"endless" has no deadline`, `"hangs" came to nothing within 60s`, `"hangs beside" came to nothing within 60s`} {
 			if got[i].Verdict != Error || got[i].Evidence != want {
 				t.Errorf("got %+v, want %s", got[i], want)
@@ -106,7 +106,7 @@ func TestChecksRunSideBySide(t *testing.T) {
 			defer count(-1)
 			return answers(Pass, "", time.Second)(ctx)
 		}}}, 3*parallelChecks)
-		if got := New(nil, SystemClock(), 0).all(t.Context(), checks); len(got) != len(checks) || most != parallelChecks || time.Since(began) != 3*time.Second {
+		if got := New(nil, SystemClock(), 0).all(t.Context(), checks, false); len(got) != len(checks) || most != parallelChecks || time.Since(began) != 3*time.Second {
 			t.Errorf("%d results after %s, %d at once", len(got), time.Since(began), most)
 		}
 	})

@@ -13,6 +13,9 @@ import (
 // metricCheck is a metric check of an environment's file.
 func (v *Verifier) metricCheck(c promotion.MetricCheck, settle time.Duration, subject Subject) Check {
 	lead := max(0, c.Range-settle)
+	if subject.Watching {
+		lead = 0 // all that it looks back on is the release
+	}
 	check := Check{
 		Name: c.Name, Within: lead + c.For + 15*queryTimeout,
 		Ask: func(ctx context.Context) (Result, error) { return v.metric(ctx, c, lead, subject, nil) },

@@ -182,7 +182,7 @@ func TestPitfall27_MetricsAnswerEachWay(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			subject := Subject{Applied: s.release, Good: s.release.Add(-20 * time.Minute)}
-			got := s.verifier().all(t.Context(), []Check{s.verifier().metricCheck(test.check, time.Minute, subject)})
+			got := s.verifier().all(t.Context(), []Check{s.verifier().metricCheck(test.check, time.Minute, subject)}, false)
 			if len(got) != 1 || got[0].Verdict != test.verdict || !strings.Contains(got[0].Evidence, test.evidence) {
 				t.Errorf("got  %+v\nwant %s: %s", got, test.verdict, test.evidence)
 			}
@@ -203,7 +203,7 @@ func TestMetricControl(t *testing.T) {
 			m.Control = control
 		})
 		v := New(nil, hurried(s.release.Add(10*time.Minute), 600), 0).WithPrometheus(Prometheus{URL: s.server.URL})
-		got := v.all(t.Context(), []Check{v.metricCheck(check, time.Minute, Subject{Applied: s.release})})
+		got := v.all(t.Context(), []Check{v.metricCheck(check, time.Minute, Subject{Applied: s.release})}, false)
 		if len(got) != 1 || got[0].Verdict != want {
 			t.Errorf("beside %s: %+v, want %s", control, got, want)
 		}

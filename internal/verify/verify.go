@@ -58,6 +58,9 @@ type Result struct {
 	Ended    time.Time `json:"ended"`
 	// Log is the last lines of a Job that did not pass, without secrets.
 	Log string `json:"log,omitempty"`
+	// Tied: it fails, and what was not changed did not over the same time; of a
+	// report, one of its checks is.
+	Tied bool `json:"tied,omitempty"`
 }
 
 // Report is the verdict over all checks that came to one, readiness first.
@@ -102,6 +105,7 @@ const (
 	DefaultPoll    = 2 * time.Second
 	DefaultTimeout = 10 * time.Minute
 	readTimeout    = 30 * time.Second // for one look at the cluster
+	watchReady     = time.Minute      // for what was ready before to be so again
 )
 
 // New takes the client for HTTP checks (nil is NewClient(nil)), the clock, and
@@ -129,6 +133,9 @@ type Subject struct {
 	Applied time.Time
 	// Good is when last good passed; zero is never.
 	Good time.Time
+	// Watching: it passed before. Every check is made to its end, whatever the
+	// others say, unless one ties a failure to the release.
+	Watching bool
 }
 
 // Run waits until the release is ready and stays so, then makes all other
@@ -137,13 +144,19 @@ type Subject struct {
 // the report: the restore should not wait for them. The error is ctx's and
 // nothing else's.
 func (v *Verifier) Run(ctx context.Context, spec promotion.Verify, subject Subject) (Report, error) {
+	if subject.Watching {
+		spec.Timeout, spec.Settle = min(spec.Timeout, watchReady), 0
+		spec.Jobs = nil // they do things, and are for a release
+	}
 	ready, err := v.Ready(ctx, subject.Live, spec.Timeout, spec.Settle)
 	if err != nil {
 		return Report{}, err
 	}
 	results := []Result{ready}
+	if ready.Verdict == Pass || subject.Watching {
+		results = append(results, v.all(ctx, v.checks(spec, subject), subject.Watching)...)
+	}
 	if ready.Verdict == Pass {
-		results = append(results, v.all(ctx, v.checks(spec, subject))...)
 		// Last, so that what ended while the others asked counts as well.
 		if r, asked, err := v.restarts(ctx, spec.Restarts, subject); err == nil && asked {
 			results = append(results, r)
@@ -179,6 +192,7 @@ func combine(results []Result, ended time.Time) Report {
 	report := Report{Checks: results, Result: Result{Verdict: Worst(verdicts...), Check: "verification", Ended: ended}}
 	var told []string
 	for _, r := range results {
+		report.Tied = report.Tied || r.Tied
 		if r.Verdict == report.Verdict {
 			told = append(told, r.Evidence)
 		}
