@@ -128,6 +128,9 @@ chaperone_source_polls_total{outcome="ok"} 2
 # HELP chaperone_verifications_total Verifications of a release, by outcome.
 # TYPE chaperone_verifications_total counter
 chaperone_verifications_total{environment="novamind/production",outcome="done"} 1
+# HELP chaperone_watches_total Looks at a release that passed before, by outcome.
+# TYPE chaperone_watches_total counter
+chaperone_watches_total{environment="novamind/production",outcome="done"} 1
 # HELP chaperone_webhooks_total Webhooks that came, by the forge they say they are from and by outcome.
 # TYPE chaperone_webhooks_total counter
 chaperone_webhooks_total{forge="gitlab",outcome="accepted"} 1
