@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"chaperone.dev/chaperone/internal/controller"
@@ -66,6 +67,11 @@ func (p clusterPort) Verify(ctx context.Context, env promotion.Environment, set 
 	return verdict, nil
 }
 
+// controlled reports whether an environment's checks have a control.
+func controlled(env promotion.Environment) bool {
+	return slices.ContainsFunc(env.Verify.HTTP, func(c promotion.HTTPCheck) bool { return c.Control != nil })
+}
+
 // checks ask what runs. The world is locked.
 func (p clusterPort) checks(env promotion.Environment, made *rendered) (controller.Verdict, error) {
 	failed := func(format string, args ...any) (controller.Verdict, error) {
@@ -82,6 +88,9 @@ func (p clusterPort) checks(env promotion.Environment, made *rendered) (controll
 	}
 	if at, found := made.has(markNoData, env.ID.Name); found {
 		return controller.Verdict{Outcome: reconcile.OutcomeNoData, Evidence: at.String() + " was not asked for anything"}, nil
+	}
+	if p.s.clusters.outage[env.ID] && controlled(env) { // what no release changes is down as well
+		return controller.Verdict{Outcome: reconcile.OutcomeError, Evidence: "something else is wrong, which was not changed: http answered 503"}, nil
 	}
 	if p.s.clusters.outage[env.ID] {
 		return failed("http answered 503 in 10 of 10 requests (limit 0%%)")
