@@ -88,6 +88,7 @@ func TestKilledAtEachStage(t *testing.T) {
 		{reconcile.StageApplying, goodStory},
 		{reconcile.StageVerifying, goodStory},
 		{reconcile.StagePruning, goodStory},
+		{reconcile.StageUndoing, migrationStory},
 		{reconcile.StageRestoring, badStory},
 		{reconcile.StageProving, badStory},
 		{reconcile.StageBlaming, badStory},
