@@ -152,13 +152,19 @@ func (d *deepening) depth() int {
 	return d.objects.limits.Depth * int(min(1<<min(d.deepened.Load()-1, 30), maxDeeper))
 }
 
-// giveUp has the next poll make a mirror of all of the history: the server does
-// not give it in pieces. What is kept beside the mirror is not worth that.
+// giveUp on a server that does not give older commits. What is kept beside the
+// mirror is not worth another one.
 func (d *deepening) giveUp() {
-	if r := d.repository; d.objects == r.objects {
-		r.whole.Store(true)
-		r.damaged.Store(true)
+	if d.objects == d.repository.objects {
+		d.repository.needWhole()
 	}
+}
+
+// needWhole has the next poll make a mirror of all of the history: the server does
+// not give it in pieces.
+func (r *Repository) needWhole() {
+	r.whole.Store(true)
+	r.damaged.Store(true)
 }
 
 // firstDepth is how much of the branch's history is fetched with a new head.
@@ -221,6 +227,9 @@ func (o *objects) askHistory(s *session, h wantedHistory) (pack io.Reader, ends 
 	case len(shallow) == 0 && len(h.wants) == 1 || s.can["shallow"] && h.depth == 0:
 		pack, err = s.fetch(h.wants[0], h.haves, shallow)
 		return pack, nil, err
+	}
+	if o.missing != nil {
+		o.missing.repository.needWhole()
 	}
 	return nil, nil, withUnavailable(errNotDeeper)
 }

@@ -8,6 +8,9 @@
 //     branch is ever fetched, with a promotion branch when it is that one's turn;
 //   - after any error the mirror and the last known head are as before;
 //   - where the server can leave files out, only those that are read are fetched;
+//   - where it can leave out the older part of a history, that is fetched as far as
+//     answers need it, and they are the same as if all of it were there: nothing is
+//     said to be no ancestor, or unknown, before the server was asked;
 //   - every object read is checked against its hash;
 //   - a commit is pushed only onto the head that it was made for, a commit is
 //     taken back at most once, and what became of a push is judged from the

@@ -117,6 +117,8 @@ func TestServerThatGivesNoPartsAnyMore(t *testing.T) {
 			s := &site{Repo: repo, options: gogit.Options{URL: server.URL, Branch: gitserver.Main, CacheDir: t.TempDir(), Limits: gogit.Limits{Depth: 3}}}
 			r := s.open(t)
 			poll(t, r)
+			pulls := openPulls(t, r)
+			ref, theirs := pulled(t, s, 7, map[string]string{"theirs.yaml": "x"})
 			server.SpeakVersion0()
 			if moved {
 				all = append(all, repo.Commit(t, one("new.yaml", "new\n")))
@@ -126,7 +128,13 @@ func TestServerThatGivesNoPartsAnyMore(t *testing.T) {
 				if _, err := r.Contains(t.Context(), source.Revision(all[0])); !errors.Is(err, source.ErrUnavailable) || fault.IsTerminal(err) {
 					t.Errorf("contains: %v", err)
 				}
+				if err := pulls.Fetch(t.Context(), ref, theirs); !errors.Is(err, source.ErrUnavailable) || fault.IsTerminal(err) {
+					t.Errorf("a pull request: %v", err)
+				}
 				poll(t, r)
+			}
+			if err := pulls.Fetch(t.Context(), ref, theirs); err != nil {
+				t.Errorf("a pull request: %v", err)
 			}
 			if line, err := r.FirstParents(t.Context(), "", r.Head(), 100); err != nil || len(line) != len(all) || ends(t, s) != 0 {
 				t.Errorf("a line of %d commits, %v; it ends in %d places", len(line), err, ends(t, s))
