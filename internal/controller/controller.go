@@ -89,6 +89,7 @@ type Controller struct {
 	polled       bool
 	sourceDetail string
 	environments map[promotion.ID]*environment
+	offers       offers
 }
 
 // environment is what the loop keeps of one beside its part of the world.

@@ -55,6 +55,9 @@ type RevertBranches interface {
 	// OfferRevert keeps a branch that takes the guilty commit back when it is
 	// merged. It is idempotent, and never overwrites anybody else's commits.
 	OfferRevert(ctx context.Context, guilty source.Revision, note source.RevertNote) (ProposeResult, error)
+	// WithdrawReverts deletes all those branches but what others have put there. It
+	// is called once nobody waits for one, is idempotent, and tells before of each.
+	WithdrawReverts(ctx context.Context, before func(branch string) error) (withdrawn []string, err error)
 }
 
 // ProposeResult is how keeping a promotion branch ended when the source could

@@ -80,10 +80,7 @@ func (p *pulls) offer(view View) {
 		if j.Proposal.Revision == "" || j.Proposal.Commit != "" { // while it is being pushed, the old one stands
 			wanted.proposals[e.ID] = j.Proposal.Commit
 		}
-		switch {
-		case j.Hold.Reason == promotion.RevertConflict, j.Hold.Reason == promotion.RevertRejected, j.Attempt.Stage == reconcile.StageReverting:
-			wanted.reverting = true
-		}
+		wanted.reverting = wanted.reverting || waitsForRevert(j)
 	}
 	p.mu.Lock()
 	changed := !wanted.equal(p.wanted)
@@ -170,7 +167,7 @@ func (p *pulls) sync(ctx context.Context) error {
 	}
 	for branch := range open {
 		if !wanted.reverting && strings.HasPrefix(branch, source.RevertBranches) {
-			if err := p.close(ctx, branch, "No environment waits for this revert any more."); err != nil {
+			if err := p.close(ctx, branch, noLonger); err != nil {
 				return err
 			}
 		}

@@ -50,6 +50,7 @@ func (c *Controller) publish(ctx context.Context, d reconcile.Decision) {
 	if c.pulls != nil {
 		c.pulls.offer(view)
 	}
+	c.withdrawOffers(ctx, view)
 	c.Telemetry.Published(view)
 }
 

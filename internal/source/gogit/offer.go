@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 
 	"github.com/go-git/go-git/v5/plumbing"
 
@@ -99,4 +100,76 @@ func (o *objects) revertInPlace(request RevertRequest, head commit, by signer) (
 	}
 	pack, err := made.pack()
 	return &plan{head: head.hash, commit: hash, tree: before, made: made, pack: pack}, err
+}
+
+// WithdrawReverts deletes the branches that offer a revert, for when nobody waits
+// for one any more: those that hold our own revert alone, or nothing that the
+// followed branch does not. What people have put there stays. before is called
+// with each branch that is about to be deleted; an error of it ends the call. It
+// may be called again after any error or crash.
+func (r *Repository) WithdrawReverts(ctx context.Context, before func(branch string) error) (withdrawn []string, err error) {
+	const op = "withdraw reverts"
+	names, err := r.offers(ctx)
+	if err != nil {
+		return nil, fault.Retryable(op, r.remote.object(), err)
+	}
+	for _, ref := range names {
+		object := fmt.Sprintf("%s in %s", ref.Short(), r.remote.object())
+		result, err := r.moveBranch(ctx, op, object, ref, func(ctx context.Context, at branches) (*plan, ProposeResult, error) {
+			planned, result, err := r.planWithdrawal(ctx, at)
+			if err == nil && planned != nil {
+				err = before(at.proposal.Short())
+			}
+			return planned, result, err
+		})
+		if err != nil {
+			return withdrawn, err
+		}
+		if result.Outcome == Withdrawn {
+			withdrawn = append(withdrawn, ref.Short())
+		}
+	}
+	return withdrawn, nil
+}
+
+// offers are the branches that may offer a revert. A name that we would not give
+// is no name of ours.
+func (r *Repository) offers(ctx context.Context) (names []plumbing.ReferenceName, err error) {
+	if err := r.take(ctx); err != nil {
+		return nil, err
+	}
+	defer r.give()
+	s, err := r.remote.with(plumbing.NewBranchReferenceName(source.RevertBranches)).open(ctx, uploadPack)
+	if err != nil {
+		return nil, err
+	}
+	defer s.close()
+	for _, ref := range s.below {
+		if named, err := branchRef(ref.Short()); err == nil && named == ref && ref != r.remote.branch {
+			names = append(names, ref)
+		}
+	}
+	return names, nil
+}
+
+func (r *Repository) planWithdrawal(ctx context.Context, at branches) (*plan, ProposeResult, error) {
+	result := ProposeResult{Outcome: Absent, Branch: at.proposal.Short(), Commit: tipOf(at.tip)}
+	if at.tip.IsZero() {
+		return nil, result, nil
+	}
+	tip, err := r.commitAt(at.tip)
+	if err != nil {
+		return nil, result, r.lost(err)
+	}
+	merged, err := r.contains(ctx, tip.Revision, at.head.Revision)
+	if err != nil && !errors.Is(err, source.ErrTooFar) {
+		return nil, result, err
+	}
+	guilty, reverts := tip.Reverts()
+	ours := reverts && source.RevertBranch(guilty) == at.proposal.Short() && at.self != "" && strings.EqualFold(tip.Author.Email, at.self)
+	if merged || ours {
+		return &plan{head: at.head.hash}, result, nil // to no commit
+	}
+	result.Outcome, result.Detail = Foreign, fmt.Sprintf("branch %s: %s by %q is not the daemon's, and stays", at.proposal.Short(), tip.Revision.Short(), tip.Author.Name)
+	return nil, result, nil
 }

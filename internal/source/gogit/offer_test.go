@@ -1,6 +1,8 @@
 package gogit_test
 
 import (
+	"errors"
+	"slices"
 	"strings"
 	"testing"
 
@@ -89,4 +91,41 @@ func TestOfferRevertLeavesOthersWorkAlone(t *testing.T) {
 	if now := offer(t, r, guilty, gogit.Foreign); !strings.Contains(now.Detail, "delete the branch") || s.Head(t, result.Branch) != theirs {
 		t.Errorf("%+v", now)
 	}
+}
+
+func withdrawOffers(t *testing.T, r *gogit.Repository, want ...string) {
+	t.Helper()
+	var told []string
+	withdrawn, err := r.WithdrawReverts(t.Context(), func(branch string) error { told = append(told, branch); return nil })
+	if err != nil || !slices.Equal(withdrawn, want) || !slices.Equal(told, want) {
+		t.Errorf("withdrawn %v, told before of %v, %v; want %v", withdrawn, told, err, want)
+	}
+}
+
+// Once nobody waits, what offered a revert is no more, merged or not, and what
+// people made of it stays.
+func TestWithdrawReverts(t *testing.T) {
+	t.Parallel()
+	s, r, guilty := offering(t, false)
+	withdrawOffers(t, r)
+	result := offer(t, r, guilty, gogit.Proposed)
+	s.Commit(t, gitserver.Commit{Branch: "chaperone/revert/by-a-person", Parent: s.Head(t, "main"), Files: map[string]string{"fix": "1"}})
+	withdrawOffers(t, r, result.Branch)
+	withdrawOffers(t, r)
+	if branches := gitserver.Git(t, s.Dir, "for-each-ref", "--format=%(refname:short)", "refs/heads"); branches != "chaperone/revert/by-a-person\nmain" {
+		t.Errorf("branches: %q", branches)
+	}
+
+	result = offer(t, r, guilty, gogit.Proposed)
+	better := s.Commit(t, gitserver.Commit{Branch: result.Branch, Files: map[string]string{"fix": "2"}})
+	withdrawOffers(t, r)
+	s.Move(t, "main", better) // merged
+	if _, err := r.Poll(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	refused := errors.New("not now")
+	if _, err := r.WithdrawReverts(t.Context(), func(string) error { return refused }); !errors.Is(err, refused) || s.Head(t, result.Branch) != better {
+		t.Errorf("not to be deleted yet: %v", err)
+	}
+	withdrawOffers(t, r, result.Branch)
 }

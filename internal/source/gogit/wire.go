@@ -44,10 +44,11 @@ type conversation struct {
 // advert is what a server offers: one branch of it, maybe a second one, and
 // what it understands.
 type advert struct {
-	tip   plumbing.Hash // zero if there is no such branch
-	also  plumbing.Hash // likewise
-	empty bool          // no branch at all
-	v2    bool          // the server speaks version 2; its refs are asked for
+	tip   plumbing.Hash            // zero if there is no such branch
+	also  plumbing.Hash            // likewise
+	below []plumbing.ReferenceName // what is there, where the second one names a folder; bounded
+	empty bool                     // no branch at all
+	v2    bool                     // the server speaks version 2; its refs are asked for
 	can   map[string]bool
 }
 
@@ -113,9 +114,16 @@ func (a *advert) add(line []byte, branch, also plumbing.ReferenceName) error {
 		a.tip = id
 	case also.String():
 		a.also = id
+	default:
+		if folder := also.String(); strings.HasSuffix(folder, "/") && strings.HasPrefix(name, folder) && len(a.below) < maxBelow {
+			a.below = append(a.below, plumbing.ReferenceName(name))
+		}
 	}
 	return nil
 }
+
+// maxBelow bounds how many branches of a folder are looked at.
+const maxBelow = 100
 
 // refsReader tells refs without end from ones that are cut off.
 type refsReader struct {
