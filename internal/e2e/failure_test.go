@@ -132,6 +132,9 @@ func TestRevertThatConflictsIsHeld(t *testing.T) {
 	fixed := w.push("fix it", version("2.0.1"))
 	w.awaitRuns(development, fixed)
 	w.wantApp(development, "2.0.1")
+	w.await("the branch that offered the revert to go", func() bool {
+		return gitserver.Git(w.T, w.repo.Dir, "for-each-ref", "refs/heads/"+source.RevertBranches) == ""
+	})
 }
 
 // A server that refuses the push is not argued with.
