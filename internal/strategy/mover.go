@@ -67,9 +67,6 @@ func (m *mover) promoted() state {
 		now = m.phases[len(m.phases)-1]
 	}
 	now.kind, now.fresh, now.watch = KindPromote, true, 0
-	if m.BlueGreen != nil && len(m.phases) > 0 {
-		now.to = toCopy
-	}
 	return now
 }
 
