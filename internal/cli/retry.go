@@ -32,6 +32,8 @@ func newRetry(c *command) *cobra.Command {
 		Long: `Retry lifts, once, what keeps the daemon from trying again: the hold, the
 quarantine of one release (the wanted one, or another by --digest or --revision),
 the wait between two tries, or the hold after the branch's history was rewritten.
+Where a rollback hook failed (RollbackFailed) it runs once more, and last good is
+applied after it: put the data right first.
 Every gate stays as it is, and what fails again is taken back again.
 
 It answers no (exit code 1) when there is nothing to lift, and says where the
