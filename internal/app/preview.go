@@ -30,6 +30,9 @@ type Preview struct {
 	// Agreement is the command by which a person agrees to deletions that wait for
 	// it, or "".
 	Agreement string
+	// Contended is what the daemon no longer puts back of what differs, in its own
+	// words, or "": that is in its memory, and in no plan.
+	Contended string
 }
 
 // Plan is what the daemon would do for a release now; nothing is changed. It is
@@ -45,7 +48,11 @@ func Plan(ctx context.Context, own *rest.Config, namespace string, env promotion
 		return Preview{}, err
 	}
 	p := Preview{Digest: digest}
-	p.Correcting, p.Unasked = rests(ctx, store, env.ID, digest)
+	record, err := known(ctx, store, env.ID)
+	p.Unasked = err
+	if p.Correcting = err == nil && rests(record, digest); p.Correcting && record.Status.Reason == promotion.Contended {
+		p.Contended = record.Message
+	}
 	on := &connections{
 		own: own, namespace: namespace, secrets: once{store}, redactor: newRedactor(), log: slog.New(slog.DiscardHandler),
 		request: func(string, string, int) {}, open: map[target]*connection{},
@@ -92,18 +99,22 @@ func (once) FollowKubeconfig(ctx context.Context, _ string, _ func()) error {
 	return nil
 }
 
-// rests reports whether the daemon has nothing under way in an environment, and
-// runs this release there.
-func rests(ctx context.Context, store *state.Store, id promotion.ID, digest manifest.Digest) (bool, error) {
+// known is the daemon's record of an environment; one that it has none of, or
+// without a daemon, is empty.
+func known(ctx context.Context, store *state.Store, id promotion.ID) (state.Record, error) {
 	record, err := store.Get(ctx, id)
 	switch {
 	case errors.Is(err, state.ErrNotFound):
-		return false, nil // no record of it, or no daemon yet
+		return record, nil
 	case err != nil:
-		return false, err
-	case record.Unreadable != nil:
-		return false, record.Unreadable
+		return record, err
 	}
+	return record, record.Unreadable
+}
+
+// rests reports whether the daemon has nothing under way in an environment, and
+// runs this release there.
+func rests(record state.Record, digest manifest.Digest) bool {
 	j := record.Journal
-	return j.Running.Digest == reconcile.Digest(digest) && j.Attempt.Stage == reconcile.StageNone, nil
+	return j.Running.Digest == reconcile.Digest(digest) && j.Attempt.Stage == reconcile.StageNone
 }

@@ -26,6 +26,8 @@ type diffResult struct {
 	Counts     map[plan.Action]int `json:"counts"`
 	Changes    []diffLine          `json:"changes"`
 	Refused    *diffRefusal        `json:"refused,omitempty"`
+	// Contended is what the daemon no longer puts back, in its own words.
+	Contended string `json:"contended,omitempty"`
 }
 
 // diffLine is one object of it.
@@ -78,7 +80,7 @@ func (f compared) result(all bool) diffResult {
 		}
 		r.Changes = append(r.Changes, line)
 	}
-	r.Refused = f.refused()
+	r.Refused, r.Contended = f.refused(), f.Contended
 	return r
 }
 
@@ -178,6 +180,9 @@ func (c *command) diffTable(w io.Writer, f compared, lines []diffLine) {
 		}
 	}
 	t.write(w)
+	if f.Contended != "" && !f.Quiet() {
+		fmt.Fprintln(w, "The daemon does not put all of it back: "+cleanLines(f.Contended))
+	}
 	if f.Agreement != "" {
 		fmt.Fprintln(w, "To have deleted what waits for a person:\n  "+strings.Join(wrapText(clean(f.Agreement), tableWidth-6), " \\\n    "))
 	}

@@ -21,6 +21,7 @@ import (
 // difference is what `chaperone diff -o json` says.
 type difference struct {
 	Correction bool
+	Contended  string
 	Changes    []struct {
 		Object manifest.ID
 		Action string

@@ -11,6 +11,7 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 
 	"chaperone.dev/chaperone/internal/promotion"
+	"chaperone.dev/chaperone/internal/testkit/gitserver"
 )
 
 // Two controllers that fight over a field did so for ever (helm-controller#643).
@@ -41,6 +42,10 @@ func TestPitfall20_TwoControllersFight(t *testing.T) {
 		}
 	}
 	w.wantEvents(promotion.Contended)
+	gitserver.Git(t, w.repo.Dir, "branch", "next", gitserver.Main)
+	if d := w.diff(development, 1); !d.Correction || !strings.Contains(d.Contended, "spec.replicas is 3") {
+		t.Errorf("diff says %+v, want that this is not put back", d)
+	}
 	before := w.written("app")
 	if err := w.client.CoreV1().Services(w.namespaces[development.String()]).Delete(t.Context(), "app", deleteNow()); err != nil {
 		t.Fatal(err)
