@@ -192,7 +192,7 @@ var phrases = []struct {
 	words string
 	mark  mark
 }{
-	{"fails as a hook", markHookFails}, {"fails", markFails}, {"hangs", markHangs}, {"cannot be asked", markErrs}, {"has no data", markNoData},
+	{"fails as a hook", markHookFails}, {"fails later", markLate}, {"fails", markFails}, {"hangs", markHangs}, {"cannot be asked", markErrs}, {"has no data", markNoData},
 	{"is rejected", markRejected}, {"stops the apply", markStops}, {"stays", markStays}, {"is denied", markDenied}, {"cannot be judged", markUnjudged},
 }
 

@@ -30,6 +30,7 @@ type mark string
 // environments, or everywhere.
 const (
 	markFails     mark = "fails"           // its checks answer no
+	markLate      mark = "fails-later"     // and only some time after they said yes
 	markHangs     mark = "hangs"           // it never becomes ready
 	markErrs      mark = "cannot-be-asked" // its checks cannot be asked
 	markNoData    mark = "no-data"         // its checks have nothing to go by
@@ -41,7 +42,7 @@ const (
 	markUnjudged  mark = "unjudged"        // a policy cannot be evaluated on it
 )
 
-var marks = []mark{markFails, markHangs, markErrs, markNoData, markRejected, markStops, markHookFails, markStays, markDenied, markUnjudged}
+var marks = []mark{markFails, markLate, markHangs, markErrs, markNoData, markRejected, markStops, markHookFails, markStays, markDenied, markUnjudged}
 
 // everywhere is the place of a mark that counts in every environment.
 const everywhere = "everywhere"
@@ -77,7 +78,7 @@ func (r *rendered) bad(environment string) map[string]bool {
 	bad := map[string]bool{}
 	for _, at := range r.marked {
 		counts := slices.Contains(at.where, everywhere) || slices.Contains(at.where, environment)
-		if counts && (at.mark == markFails || at.mark == markHangs || at.mark == markHookFails) {
+		if counts && (at.mark == markFails || at.mark == markLate || at.mark == markHangs || at.mark == markHookFails) {
 			bad[r.texts[at.id]] = true
 		}
 	}

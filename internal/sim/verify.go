@@ -16,7 +16,7 @@ import (
 
 // Verify implements controller.Cluster: objects become ready, stay so for the
 // time of settle, and then answer.
-func (p clusterPort) Verify(ctx context.Context, env promotion.Environment, set manifest.Set, _ controller.Against) (controller.Verdict, error) {
+func (p clusterPort) Verify(ctx context.Context, env promotion.Environment, set manifest.Set, against controller.Against) (controller.Verdict, error) {
 	made := knownSet(set)
 	var ready time.Duration
 	err := p.call(ctx, "Cluster.Verify", env.ID.String(), speedCluster, func() error {
@@ -49,16 +49,19 @@ func (p clusterPort) Verify(ctx context.Context, env promotion.Environment, set 
 			verdict = controller.Verdict{Outcome: reconcile.OutcomeFailed, Evidence: fmt.Sprintf("not ready within %s", env.Verify.Timeout)}
 		default:
 			var err error
-			if verdict, err = p.checks(env, made); err != nil {
+			if verdict, err = p.checks(env, made, against); err != nil {
 				return err
 			}
+		}
+		p.s.note(p.life, "verdict", env.ID.String(), string(verdict.Outcome))
+		if against.Watching && !verdict.Tied {
+			return nil // it passed, and that stands
 		}
 		t := p.s.truth(env.ID)
 		t.answered(p.s, verdict.Outcome, made.digest)
 		if verdict.Outcome == reconcile.OutcomeFailed && len(made.bad(env.ID.Name)) == 0 {
 			t.unjustly, t.wronged[made.digest] = p.s.pace.elapsed(), true
 		}
-		p.s.note(p.life, "verdict", env.ID.String(), string(verdict.Outcome))
 		return nil
 	})
 	if err != nil {
@@ -73,7 +76,7 @@ func controlled(env promotion.Environment) bool {
 }
 
 // checks ask what runs. The world is locked.
-func (p clusterPort) checks(env promotion.Environment, made *rendered) (controller.Verdict, error) {
+func (p clusterPort) checks(env promotion.Environment, made *rendered, against controller.Against) (controller.Verdict, error) {
 	failed := func(format string, args ...any) (controller.Verdict, error) {
 		return controller.Verdict{Outcome: reconcile.OutcomeFailed, Evidence: fmt.Sprintf(format, args...)}, nil
 	}
@@ -109,6 +112,9 @@ func (p clusterPort) checks(env promotion.Environment, made *rendered) (controll
 	}
 	if at, found := made.has(markFails, env.ID.Name); found {
 		return failed("%s: http answered 500 in 10 of 10 requests (limit 0%%)", at)
+	}
+	if at, found := made.has(markLate, env.ID.Name); found && against.Watching {
+		return controller.Verdict{Outcome: reconcile.OutcomeFailed, Evidence: at.String() + ": http answered 500 in 10 of 10 requests", Tied: controlled(env)}, nil
 	}
 	return controller.Verdict{Outcome: reconcile.OutcomeDone, Evidence: "10 of 10 requests answered 200"}, nil
 }
