@@ -57,6 +57,7 @@ test: cluster forge prometheus race-notice ## every test, on a real API server, 
 	$(GO) test $(RACE_FLAG) -timeout $(TIMEOUT) $$($(GO) list ./... | grep -v /internal/e2e)
 	$(GO) test $(RACE_FLAG) -timeout $(TIMEOUT) ./internal/e2e
 	$(GO) test -timeout $(TIMEOUT) -run Reachable ./internal/reconcile
+	$(GO) test -timeout $(TIMEOUT) -run FalseAlarms -v ./internal/verify
 	GOGC=400 $(GO) test -timeout $(TIMEOUT) -run 'PodSecurity|Notice|Sample|CheckTells|CheckAnywhere|ProposedRule|Hostile' ./internal/policy/rego ./internal/cli ./internal/source/gogit
 	$(GO) test -tags mutation -timeout $(TIMEOUT) -run Mutation ./internal/reconcile
 	cd cmd/localcluster && $(NESTED_GO) test -timeout $(TIMEOUT) ./...

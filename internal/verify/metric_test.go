@@ -180,7 +180,6 @@ func TestPitfall27_MetricsAnswerEachWay(t *testing.T) {
 		"limit and rank, both well": {s.check("same", func(m *promotion.MetricCheck) { against(rank)(m); m.Max = f(150) }), Pass, `below 150`},
 	} {
 		t.Run(name, func(t *testing.T) {
-			t.Parallel()
 			subject := Subject{Applied: s.release, Good: s.release.Add(-20 * time.Minute)}
 			got := s.verifier().all(t.Context(), []Check{s.verifier().metricCheck(test.check, time.Minute, subject)}, false)
 			if len(got) != 1 || got[0].Verdict != test.verdict || !strings.Contains(got[0].Evidence, test.evidence) {
