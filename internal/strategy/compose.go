@@ -2,10 +2,12 @@ package strategy
 
 import (
 	"cmp"
+	"maps"
 	"slices"
 	"strings"
 
 	"k8s.io/apimachinery/pkg/labels"
+	"k8s.io/apimachinery/pkg/runtime/schema"
 
 	"chaperone.dev/chaperone/internal/manifest"
 	"chaperone.dev/chaperone/internal/plan"
@@ -35,13 +37,18 @@ func (s *draft) edit(o *manifest.Object) *manifest.Object {
 	return s.objects[id]
 }
 
-func (s *draft) sorted() []*manifest.Object {
-	all := make([]*manifest.Object, 0, len(s.objects))
-	for _, o := range s.objects {
-		all = append(all, o)
+func (s *draft) all() []*manifest.Object { return slices.Collect(maps.Values(s.objects)) }
+
+// of are the objects of a kind in a namespace, in order.
+func (s *draft) of(gk schema.GroupKind, namespace string) []*manifest.Object {
+	var some []*manifest.Object
+	for id, o := range s.objects {
+		if id.GroupKind() == gk && within(o, namespace) {
+			some = append(some, o)
+		}
 	}
-	slices.SortFunc(all, func(a, b *manifest.Object) int { return manifest.IDOf(a).Compare(manifest.IDOf(b)) })
-	return all
+	slices.SortFunc(some, func(a, b *manifest.Object) int { return manifest.IDOf(a).Compare(manifest.IDOf(b)) })
+	return some
 }
 
 // compose makes the set of a step that is not the last.
@@ -55,7 +62,7 @@ func (d *designer) compose(states []state) (manifest.Set, error) {
 	}
 	d.dropIdle(s)
 	d.dependencies(s)
-	return manifest.NewSet(s.sorted())
+	return manifest.NewSet(s.all())
 }
 
 // union is all that the release has and all that last good had, without the
@@ -116,8 +123,8 @@ func (d *designer) place(s *draft, m *mover, now state) {
 
 // direct points the Services of a workload to whom its requests are for.
 func (d *designer) direct(s *draft, m *mover, now state) {
-	for _, o := range s.sorted() {
-		if o.GroupVersionKind().GroupKind() != service || !within(o, d.Namespace) || o.GetName() == m.copySvc {
+	for _, o := range s.of(service, d.Namespace) {
+		if o.GetName() == m.copySvc {
 			continue
 		}
 		before, after := d.counterpart(d.Before, o), d.counterpart(d.After, o)
@@ -159,23 +166,34 @@ func pick(o *manifest.Object, selector labels.Set) {
 // dropIdle leaves Services out for as long as the pods that they are for are not
 // there: those that are new, and those that go.
 func (d *designer) dropIdle(s *draft) {
-	all := s.sorted()
-	for _, o := range all {
-		selector := serviceSelector(o)
-		if o.GroupVersionKind().GroupKind() != service || selector == nil || d.anyServed(all, o) {
+	here := podsOf(s.all())
+	origins := map[*manifest.Set][]*manifest.Object{&d.Before: podsOf(d.Before.Objects()), &d.After: podsOf(d.After.Objects())}
+	for id, o := range s.objects {
+		if id.GroupKind() != service || serviceSelector(o) == nil || d.anyServed(here, o) {
 			continue
 		}
-		for _, set := range []manifest.Set{d.Before, d.After} {
-			if origin := d.counterpart(set, o); origin != nil && d.anyServed(set.Objects(), origin) {
-				delete(s.objects, manifest.IDOf(o))
+		for set, pods := range origins {
+			if origin := d.counterpart(*set, o); origin != nil && d.anyServed(pods, origin) {
+				delete(s.objects, id)
 			}
 		}
 	}
 }
 
-func (d *designer) anyServed(objects []*manifest.Object, by *manifest.Object) bool {
+// podsOf are the objects that make pods.
+func podsOf(objects []*manifest.Object) []*manifest.Object {
+	var some []*manifest.Object
+	for _, o := range objects {
+		if len(mapAt(o.Object, "spec", "template", "metadata", "labels")) > 0 {
+			some = append(some, o)
+		}
+	}
+	return some
+}
+
+func (d *designer) anyServed(workloads []*manifest.Object, by *manifest.Object) bool {
 	selector := serviceSelector(by)
-	return slices.ContainsFunc(objects, func(o *manifest.Object) bool {
+	return slices.ContainsFunc(workloads, func(o *manifest.Object) bool {
 		return cmp.Or(o.GetNamespace(), d.Namespace) == cmp.Or(by.GetNamespace(), d.Namespace) && serves(selector, podLabels(o))
 	})
 }
@@ -183,8 +201,8 @@ func (d *designer) anyServed(objects []*manifest.Object, by *manifest.Object) bo
 // dependencies takes out of chaperone.dev/depends-on what is not in a step, such
 // as last good's hooks, which have run.
 func (d *designer) dependencies(s *draft) {
-	for _, o := range s.sorted() {
-		text := o.GetAnnotations()[manifest.AnnotationDependsOn]
+	for _, o := range s.all() {
+		text := textAt(o.Object, "metadata", "annotations", manifest.AnnotationDependsOn)
 		if text == "" {
 			continue
 		}

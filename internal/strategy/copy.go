@@ -94,10 +94,7 @@ func (d *designer) scale(s *draft, m *mover, now state) {
 		return
 	}
 	s.add(m.scalerCopy())
-	for _, o := range s.sorted() {
-		if o.GroupVersionKind().GroupKind() != autoscaler || !within(o, d.Namespace) {
-			continue
-		}
+	for _, o := range s.of(autoscaler, d.Namespace) {
 		if target := mapAt(o.Object, "spec", "scaleTargetRef"); target["kind"] == "Deployment" && target["name"] == m.Deployment {
 			m.floor(s.edit(o))
 		}
@@ -108,8 +105,8 @@ func (d *designer) scale(s *draft, m *mover, now state) {
 // together they would let all pods go that have the requests. A second budget
 // for the copy alone is for when these are the copy's; a pod must not have two.
 func (d *designer) shield(s *draft, m *mover, now state) {
-	for _, o := range s.sorted() {
-		if o.GroupVersionKind().GroupKind() != budget || !within(o, d.Namespace) || !matches(o, m.copyPods()) || o.GetLabels()[LabelTrack] != "" {
+	for _, o := range s.of(budget, d.Namespace) {
+		if !matches(o, m.copyPods()) || o.GetLabels()[LabelTrack] != "" {
 			continue
 		}
 		if m.BlueGreen != nil {
