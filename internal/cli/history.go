@@ -28,6 +28,9 @@ type historyLine struct {
 	Log      string          `json:"log,omitempty"`
 	Guilty   source.Revision `json:"guilty,omitempty"`
 	Revert   source.Revision `json:"revert,omitempty"`
+	Approved []string        `json:"approvedBy,omitempty"`
+	Merged   string          `json:"mergedBy,omitempty"`
+	Request  string          `json:"pullRequest,omitempty"`
 }
 
 func newHistory(c *command) *cobra.Command {
@@ -35,7 +38,7 @@ func newHistory(c *command) *cobra.Command {
 	var output format
 	cmd := &cobra.Command{
 		Use: "history ENV", Short: "Show an environment's releases, newest first",
-		Long:    "History shows the newest 20 releases of an environment and how each ended.\n" + exitHelp,
+		Long:    "History shows the newest 20 releases of an environment, how each ended, whose\napproval counted, and, where there is a forge, who merged it.\n" + exitHelp,
 		Example: "  chaperone history novamind/staging\n  chaperone history novamind/staging -o json",
 		Args:    exactly(1, "one environment, such as novamind/production"), ValidArgsFunction: completeEnvironments(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -77,7 +80,7 @@ func historyOf(r state.Release) historyLine {
 	l := historyLine{
 		Started: r.Started, Ended: r.Ended, Revision: r.Release.Revision, Digest: string(r.Release.Digest),
 		Phase: string(r.Phase), Reason: string(r.Reason), Subject: r.Subject, Evidence: r.Evidence,
-		Guilty: r.Guilty, Revert: r.Revert,
+		Guilty: r.Guilty, Revert: r.Revert, Approved: r.ApprovedBy, Merged: r.MergedBy, Request: r.PullRequest,
 	}
 	if r.Author.Name != "" {
 		l.Author = r.Author.String()
@@ -98,6 +101,12 @@ func (c *command) historyTable(w io.Writer, lines []historyLine) {
 	}}
 	for _, l := range lines {
 		t.add(l.Started.UTC().Format("2006-01-02 15:04:05Z"), l.Revision.Short(), l.Phase, orDash(l.Subject))
+		if len(l.Approved) > 0 {
+			t.note("approved by " + strings.Join(l.Approved, ", "))
+		}
+		if l.Merged != "" {
+			t.note("merged by " + l.Merged + " (" + l.Request + ")")
+		}
 		if l.Phase == string(state.ReleaseVerified) {
 			continue
 		}

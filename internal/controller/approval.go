@@ -40,6 +40,7 @@ func (v *evaluation) agreed(ctx context.Context) (agreement, error) {
 	if !found {
 		return agreement{}, fmt.Errorf("%s at %s: %w: its pin is another there", v.file.File, v.head.Short(), source.ErrUnknownRevision)
 	}
+	v.mover = mover.Commit
 	sides, err := t.sides(ctx, mover.Commit)
 	if err != nil {
 		return agreement{}, err

@@ -74,6 +74,7 @@ type Controller struct {
 	toldSigners string        // the poll's alone
 	movers      movers
 	merges      merges
+	crediting   chan struct{} // bounds what waits for the forge
 	held        held
 
 	footprints footprints
@@ -101,6 +102,7 @@ type environment struct {
 	notes    map[promotion.Reason]string
 	problems map[source.Revision]string // why a candidate may not run
 	commits  map[source.Revision]source.Commit
+	credits  map[source.Revision]credit
 	cancel   context.CancelFunc // of a verification
 	watching string             // where the drift watch looks
 	unwatch  context.CancelFunc
@@ -154,6 +156,7 @@ func New(ports Ports, config Config) *Controller {
 		pollNow:      make(chan struct{}, 1),
 		slots:        make(chan struct{}, config.Workers),
 		first:        make(chan struct{}, config.Workers),
+		crediting:    make(chan struct{}, maxCrediting),
 		environments: map[promotion.ID]*environment{},
 		requests:     map[promotion.ID]state.Requests{},
 	}
@@ -323,6 +326,7 @@ func (c *Controller) environment(id promotion.ID) *environment {
 			notes:    map[promotion.Reason]string{},
 			problems: map[source.Revision]string{},
 			commits:  map[source.Revision]source.Commit{},
+			credits:  map[source.Revision]credit{},
 		}
 		c.environments[id] = e
 	}

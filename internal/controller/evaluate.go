@@ -32,7 +32,8 @@ type evaluation struct {
 	around   []neighbour
 	recorded bool // there is evidence of images of this pipeline at head
 	approval policy.Agreement
-	judged   bool // policies were asked, so that excepted is known
+	mover    source.Commit // that moved the pin to it
+	judged   bool          // policies were asked, so that excepted is known
 	excepted *policy.Countdown
 	fresh    bool // the source could be read, so that what is not there is not on it
 	of       int  // generation of the environment
@@ -99,12 +100,13 @@ func (c *Controller) evaluated(v *evaluation, result reconcile.Result, commit so
 	if len(e.problems) > maxHistory*2 {
 		clear(e.problems)
 		clear(e.commits)
+		clear(e.credits)
 	}
 	delete(e.problems, revision)
 	if problem != "" {
 		e.problems[revision] = problem
 	}
-	e.commits[revision] = commit
+	e.commits[revision], e.credits[revision] = commit, v.creditOf(commit)
 	e.allowed = v.allowed
 	if v.judged {
 		e.excepted = v.excepted

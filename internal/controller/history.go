@@ -37,6 +37,10 @@ func (j *job) recordRelease(ctx context.Context, after reconcile.Journal, end en
 	if over {
 		release.Ended = j.world.Now
 	}
+	whole := j.c.credited(&release, j.credit)
+	if !whole && (over || phase == state.ReleaseVerifying) {
+		j.c.askCredit(ctx, release, j.credit)
+	}
 	if err := j.c.Store.PutRelease(ctx, release); err != nil && ctx.Err() == nil {
 		j.c.Log.Warn("record release", "environment", j.action.Environment.String(),
 			"revision", attempt.Release.Revision, "reason", end.result.Reason, "err", err)

@@ -27,6 +27,7 @@ type job struct {
 	changed  bool // beginning it changed the journal
 	recorder *recorder
 	commit   source.Commit
+	credit   credit
 	rivals   int    // how often another writer was first, in a row
 	evidence string // of the last failed verification
 	upstream string // what speaks for a promotion
@@ -65,6 +66,7 @@ func (c *Controller) start(ctx context.Context, a reconcile.Action) {
 		before:  before.Journal,
 		changed: !reflect.DeepEqual(before.Journal, after.Journal),
 		commit:  e.commits[a.Release.Revision],
+		credit:  e.credits[a.Release.Revision],
 		rivals:  e.rivals,
 		// before it runs: the loop goes on meanwhile
 		foretold: c.foretell(a),

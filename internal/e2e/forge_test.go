@@ -1,6 +1,7 @@
 package e2e
 
 import (
+	"fmt"
 	"maps"
 	"path/filepath"
 	"slices"
@@ -13,6 +14,7 @@ import (
 	"chaperone.dev/chaperone/internal/forge"
 	"chaperone.dev/chaperone/internal/promotion"
 	"chaperone.dev/chaperone/internal/source"
+	"chaperone.dev/chaperone/internal/state"
 	"chaperone.dev/chaperone/internal/testkit/gitea"
 	"chaperone.dev/chaperone/internal/testkit/gitserver"
 )
@@ -121,13 +123,17 @@ func TestPullRequestsOnARealForge(t *testing.T) {
 	h := newHosted(t, toProduction(""))
 	daemon := h.start(h.settings())
 	h.awaitRuns(development, h.first)
-	first := h.awaitPull(proposal, "Promote demo/production to "+h.first.Short(), "demo/development verified "+h.first.Short())
+	first := h.awaitPull(proposal, "Promote demo/production to "+h.first.Short(), "demo/development verified "+h.first.Short(),
+		"What merging this does", "| `demo/production` |", "Policies allow it", "What is known now")
 	h.says(production, "merge pull request", first.HTMLURL)
 
 	second := h.change("version-2", version("2.0.0"))
 	h.awaitRuns(development, second)
-	if again := h.awaitPull(proposal, "to "+second.Short()); again.Index != first.Index {
+	if again := h.awaitPull(proposal, "to "+second.Short(), "demo/app:2.0.0"); again.Index != first.Index {
 		t.Errorf("a second pull request, %d after %d", again.Index, first.Index)
+	}
+	if said := h.told(first.Index); len(said) != 0 {
+		t.Errorf("what the text says is said again: %q", said[0].Body)
 	}
 	h.merge(first.Index)
 	h.awaitRuns(production, second)
@@ -223,5 +229,25 @@ func TestApprovalOnARealForge(t *testing.T) {
 		byAlex(pr.Index, style)
 		h.awaitRuns(production, next)
 		h.wantApp(production, tag)
+		h.awaitCredit(production, next, h.rita.Email, h.alex.Login, pr.HTMLURL)
+		h.awaitCredit(development, next, "", h.rita.Login, "/pulls/")
+	}
+}
+
+// awaitCredit waits until the record of a release says who stands behind it.
+func (h *hosted) awaitCredit(id promotion.ID, revision source.Revision, approved, merged, request string) {
+	h.Helper()
+	var last state.Release
+	h.await(fmt.Sprintf("the release of %s in %s to name %q and %q", revision.Short(), id, approved, merged), func() bool {
+		releases, err := h.store.Releases(h.Context(), id)
+		if err != nil || len(releases) == 0 {
+			return false
+		}
+		last = releases[0]
+		return last.Release.Revision == revision && strings.Contains(strings.Join(last.ApprovedBy, ", "), approved) &&
+			strings.Contains(last.MergedBy, merged) && strings.Contains(last.PullRequest, request)
+	})
+	if approved == "" && len(last.ApprovedBy) > 0 {
+		h.Errorf("approved by %v, and nobody did", last.ApprovedBy)
 	}
 }

@@ -216,6 +216,7 @@ func releaseObject(r Release) v1alpha1.Release {
 		Status: v1alpha1.ReleaseStatus{
 			Phase: string(r.Phase), Reason: string(r.Reason), Evidence: clip(r.Evidence),
 			Guilty: string(r.Guilty), Revert: string(r.Revert), Ended: timeOf(r.Ended),
+			ApprovedBy: r.ApprovedBy, MergedBy: r.MergedBy, PullRequest: r.PullRequest,
 		},
 	}
 	if r.Author.Name == "" {
@@ -233,6 +234,7 @@ func releaseFrom(o v1alpha1.Release) (Release, error) {
 		Environment: id, Release: releaseOf(&o.Spec.Release), Phase: cmp.Or(ReleasePhase(o.Status.Phase), firstPhase),
 		Reason: promotion.Reason(o.Status.Reason), Subject: o.Spec.Subject, Evidence: o.Status.Evidence,
 		Guilty: source.Revision(o.Status.Guilty), Revert: source.Revision(o.Status.Revert), Started: o.Spec.Started.Time,
+		ApprovedBy: o.Status.ApprovedBy, MergedBy: o.Status.MergedBy, PullRequest: o.Status.PullRequest,
 	}
 	name, email, found := strings.Cut(strings.TrimSuffix(o.Spec.Author, ">"), " <")
 	if found {

@@ -72,9 +72,12 @@ type Release struct {
 	Evidence    string
 	// Log is the last lines of the Jobs that did not pass. It is written once and
 	// kept beside the release; Releases leaves it out, Logs reads it.
-	Log     string
-	Guilty  source.Revision
-	Revert  source.Revision
-	Started time.Time
-	Ended   time.Time // zero while under way
+	Log         string
+	Guilty      source.Revision
+	Revert      source.Revision
+	Started     time.Time
+	Ended       time.Time // zero while under way
+	ApprovedBy  []string  // the people whose word counted
+	MergedBy    string    // on the forge, what brought it
+	PullRequest string    // where that was
 }

@@ -2,6 +2,7 @@ package state
 
 import (
 	"context"
+	"reflect"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -47,7 +48,7 @@ func (s *Store) putRelease(ctx context.Context, r Release) error {
 		object.SetResourceVersion("") // somebody else wrote it, or it is gone
 	}
 	current, err := s.createRelease(ctx, r.Environment, object)
-	if err == nil && wanted.Status == (v1alpha1.ReleaseStatus{Phase: string(firstPhase)}) {
+	if err == nil && reflect.DeepEqual(wanted.Status, v1alpha1.ReleaseStatus{Phase: string(firstPhase)}) {
 		s.keep(r.Environment, func(kept *keptReleases) { kept.name, kept.version = current.GetName(), current.GetResourceVersion() })
 		return nil // that is what one without a status says
 	}

@@ -146,6 +146,12 @@ type ReleaseStatus struct {
 	Guilty   string       `json:"guilty,omitempty"`
 	Revert   string       `json:"revert,omitempty"`
 	Ended    *metav1.Time `json:"ended,omitempty"`
+	// ApprovedBy are the people whose word counted.
+	ApprovedBy []string `json:"approvedBy,omitempty"`
+	// MergedBy is who merged what brought the release, on the forge.
+	MergedBy string `json:"mergedBy,omitempty"`
+	// PullRequest is where that was.
+	PullRequest string `json:"pullRequest,omitempty"`
 }
 
 // ReleaseList is a list of releases.
