@@ -31,6 +31,9 @@ const (
 	// forksShare is how much longer than its work a pause is after a fork's: what
 	// strangers push is worked on a quarter of the time.
 	forksShare = 3
+	// maxAwaited is how often a promotion branch is left alone that is not as the
+	// journal says: the push is seen before it is written down.
+	maxAwaited = 4
 	// pausesOver is the longest of these pauses.
 	pausesOver = time.Minute
 )
@@ -220,6 +223,11 @@ func (p *previews) tell(ctx context.Context, now previewed, pr forge.PullRequest
 	if merged, err := p.c.Source.Contains(ctx, pr.Head); merged || err != nil {
 		p.told[pr.Number] = next
 		return ctx.Err()
+	}
+	if awaited(now, pr) && before.failures < maxAwaited {
+		next.failures, next.again = before.failures+1, p.c.Now().Add(pullsAgain<<before.failures)
+		p.told[pr.Number] = next
+		return nil
 	}
 	yield(ctx, p.c.slots)
 	began := p.c.Now()

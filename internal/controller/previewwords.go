@@ -68,6 +68,18 @@ func wordsOf(now previewed, pr forge.PullRequest, found preview.Preview) words {
 	return answer
 }
 
+// awaited reports whether a pull request is from a promotion branch, and of another
+// commit than is known to be there: the daemon has just pushed it, or somebody
+// else has.
+func awaited(now previewed, pr forge.PullRequest) bool {
+	for id, head := range now.proposals {
+		if !pr.FromFork && source.PromotionBranch(id.String()) == pr.Branch {
+			return head != pr.Head
+		}
+	}
+	return false
+}
+
 func proposes(now previewed, pr forge.PullRequest) bool {
 	for id, head := range now.proposals {
 		if head != "" && head == pr.Head && source.PromotionBranch(id.String()) == pr.Branch {
@@ -97,7 +109,7 @@ func unanswered(err error, pr forge.PullRequest) (answer words, again bool) {
 	case errors.Is(err, source.ErrUnavailable):
 		text, again = fmt.Sprintf("%s: Git cannot be asked for %s; it is asked again", promotion.SourceUnavailable, pr.Head.Short()), true
 	case errors.Is(err, errNobodyJudges):
-		text, again = fmt.Sprintf("%s: %v, so that nobody can say whether it is allowed", promotion.PolicyError, err), true
+		text, again = fmt.Sprintf("%s: %v, so that nobody can say whether it is allowed", promotion.PolicyError, errNobodyJudges), true
 	case fault.IsTerminal(err):
 		state, text = forge.Failure, err.Error()
 	case errors.Is(err, context.DeadlineExceeded):

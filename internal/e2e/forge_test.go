@@ -129,7 +129,7 @@ func TestPullRequestsOnARealForge(t *testing.T) {
 
 	second := h.change("version-2", version("2.0.0"))
 	h.awaitRuns(development, second)
-	if again := h.awaitPull(proposal, "to "+second.Short(), "demo/app:2.0.0"); again.Index != first.Index {
+	if again := h.awaitPull(proposal, "to "+second.Short(), "# new: Deployment.apps/"); again.Index != first.Index {
 		t.Errorf("a second pull request, %d after %d", again.Index, first.Index)
 	}
 	if said := h.told(first.Index); len(said) != 0 {
@@ -224,7 +224,7 @@ func TestApprovalOnARealForge(t *testing.T) {
 		tag := []string{"2.0.0", "3.0.0"}[i]
 		next := h.change("version-"+tag, version(tag))
 		h.awaitRuns(development, next)
-		pr := h.awaitPull(proposal, "to "+next.Short())
+		pr := h.awaitPull(proposal, "to "+next.Short(), [...]string{"# new: ", "-          image: " + image("2.0.0")}[i], "`demo/production` |")
 		h.there.Review(t, pr.Index, h.rita, sdk.ReviewStateApproved)
 		byAlex(pr.Index, style)
 		h.awaitRuns(production, next)
