@@ -91,7 +91,7 @@ func (p *pulls) offer(view View) {
 	for _, e := range view.Environments {
 		p.statuses.tell(e)
 	}
-	changed = changed || len(p.statuses.due()) > 0
+	changed = changed || len(p.statuses.due()) > 0 || len(p.statuses.overtaken()) > 0
 	p.mu.Unlock()
 	if p.c.previews != nil {
 		p.c.previews.offer(view, wanted.proposals)

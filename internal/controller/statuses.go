@@ -24,6 +24,21 @@ type statusKey struct {
 // statuses is what merged commits are to say of themselves, and what they say.
 type statuses struct {
 	wanted, set map[statusKey]forge.Status
+	good        map[string]source.Revision    // what each context verified last
+	looked      map[statusKey]source.Revision // at which of these, for a commit that waits
+}
+
+// overtaken are commits that wait where another one was verified since: whether
+// that one has them is to be looked up. Each is, once.
+func (s *statuses) overtaken() map[statusKey]source.Revision {
+	found := map[statusKey]source.Revision{}
+	for key, status := range s.wanted {
+		good := s.good[key.context]
+		if status.State == forge.Pending && good != "" && good != key.commit && s.looked[key] != good {
+			found[key] = good
+		}
+	}
+	return found
 }
 
 // tell takes what one environment says. What a commit was told before stands
@@ -31,7 +46,9 @@ type statuses struct {
 func (s *statuses) tell(e EnvironmentView) {
 	if s.wanted == nil || len(s.wanted) >= maxStatuses {
 		s.wanted, s.set = map[statusKey]forge.Status{}, map[statusKey]forge.Status{}
+		s.good, s.looked = map[string]source.Revision{}, map[statusKey]source.Revision{}
 	}
+	s.good[statusPrefix+e.ID.String()] = e.Journal.LastGood.Revision
 	for commit, status := range statusesOf(e) {
 		s.wanted[statusKey{commit, status.Context}] = status.Bounded()
 	}
@@ -61,7 +78,7 @@ func statusesOf(e EnvironmentView) map[source.Revision]forge.Status {
 			if told == nil {
 				told = map[source.Revision]forge.Status{}
 			}
-			told[commit] = forge.Status{Context: "chaperone/" + e.ID.String(), State: state, Description: text}
+			told[commit] = forge.Status{Context: statusPrefix + e.ID.String(), State: state, Description: text}
 		}
 	}
 	j, reason := e.Journal, string(e.Status.Reason)
@@ -89,9 +106,31 @@ func statusesOf(e EnvironmentView) map[source.Revision]forge.Status {
 	return told
 }
 
+// overtake tells commits that wait, and that a newer one was verified with, that
+// they are where they were to go: nobody will come back to them.
+func (p *pulls) overtake(ctx context.Context) {
+	p.mu.Lock()
+	found := p.statuses.overtaken()
+	p.mu.Unlock()
+	for key, good := range found {
+		_, err := p.c.Source.FirstParents(ctx, key.commit, good, maxHistory)
+		if ctx.Err() != nil {
+			return
+		}
+		p.mu.Lock()
+		p.statuses.looked[key] = good
+		if status := p.statuses.wanted[key]; err == nil && status.State == forge.Pending {
+			status.State, status.Description = forge.Success, "verified with "+good.Short()
+			p.statuses.wanted[key] = status
+		}
+		p.mu.Unlock()
+	}
+}
+
 // setStatuses sets those that are due. One that the forge will not have is left
 // as it is until it is to say something else.
 func (p *pulls) setStatuses(ctx context.Context) error {
+	p.overtake(ctx)
 	p.mu.Lock()
 	due, wanted := p.statuses.due(), maps.Clone(p.statuses.wanted)
 	p.mu.Unlock()

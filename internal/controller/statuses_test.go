@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"slices"
 	"strings"
 	"testing"
 
@@ -93,4 +94,43 @@ func TestStatusesAreSetOnce(t *testing.T) {
 	tell(reconcile.StageNone) // the forge was slow; what was told stands
 	set(forge.Fault("set", "o/r", forge.Answered(404, "")), "r1 success")
 	set(nil)
+}
+
+// lineage is a branch of which only the order is known.
+type lineage struct {
+	Source
+	line []source.Revision // the oldest first
+}
+
+func (l lineage) FirstParents(_ context.Context, after, upTo source.Revision, _ int) ([]source.Commit, error) {
+	for i, r := range l.line {
+		if r == upTo && slices.Contains(l.line[:i], after) {
+			return nil, nil
+		}
+	}
+	return nil, source.ErrNotAncestor
+}
+
+// A commit that a newer one overtook is verified with that one. One that came
+// after what is verified, or stands on another line, waits on.
+func TestOvertakenCommitsAreVerifiedWithTheNext(t *testing.T) {
+	t.Parallel()
+	f := &setting{}
+	p := newPulls(New(Ports{Forge: f, Source: lineage{line: []source.Revision{"r0", "r1", "r2", "r3"}}}, Config{Log: slog.New(slog.DiscardHandler)}))
+	sees := func(good, wanted source.Revision, want ...string) {
+		t.Helper()
+		p.offer(View{Environments: []EnvironmentView{{ID: staging,
+			Status:  reconcile.Status{Reason: promotion.WaitingForUpstream, Wanted: reconcile.Release{Revision: wanted, Digest: reconcile.Digest(wanted)}},
+			Journal: reconcile.Journal{LastGood: reconcile.Release{Revision: good, Digest: reconcile.Digest(good)}}}}})
+		f.set = nil
+		if err := p.setStatuses(t.Context()); err != nil || strings.Join(f.set, ", ") != strings.Join(want, ", ") {
+			t.Errorf("set %q, %v; want %q", f.set, err, want)
+		}
+	}
+	sees("r0", "r1", "r1 pending")
+	sees("r0", "elsewhere", "elsewhere pending")
+	sees("r0", "r3", "r3 pending")
+	sees("r2", "r3", "r1 success")
+	sees("r2", "r3")
+	sees("r0", "r0") // taken back: it was verified with the other one
 }
