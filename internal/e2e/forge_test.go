@@ -224,7 +224,7 @@ func TestApprovalOnARealForge(t *testing.T) {
 		tag := []string{"2.0.0", "3.0.0"}[i]
 		next := h.change("version-"+tag, version(tag))
 		h.awaitRuns(development, next)
-		pr := h.awaitPull(proposal, "to "+next.Short(), [...]string{"# new: ", "-          image: " + image("2.0.0")}[i], "`demo/production` |")
+		pr := h.awaitPull(proposal, "to "+next.Short(), "image: "+image([...]string{"1.0.0", "2.0.0"}[i]), "`demo/production` |")
 		h.there.Review(t, pr.Index, h.rita, sdk.ReviewStateApproved)
 		byAlex(pr.Index, style)
 		h.awaitRuns(production, next)
