@@ -32,6 +32,9 @@ const (
 	// AnnotationUndoes names, on a rollback hook, the pre-deploy hooks of its release
 	// that it undoes, with commas between; without it, it undoes all of them.
 	AnnotationUndoes = "chaperone.dev/undoes"
+	// AnnotationHookOrder is a whole number: hooks of a stage run lowest first, and
+	// those of the same number at the same time. Without it, 0.
+	AnnotationHookOrder = "chaperone.dev/hook-order"
 	// AnnotationDependsOn names objects of the same release that are applied and
 	// ready first: group/Kind/namespace/name, with commas between them.
 	AnnotationDependsOn = "chaperone.dev/depends-on"

@@ -127,6 +127,9 @@ func checkDependsOn(release manifest.Set) []Culprit {
 		if err == nil {
 			err = checkUndoes(release, o)
 		}
+		if err == nil {
+			_, err = hookOrder(o)
+		}
 		if err != nil {
 			culprits = append(culprits, Culprit{ID: manifest.IDOf(o), Text: err.Error()})
 		}

@@ -2,6 +2,8 @@ package plan
 
 import (
 	"encoding/json"
+	"fmt"
+	"strconv"
 	"strings"
 
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
@@ -20,6 +22,25 @@ func IsJob(o *manifest.Object) bool {
 func IsHook(o *manifest.Object) bool {
 	stage := manifest.StageOf(o)
 	return IsJob(o) && (stage == manifest.StagePreDeploy || stage == manifest.StagePostDeploy)
+}
+
+const maxHookOrder = 1000
+
+// hookOrder is when a hook runs among those of its stage; what is wrong with the
+// annotation is the error, free of its object's name.
+func hookOrder(o *manifest.Object) (int, error) {
+	text, given := o.GetAnnotations()[manifest.AnnotationHookOrder]
+	if !given {
+		return 0, nil
+	}
+	order, err := strconv.Atoi(text)
+	switch {
+	case err != nil || order < -maxHookOrder || order > maxHookOrder:
+		return 0, fmt.Errorf("%s: want a whole number from %d to %d, not %.40q", manifest.AnnotationHookOrder, -maxHookOrder, maxHookOrder, text)
+	case !IsJob(o) || manifest.StageOf(o) != manifest.StageRollback && !IsHook(o):
+		return 0, fmt.Errorf("%s: only the Jobs of hooks have an order; want chaperone.dev/hook beside it, or remove it", manifest.AnnotationHookOrder)
+	}
+	return order, nil
 }
 
 // JobState is how far a Job is.

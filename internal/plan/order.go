@@ -2,6 +2,8 @@ package plan
 
 import (
 	"cmp"
+	"fmt"
+	"maps"
 	"slices"
 	"strings"
 
@@ -200,7 +202,33 @@ func (g *graph) hookStage(stage manifest.Stage, before int) int {
 		}
 	}
 	g.add(all, aids, UntilApplied, "include")
+	g.orderHooks(stage)
 	return all
+}
+
+// orderHooks puts the hooks of one order after those of the order before it.
+func (g *graph) orderHooks(stage manifest.Stage) {
+	hooks := map[int][]int{} // by order
+	for i, c := range g.changes {
+		if c.Stage == stage && IsHook(c.Object) {
+			order, _ := hookOrder(c.Object) // what is wrong with it is refused by Build
+			hooks[order] = append(hooks[order], i)
+		}
+	}
+	if len(hooks) < 2 {
+		return
+	}
+	before := -1
+	for _, order := range slices.Sorted(maps.Keys(hooks)) {
+		own := g.node(stage, fmt.Sprintf("the %s hooks of order %d", stage, order))
+		for _, i := range hooks[order] {
+			if before >= 0 {
+				g.add(i, before, UntilApplied, "comes after")
+			}
+			g.add(own, i, UntilComplete, "include")
+		}
+		before = own
+	}
 }
 
 // cycle says what cannot be, as "A depends on B, which is in A"; "" where there

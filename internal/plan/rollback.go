@@ -110,7 +110,9 @@ func Rollbacks(set manifest.Set, begun []*manifest.Object) []*manifest.Object {
 	}
 	hooks := slices.DeleteFunc(rollbacks(set), func(o *manifest.Object) bool { return latest(o) < 0 })
 	slices.SortFunc(hooks, func(a, b *manifest.Object) int {
-		return cmp.Or(-cmp.Compare(latest(a), latest(b)), -manifest.IDOf(a).Compare(manifest.IDOf(b)))
+		first, _ := hookOrder(a) // what cannot be read is no order
+		second, _ := hookOrder(b)
+		return cmp.Or(cmp.Compare(first, second), -cmp.Compare(latest(a), latest(b)), -manifest.IDOf(a).Compare(manifest.IDOf(b)))
 	})
 	return dependenciesFirst(hooks)
 }
