@@ -71,7 +71,7 @@ func refused(err error) error {
 	case errors.As(err, &rejected) && !rejected.Touched:
 		return &controller.Refusal{Reason: promotion.ApplyRejected, Err: err}
 	case hookFailed(err):
-		return &controller.Refusal{Reason: promotion.VerificationFailed, Err: err}
+		return &controller.Refusal{Reason: promotion.VerificationFailed, Err: err, Log: hookWrote(err)}
 	}
 	return err
 }

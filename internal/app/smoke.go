@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
+	"errors"
 	"strings"
 	"time"
 
@@ -68,11 +69,20 @@ func (s *smoke) Log(ctx context.Context, check promotion.JobCheck, _ string) str
 	on, err := s.c.For(ctx, s.env.Target)
 	if err == nil {
 		var text string
-		if text, err = on.Log(ctx, s.env.Target.Namespace, s.job(check), check.Logs, s.set); err == nil {
+		if text, err = on.Log(ctx, s.env.Target.Namespace, s.job(check), check.Logs, s.set.Objects()); err == nil {
 			return text
 		}
 	}
 	return "no log: " + err.Error()
+}
+
+// hookWrote is what a hook that failed has written.
+func hookWrote(err error) string {
+	var h *cluster.HookLog
+	if errors.As(err, &h) {
+		return h.Log
+	}
+	return ""
 }
 
 // logOf is what the Jobs that did not pass have written, each under its name.

@@ -214,6 +214,8 @@ type Owner struct {
 	ApplyTimeout time.Duration
 	// Health is how the environment wants kinds judged that others depend on.
 	Health []promotion.HealthRule
+	// LogLines is how many lines of a hook that failed are kept; 0 keeps none.
+	LogLines int
 	// Contents asks Plan for the objects before and after, to be shown.
 	Contents bool
 	reviewed bool // every right is asked for, of a restore too
@@ -222,7 +224,11 @@ type Owner struct {
 
 // OwnerOf is the owner that an environment's file describes.
 func OwnerOf(e promotion.Environment) Owner {
-	return Owner{Environment: e.ID, Namespace: e.Target.Namespace, Allow: e.Target.Allow,
+	lines := promotion.DefaultLogs
+	if e.Data == promotion.DataPHI {
+		lines = 0 // they may hold a patient's
+	}
+	return Owner{LogLines: lines, Environment: e.ID, Namespace: e.Target.Namespace, Allow: e.Target.Allow,
 		Prune: e.Prune, MaxDeletePart: e.MaxDeletePart, MaxDeletes: e.MaxDeletes, Protect: e.Protect, Formerly: e.Formerly,
 		Adopt: e.Adopt, ApplyTimeout: e.ApplyTimeout, Health: e.Verify.Health, Leave: plan.LeaveOf(e.IgnoreDrift)}
 }

@@ -213,3 +213,38 @@ func TestPitfall09_RenameRunsNoHookAgain(t *testing.T) {
 		t.Errorf("plan after the other is gone too: %v, want nothing to do", p.Changes)
 	}
 }
+
+// What a failed hook wrote goes with its error, and is not told by it.
+func TestFailedHookBringsItsLog(t *testing.T) {
+	t.Parallel()
+	f := newFixture(t)
+	f.owner.LogLines = 5
+	set := f.set(hook("migrate", "pre-deploy", "registry.local/migrate:job-fail"), configMap("settings", "a", "b"))
+	_, err := f.c.Apply(t.Context(), f.owner, f.plan(set), nil)
+	var wrote *HookLog
+	if !errors.As(err, &wrote) || !strings.HasPrefix(wrote.Log, "migrate:\n") || strings.Contains(err.Error(), wrote.Log) || !fault.IsTerminal(err) {
+		t.Errorf("got %v with %+v", err, wrote)
+	}
+}
+
+// The hooks of a stage run by their order, one after the other.
+func TestHooksRunByTheirOrder(t *testing.T) {
+	t.Parallel()
+	f := newFixture(t)
+	ordered := func(name, order string) string {
+		return strings.Replace(hook(name, "pre-deploy", "registry.local/migrate:1"), "chaperone.dev/hook: pre-deploy", "chaperone.dev/hook: pre-deploy, chaperone.dev/hook-order: '"+order+"'", 1)
+	}
+	set := f.set(ordered("a", "10"), ordered("b", "-1"), ordered("c", "2"))
+	var order []string
+	_, err := f.c.Apply(t.Context(), f.owner, f.plan(set), func(c plan.Change, err error) {
+		for _, before := range order {
+			if state, _ := plan.StateOf(f.live("Job", before)); state != plan.JobComplete {
+				t.Errorf("%s was applied before %s was complete", c.ID.Name, before)
+			}
+		}
+		order = append(order, c.ID.Name)
+	})
+	if got := strings.Join(order, " "); err != nil || got != "b c a" {
+		t.Errorf("ran %q, %v", got, err)
+	}
+}

@@ -11,6 +11,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -25,7 +26,8 @@ const (
 	logBytes   = 64 << 10 // read of each container
 	lineBytes  = 300
 	maxSecrets = 50
-	leastValue = 4 // bytes of a secret value that is looked for: a shorter one is in every text
+	logWithin  = 5 * time.Second // a restore waits for it
+	leastValue = 4               // bytes of a secret value that is looked for: a shorter one is in every text
 )
 
 var (
@@ -36,7 +38,7 @@ var (
 // Log is the last lines of the newest pod of a Job. The values of every Secret
 // that the pod uses, and of those of the release, are taken out. Where one of
 // them cannot be read nothing is told: nobody could take it out.
-func (c *Cluster) Log(ctx context.Context, namespace, job string, lines int, release manifest.Set) (string, error) {
+func (c *Cluster) Log(ctx context.Context, namespace, job string, lines int, release []*manifest.Object) (string, error) {
 	pod, err := c.newestPod(ctx, namespace, job)
 	if err != nil || pod == nil {
 		return "", err
@@ -45,7 +47,7 @@ func (c *Cluster) Log(ctx context.Context, namespace, job string, lines int, rel
 	if err != nil {
 		return "", err
 	}
-	for _, o := range release.Objects() {
+	for _, o := range release {
 		if id := manifest.IDOf(o); id.Group == "" && id.Kind == "Secret" {
 			secrets = append(secrets, valuesOf(o)...)
 		}
@@ -60,6 +62,35 @@ func (c *Cluster) Log(ctx context.Context, namespace, job string, lines int, rel
 		told = append(told, tail(redacted(uncut(string(text)), secrets), lines)...)
 	}
 	return strings.Join(told[max(0, len(told)-lines):], "\n"), nil
+}
+
+// HookLog is the error of a hook that failed, with what it wrote. That is no
+// part of the error's text, which is told to more people.
+type HookLog struct {
+	error
+	Log string
+}
+
+// Unwrap is the error itself.
+func (h *HookLog) Unwrap() error { return h.error }
+
+// withLog adds to a hook's verdict what its newest pod wrote, or why that cannot
+// be told.
+func (a *applier) withLog(ctx context.Context, hook manifest.ID, verdict error) error {
+	if a.w.LogLines <= 0 {
+		return verdict
+	}
+	var release []*manifest.Object
+	for _, change := range a.changes {
+		release = append(release, change.Object)
+	}
+	within, cancel := context.WithTimeout(ctx, logWithin)
+	defer cancel()
+	log, err := a.c.Log(within, hook.Namespace, hook.Name, a.w.LogLines, release)
+	if err != nil {
+		log = "no log: " + err.Error()
+	}
+	return &HookLog{verdict, hook.Name + ":\n" + log}
 }
 
 // uncut leaves out a last line that was cut off: half a secret is not known for

@@ -83,10 +83,7 @@ func TestPitfall40_LogsWithoutSecrets(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	release, err := manifest.NewSet(objects)
-	if err != nil {
-		t.Fatal(err)
-	}
+	release := objects
 	got, err := logServer(t, 200, log).Log(t.Context(), "novamind", "smoke-1", 2, release)
 	if want := "connect with <secret>, that is <secret> or <secret>\nthen <secret>"; err != nil || got != want {
 		t.Errorf("got %q, %v; want %q", got, err, want)

@@ -236,7 +236,7 @@ func (a *applier) awaitHook(ctx context.Context, change plan.Change) (outcome, e
 			return true, "", nil
 		case plan.JobFailed:
 			got.applied = plan.Failed(change.Object)
-			return false, "", hookError(change.ID, message)
+			return false, "", a.withLog(ctx, change.ID, hookError(change.ID, message))
 		}
 		return false, "the Job " + health.Of(job).Message, nil
 	})

@@ -400,7 +400,9 @@ func applyEnded(err error) ended {
 	case errors.Is(err, context.Canceled):
 		return ended{result: reconcile.Result{Outcome: reconcile.OutcomeInterrupted}}
 	case errors.As(err, &refusal) && refusal.Reason == promotion.VerificationFailed:
-		return failed(reconcile.OutcomeFailed, refusal.Reason, err)
+		end := failed(reconcile.OutcomeFailed, refusal.Reason, err)
+		end.log = refusal.Log
+		return end
 	case errors.As(err, &refusal):
 		return failed(reconcile.OutcomeRejected, refusal.Reason, err)
 	case fault.IsTerminal(err):

@@ -182,6 +182,7 @@ type Verdict struct {
 type Refusal struct {
 	Reason promotion.Reason
 	Err    error
+	Log    string // what a hook that failed has written
 }
 
 func (r *Refusal) Error() string { return r.Err.Error() }
