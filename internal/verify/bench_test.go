@@ -72,7 +72,7 @@ func checked(b *testing.B, client *http.Client) {
 				checks = append(checks, v.httpCheck(promotion.HTTPCheck{Name: fmt.Sprint(i), Service: fmt.Sprintf("s%d", i), Port: 80, Path: "/", Count: benchRequests,
 					Timeout: 10 * time.Second, JSON: []promotion.JSONValue{{Path: ".status", Equals: "UP"}}}, Subject{Namespace: fmt.Sprintf("n%d", environment)}))
 			}
-			for _, r := range v.all(context.Background(), checks) {
+			for _, r := range v.all(context.Background(), checks, false) {
 				if r.Verdict != Pass {
 					b.Error(r.Evidence)
 				}
