@@ -103,9 +103,12 @@ func releaseAt(revision source.Revision) reconcile.Release {
 }
 
 // full is a record with something in every field that is stored.
+func number(n float64) *float64 { return &n }
+
 func full() Record {
 	at := time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
 	good, bad := releaseAt(first), releaseAt(second)
+	undo := reconcile.Undo{Release: bad, Migrations: "0123456789ab", Begun: at, Round: 1, Forward: true}
 	return Record{
 		ID: staging,
 		Environment: promotion.Environment{
@@ -125,7 +128,19 @@ func full() Record {
 				Deidentification: &promotion.Deidentification{Method: "safe-harbor", By: "someone", Date: "2026-01-31"}},
 			Verify: promotion.Verify{Timeout: time.Minute, Settle: time.Second, HTTP: []promotion.HTTPCheck{{
 				Name: "ready", URL: "http://api.shop.svc", Service: "api", Port: 80, Path: "/", Method: "GET", Headers: map[string]string{"Accept": "text/plain"},
-				Status: []int{200, 204}, Body: "ok", Count: 3, Interval: time.Second, Timeout: time.Second, Failures: 0.25}}},
+				Status: []int{200, 204}, Body: "ok", Count: 3, Interval: time.Second, Timeout: time.Second, Failures: 0.25,
+				JSON: []promotion.JSONValue{{Path: ".status", Equals: "ok"}}, Latency: &promotion.Latency{Percentile: 95, Under: time.Second},
+				Certificate: time.Hour, Each: true, Control: &promotion.Endpoint{URL: "http://db.shop.svc", Service: "db", Port: 80, Path: "/"}}},
+				Metrics: []promotion.MetricCheck{{Name: "errors", Prometheus: "http://prometheus.example", Query: "up", Range: time.Minute, For: time.Minute,
+					Every: time.Second, Stale: time.Minute, Min: number(0.5), Max: number(1.5), Failures: 0.25, Samples: 3, Control: "up",
+					Baseline: &promotion.Baseline{From: promotion.BaselinePeriods, Period: time.Hour, Periods: 3, By: promotion.CompareRatio, Ratio: 1.5,
+						Significance: 0.01, Floor: number(0.1), Worse: promotion.WorseLower}}},
+				Watch:    promotion.Watch{For: time.Hour, Every: time.Minute, RevertWithin: time.Minute},
+				Health:   []promotion.HealthRule{{Group: "example.org", Kind: "Thing", Failed: "false", Ready: "true"}},
+				Restarts: promotion.Restarts{Max: 2, OOMKills: 1, Written: true},
+				Jobs:     []promotion.JobCheck{{Name: "smoke", CronJob: "smoke", Timeout: time.Minute, Retries: 1, Logs: 20}}},
+			Strategies: []promotion.Strategy{{Deployment: "api", Service: "api", BlueGreen: &promotion.BlueGreen{Preview: time.Minute, Keep: time.Hour, Checks: []string{"ready"}},
+				Canary: &promotion.Canary{Route: "api", Steps: []promotion.CanaryStep{{Weight: 10, For: time.Minute}}, Checks: []string{"ready"}}}},
 			MaxDeletePart: 0.5, MaxDeletes: 7, Protect: []promotion.Protection{{Group: "apps", Kind: "StatefulSet", Name: "db"}},
 			Adopt:        []promotion.Tool{promotion.ToolFlux},
 			IgnoreDrift:  []promotion.Ignore{{Group: "apps", Kind: "Deployment", Name: "api", Fields: []string{"spec.replicas"}, Managers: []string{"scaler"}}},
@@ -139,7 +154,10 @@ func full() Record {
 			Verified: []reconcile.Verified{{Release: good, At: at.Add(123 * time.Nanosecond)}},
 			Attempt: reconcile.Attempt{Release: bad, Stage: reconcile.StageReverting, Tries: 2, Failure: promotion.VerificationFailed, Guilty: second, Started: at,
 				Irreversible: true, Override: true, Probe: true, Proven: true,
-				Before: good, Held: reconcile.Hold{Reason: promotion.IrreversibleFailed, Digest: good.Digest}},
+				Before: good, Held: reconcile.Hold{Reason: promotion.IrreversibleFailed, Digest: good.Digest},
+				Undo: undo, Regressed: at, Found: at.Add(time.Minute), Tied: true},
+			Undo:       undo,
+			Watched:    reconcile.Watched{Digest: good.Digest, Begun: at, Since: at.Add(time.Minute), Before: bad, Irreversible: true, Alarm: promotion.Regressed},
 			Quarantine: []reconcile.Digest{bad.Digest}, Unapplied: []reconcile.Digest{bad.Digest},
 			Hold:       reconcile.Hold{Reason: promotion.RevertConflict, Digest: bad.Digest},
 			Retry:      reconcile.Retry{Reason: promotion.SourceUnavailable, Digest: bad.Digest, At: at.Add(time.Hour), Tries: 3},

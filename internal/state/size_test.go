@@ -28,11 +28,15 @@ func largest() reconcile.Journal {
 	reason := slices.MaxFunc(promotion.Reasons(), func(a, b promotion.Reason) int { return len(a) - len(b) })
 	digests := slices.Repeat([]reconcile.Digest{digest}, longest)
 	const many = 1 << 40
+	undo := reconcile.Undo{Release: release, Migrations: reconcile.Migrations(strings.Repeat("0123456789ab,", longest)), Begun: at, Round: many, Forward: true}
 	return reconcile.Journal{
 		Running: release, LastGood: release,
 		Verified: slices.Repeat([]reconcile.Verified{{Release: release, At: at}}, longest),
 		Attempt: reconcile.Attempt{Release: release, Stage: reconcile.StageCorrecting, Tries: many, Failure: reason, Guilty: first, Started: at,
-			Irreversible: true, Override: true, Probe: true, Proven: true, Before: release, Held: reconcile.Hold{Reason: reason, Digest: digest}},
+			Irreversible: true, Override: true, Probe: true, Proven: true, Before: release, Held: reconcile.Hold{Reason: reason, Digest: digest},
+			Undo: undo, Regressed: at, Found: at, Tied: true},
+		Undo:       undo,
+		Watched:    reconcile.Watched{Digest: digest, Begun: at, Since: at, Before: release, Irreversible: true, Alarm: reason},
 		Quarantine: digests, Unapplied: digests,
 		Hold:       reconcile.Hold{Reason: reason, Digest: digest},
 		Retry:      reconcile.Retry{Reason: reason, Digest: digest, At: at, Tries: many},
