@@ -95,3 +95,20 @@ func (v *evaluation) creditOf(commit source.Commit) credit {
 	}
 	return by
 }
+
+// movedTo are the commits that moved the pin to some revisions; what follows the
+// branch has none.
+func (e *environment) movedTo(revisions ...source.Revision) map[source.Revision]source.Revision {
+	var movers map[source.Revision]source.Revision
+	for _, revision := range revisions {
+		mover := e.credits[revision].commit.Revision
+		if mover == "" || mover == revision {
+			continue
+		}
+		if movers == nil {
+			movers = map[source.Revision]source.Revision{}
+		}
+		movers[revision] = mover
+	}
+	return movers
+}

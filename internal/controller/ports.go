@@ -274,6 +274,9 @@ type EnvironmentView struct {
 	Message string
 	Since   time.Time
 	Journal reconcile.Journal
+	// Movers are the commits that moved the pin to what is wanted, and to what is
+	// under way, as far as they are known.
+	Movers map[source.Revision]source.Revision
 	// Excepted is the exception in force there that ends first; nil is none.
 	Excepted *policy.Countdown
 	Drill    Drill

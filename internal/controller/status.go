@@ -44,7 +44,7 @@ func (c *Controller) publish(ctx context.Context, d reconcile.Decision) {
 		e.status, e.message, e.exceptedShown, e.foretold = status, message, e.excepted, nil
 		view.Environments = append(view.Environments, EnvironmentView{
 			ID: status.Environment, Status: status, Message: message, Since: e.since, Journal: world.Journal, Excepted: e.excepted,
-			Drill: e.drill,
+			Drill: e.drill, Movers: e.movedTo(status.Wanted.Revision, world.Journal.Attempt.Release.Revision),
 		})
 	}
 	if c.pulls != nil {

@@ -69,12 +69,16 @@ func (s *statuses) due() []statusKey {
 }
 
 // statusesOf tells where commits are in an environment: pending until verified,
-// and a failure once they have failed. Commits that change nothing there say
-// nothing.
+// and a failure once they have failed. Where an environment is pinned, so does the
+// commit that moved the pin, which is what people merge. Commits that change
+// nothing there say nothing.
 func statusesOf(e EnvironmentView) map[source.Revision]forge.Status {
 	var told map[source.Revision]forge.Status // most have nothing to tell
-	tell := func(commit source.Revision, state forge.StatusState, text string) {
-		if commit != "" {
+	tell := func(revision source.Revision, state forge.StatusState, text string) {
+		for _, commit := range []source.Revision{revision, e.Movers[revision]} {
+			if commit == "" {
+				continue
+			}
 			if told == nil {
 				told = map[source.Revision]forge.Status{}
 			}

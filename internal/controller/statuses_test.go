@@ -51,6 +51,11 @@ func TestStatusesTellWhereACommitIs(t *testing.T) {
 		if strings.Join(got, ", ") != test.want {
 			t.Errorf("%s: %q, want %q", name, got, test.want)
 		}
+		view.Movers = map[source.Revision]source.Revision{"r2": "m2"}
+		all := statusesOf(view)
+		if all["m2"] != all["r2"] || all["m2"].State == "" != (test.want == "") {
+			t.Errorf("%s, of the commit that moved the pin: %+v, want %+v", name, all["m2"], all["r2"])
+		}
 	}
 }
 
