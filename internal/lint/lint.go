@@ -41,6 +41,7 @@ func Rules() []Rule {
 		{"error-text", checkErrorTexts},
 		{"panic", checkPanics},
 		{"skip", checkSkips},
+		{"generator", checkGenerators},
 		{"gofmt", checkFormat},
 	}
 }

@@ -119,6 +119,10 @@ var snippets = []struct {
 	{"skip", "nothing", "without a reason", file{"internal/plan/a_test.go", with("testing", "func TestX(t *testing.T) { t.Skip() }")}},
 	{"skip", "empty", "without a reason", file{"internal/plan/a_test.go", with("testing", `func TestX(t *testing.T) { t.Skip("") }`)}},
 	{"skip", "now", "without a reason", file{"internal/plan/a_test.go", with("testing", "func BenchmarkX(b *testing.B) { b.SkipNow() }")}},
+	{"generator", "bare", "generator.Shared", file{"internal/plan/a_test.go", with("pgregory.net/rapid", "var g = rapid.Int()")}},
+	{"generator", "bare, in a group, filtered", "generator.Shared", file{"internal/plan/a_test.go", with("pgregory.net/rapid", "var (\n\ta = 1\n\tg = rapid.SliceOf[int](nil).Filter(nil)\n)")}},
+	{"generator", "shared", "", file{"internal/plan/a_test.go", with("pgregory.net/rapid "+Module+"/internal/testkit/generator", "var g = generator.Shared(rapid.Int())")}},
+	{"generator", "made for each", "", file{"internal/plan/a_test.go", with("pgregory.net/rapid", "func f() { g := rapid.Int(); _ = g }")}},
 	{"skip", "reason", "", file{"internal/plan/a_test.go", with("testing", `func TestX(t *testing.T) { t.Skip("needs a cluster") }`)}},
 
 	{"gofmt", "spaces", "make fmt", file{"internal/plan/a.go", head + "var  x = 1\n"}},

@@ -168,6 +168,59 @@ func checkSkips(t *Tree) []Finding {
 	})
 }
 
+// checkGenerators: tests run side by side, and rapid's generators do not unless
+// they are made for it.
+func checkGenerators(t *Tree) []Finding {
+	return t.each(func(f *File) bool { return f.Test }, func(f *File) []Finding {
+		var findings []Finding
+		for _, declaration := range f.Syntax.Decls {
+			variables, ok := declaration.(*ast.GenDecl)
+			if !ok {
+				continue
+			}
+			for _, spec := range variables.Specs {
+				findings = append(findings, bareGenerators(f, spec)...)
+			}
+		}
+		return findings
+	})
+}
+
+func bareGenerators(f *File, spec ast.Spec) []Finding {
+	values, ok := spec.(*ast.ValueSpec)
+	if !ok {
+		return nil
+	}
+	var findings []Finding
+	for _, value := range values.Values {
+		call, ok := value.(*ast.CallExpr)
+		if !ok {
+			continue
+		}
+		if root := rootOf(call.Fun); root == "rapid" {
+			findings = append(findings, f.find(call, "tests that run side by side would write to this generator at the same time; wrap it in generator.Shared"))
+		}
+	}
+	return findings
+}
+
+// rootOf is what a chain of calls and selections begins with.
+func rootOf(e ast.Expr) string {
+	switch e := e.(type) {
+	case *ast.Ident:
+		return e.Name
+	case *ast.SelectorExpr:
+		return rootOf(e.X)
+	case *ast.CallExpr:
+		return rootOf(e.Fun)
+	case *ast.IndexExpr:
+		return rootOf(e.X)
+	case *ast.IndexListExpr:
+		return rootOf(e.X)
+	}
+	return ""
+}
+
 func isEmptyText(e ast.Expr) bool {
 	literal, ok := e.(*ast.BasicLit)
 	return ok && strings.Trim(literal.Value, "\"` ") == ""

@@ -18,12 +18,13 @@ import (
 	"chaperone.dev/chaperone/internal/policy"
 	"chaperone.dev/chaperone/internal/promotion"
 	"chaperone.dev/chaperone/internal/source"
+	"chaperone.dev/chaperone/internal/testkit/generator"
 )
 
 // canary stands in all that is hostile. Nowhere but in code may it be seen.
 const canary = "canary"
 
-var hostile = rapid.Custom(func(t *rapid.T) string {
+var hostile = generator.Shared(rapid.Custom(func(t *rapid.T) string {
 	parts := rapid.SliceOfN(rapid.SampledFrom([]string{
 		"@team", "@all ", "#12", "!34", "$5", "~bug", "%v1", "GH-1", "a/b#1", "0123456789abcdef0123456789abcdef01234567",
 		"`", "``", "```", "````", "~~~", "\n", "\r\n", "\n\n", "\r", "\t", "    ", "|", "\\|", "\\", "\\`",
@@ -34,13 +35,13 @@ var hostile = rapid.Custom(func(t *rapid.T) string {
 	}), 0, 8).Draw(t, "parts")
 	at := rapid.IntRange(0, len(parts)).Draw(t, "at")
 	return strings.Join(parts[:at], "") + canary + strings.Join(parts[at:], "")
-})
+}))
 
 var (
-	someID = rapid.Custom(func(t *rapid.T) promotion.ID {
+	someID = generator.Shared(rapid.Custom(func(t *rapid.T) promotion.ID {
 		return promotion.ID{Pipeline: hostile.Draw(t, "pipeline"), Name: hostile.Draw(t, "name")}
-	})
-	someObject = rapid.Custom(func(t *rapid.T) Object {
+	}))
+	someObject = generator.Shared(rapid.Custom(func(t *rapid.T) Object {
 		o := Object{ID: manifest.ID{Group: hostile.Draw(t, "group"), Kind: hostile.Draw(t, "kind"), Namespace: hostile.Draw(t, "namespace"), Name: hostile.Draw(t, "name")},
 			Action: rapid.SampledFrom([]plan.Action{plan.Create, plan.Update, plan.Delete, plan.Keep}).Draw(t, "action"), Reason: plan.ReasonPruneNever}
 		if rapid.Bool().Draw(t, "renamed") {
@@ -48,9 +49,9 @@ var (
 		}
 		o.Diff = hunks(strings.Join(lines.Draw(t, "before"), "\n"), strings.Join(lines.Draw(t, "after"), "\n"))
 		return o
-	})
-	lines       = rapid.SliceOfN(hostile, 0, 5)
-	someFinding = rapid.Custom(func(t *rapid.T) policy.Finding {
+	}))
+	lines       = generator.Shared(rapid.SliceOfN(hostile, 0, 5))
+	someFinding = generator.Shared(rapid.Custom(func(t *rapid.T) policy.Finding {
 		f := policy.Finding{Rule: hostile.Draw(t, "rule"), Severity: policy.SeverityHigh, Message: hostile.Draw(t, "message"),
 			Action: rapid.SampledFrom([]policy.Action{policy.ActionDeny, policy.ActionWarn}).Draw(t, "action")}
 		if rapid.Bool().Draw(t, "on an object") {
@@ -61,9 +62,9 @@ var (
 			f.Exception = &policy.ExceptionRef{Name: hostile.Draw(t, "exception"), File: hostile.Draw(t, "its file"), Expires: hostile.Draw(t, "expires")}
 		}
 		return f
-	})
-	findings        = rapid.SliceOfN(someFinding, 0, 3)
-	someEnvironment = rapid.Custom(func(t *rapid.T) Environment {
+	}))
+	findings        = generator.Shared(rapid.SliceOfN(someFinding, 0, 3))
+	someEnvironment = generator.Shared(rapid.Custom(func(t *rapid.T) Environment {
 		e := Environment{
 			ID: someID.Draw(t, "id"), Pin: source.Revision(hostile.Draw(t, "pin")),
 			Effect:     rapid.SampledFrom([]Effect{Changed, Promoted, Later, Added, Removed, Invalid, Settled}).Draw(t, "effect"),
@@ -80,11 +81,11 @@ var (
 			e.Fault = &Fault{Reason: promotion.RenderFailed, Text: hostile.Draw(t, "fault"), Stands: rapid.Bool().Draw(t, "stands")}
 		}
 		return e
-	})
-	somePreview = rapid.Custom(func(t *rapid.T) Preview {
+	}))
+	somePreview = generator.Shared(rapid.Custom(func(t *rapid.T) Preview {
 		return Preview{Base: source.Revision(hostile.Draw(t, "base")), Head: source.Revision(hostile.Draw(t, "head")), Judges: hostile.Draw(t, "judges"),
 			Environments: rapid.SliceOfN(someEnvironment, 0, 4).Draw(t, "environments"), Notes: lines.Draw(t, "notes")}
-	})
+	}))
 )
 
 // Whatever a repository holds, the Markdown of its preview has the structure that

@@ -17,33 +17,34 @@ import (
 	"chaperone.dev/chaperone/internal/reconcile"
 	"chaperone.dev/chaperone/internal/source"
 	"chaperone.dev/chaperone/internal/state/v1alpha1"
+	"chaperone.dev/chaperone/internal/testkit/generator"
 )
 
 var (
-	names     = rapid.StringMatching(`[a-z][a-z0-9]{0,8}`)
-	hex       = rapid.StringMatching(`[0-9a-f]{40}`)
-	revisions = rapid.Custom(func(t *rapid.T) source.Revision {
+	names     = generator.Shared(rapid.StringMatching(`[a-z][a-z0-9]{0,8}`))
+	hex       = generator.Shared(rapid.StringMatching(`[0-9a-f]{40}`))
+	revisions = generator.Shared(rapid.Custom(func(t *rapid.T) source.Revision {
 		return source.Revision(rapid.OneOf(rapid.Just(""), hex).Draw(t, "revision"))
-	})
-	digests = rapid.Custom(func(t *rapid.T) reconcile.Digest {
+	}))
+	digests = generator.Shared(rapid.Custom(func(t *rapid.T) reconcile.Digest {
 		return reconcile.Digest(rapid.OneOf(rapid.Just(""), rapid.StringMatching(`sha256:[0-9a-f]{64}`)).Draw(t, "digest"))
-	})
-	reasons = rapid.SampledFrom(append(promotion.Reasons(), ""))
+	}))
+	reasons = generator.Shared(rapid.SampledFrom(append(promotion.Reasons(), "")))
 	// Whole seconds, as Kubernetes keeps them.
-	seconds = rapid.Custom(func(t *rapid.T) time.Time {
+	seconds = generator.Shared(rapid.Custom(func(t *rapid.T) time.Time {
 		return time.Unix(rapid.Int64Range(0, 4e9).Draw(t, "seconds"), 0).UTC()
-	})
-	instants = rapid.Custom(func(t *rapid.T) time.Time {
+	}))
+	instants = generator.Shared(rapid.Custom(func(t *rapid.T) time.Time {
 		return seconds.Draw(t, "at").Add(time.Duration(rapid.Int64Range(0, 999_999_999).Draw(t, "ns")))
-	})
-	texts    = rapid.StringN(0, 200, maxText)
-	releases = rapid.Custom(func(t *rapid.T) reconcile.Release {
+	}))
+	texts    = generator.Shared(rapid.StringN(0, 200, maxText))
+	releases = generator.Shared(rapid.Custom(func(t *rapid.T) reconcile.Release {
 		return reconcile.Release{Revision: revisions.Draw(t, "revision"), Digest: digests.Draw(t, "digest"), Policy: digests.Draw(t, "policy")}
-	})
-	ids = rapid.Custom(func(t *rapid.T) promotion.ID {
+	}))
+	ids = generator.Shared(rapid.Custom(func(t *rapid.T) promotion.ID {
 		return promotion.ID{Pipeline: names.Draw(t, "pipeline"), Name: names.Draw(t, "name")}
-	})
-	journals = rapid.Custom(func(t *rapid.T) reconcile.Journal {
+	}))
+	journals = generator.Shared(rapid.Custom(func(t *rapid.T) reconcile.Journal {
 		j := reconcile.Journal{
 			Running: releases.Draw(t, "running"), LastGood: releases.Draw(t, "last good"),
 			Attempt: reconcile.Attempt{
@@ -70,8 +71,8 @@ var (
 			j.Reverts = append(j.Reverts, instants.Draw(t, "reverted at"))
 		}
 		return j
-	})
-	environments = rapid.Custom(func(t *rapid.T) promotion.Environment {
+	}))
+	environments = generator.Shared(rapid.Custom(func(t *rapid.T) promotion.Environment {
 		e := full().Environment
 		e.ID, e.Path, e.Revision = ids.Draw(t, "id"), names.Draw(t, "path"), revisions.Draw(t, "pin")
 		e.Prune, e.MaxDeletePart = rapid.Bool().Draw(t, "prune"), rapid.Float64Range(0, 1).Draw(t, "part")
@@ -81,8 +82,8 @@ var (
 			e.After, e.Access, e.Require, e.Target.Allow, e.Verify.HTTP, e.Governance.Deidentification = nil, nil, nil, nil, nil, nil
 		}
 		return e
-	})
-	records = rapid.Custom(func(t *rapid.T) Record {
+	}))
+	records = generator.Shared(rapid.Custom(func(t *rapid.T) Record {
 		e := environments.Draw(t, "environment")
 		id := e.ID
 		if rapid.Bool().Draw(t, "never valid") {
@@ -102,7 +103,7 @@ var (
 			Message: texts.Draw(t, "message"), Evidence: texts.Draw(t, "evidence"), Since: seconds.Draw(t, "since"),
 			Version: names.Draw(t, "version"),
 		}
-	})
+	}))
 )
 
 // Whatever the daemon knows survives the way into the custom resource, through

@@ -12,6 +12,7 @@ import (
 	"pgregory.net/rapid"
 
 	"chaperone.dev/chaperone/internal/reconcile"
+	"chaperone.dev/chaperone/internal/testkit/generator"
 )
 
 var asked = time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
@@ -127,9 +128,9 @@ func TestBothProblemsAreTold(t *testing.T) {
 }
 
 var (
-	instant = rapid.Custom(func(t *rapid.T) time.Time {
+	instant = generator.Shared(rapid.Custom(func(t *rapid.T) time.Time {
 		return time.Unix(rapid.Int64Range(0, 250_000_000_000).Draw(t, "s"), rapid.Int64Range(0, 999_999_999).Draw(t, "ns")).UTC()
-	})
+	}))
 	line = func(longest int) *rapid.Generator[string] {
 		return rapid.StringN(1, -1, longest).Filter(func(s string) bool { return checkText("text", s, longest, "text") == nil })
 	}

@@ -10,6 +10,7 @@ import (
 	"pgregory.net/rapid"
 
 	"chaperone.dev/chaperone/internal/source/merge"
+	"chaperone.dev/chaperone/internal/testkit/generator"
 )
 
 func TestLines(t *testing.T) {
@@ -49,10 +50,10 @@ func TestLines(t *testing.T) {
 	}
 }
 
-var drawText = rapid.Custom(func(t *rapid.T) string {
+var drawText = generator.Shared(rapid.Custom(func(t *rapid.T) string {
 	lines := rapid.SliceOfN(rapid.SampledFrom([]string{"a\n", "b\n", "b\r\n", "\n", "c: 1\n"}), 0, 30).Draw(t, "lines")
 	return strings.Join(lines, "") + rapid.SampledFrom([]string{"", "end"}).Draw(t, "end")
-})
+}))
 
 func TestLinesProperties(t *testing.T) {
 	t.Parallel()
