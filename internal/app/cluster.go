@@ -175,7 +175,11 @@ func (c *clusters) Undo(ctx context.Context, env promotion.Environment, r contro
 	}
 	owner := cluster.OwnerOf(env)
 	owner.Release = digest.Short()
-	return about(env.Target, on.Undo(ctx, owner, cluster.Rollback{Failed: r.Failed, Good: r.Good, Attempt: r.Attempt, Round: r.Round}))
+	err = about(env.Target, on.Undo(ctx, owner, cluster.Rollback{Failed: r.Failed, Good: r.Good, Attempt: r.Attempt, Round: r.Round}))
+	if wrote := hookWrote(err); wrote != "" {
+		return &controller.Refusal{Reason: promotion.RollbackFailed, Err: err, Log: wrote}
+	}
+	return err
 }
 
 // Restore implements controller.Cluster.

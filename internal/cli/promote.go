@@ -157,16 +157,20 @@ func (f *promoteFlags) judge(ctx context.Context, b *bench, to source.Revision) 
 		return "", nil, err
 	}
 	var verified, missing []string
+	reason, state := promotion.WaitingForUpstream, "well in"
 	for _, s := range stands {
-		if s.verified {
+		if s.verified && !s.failing {
 			verified = append(verified, fmt.Sprintf("%s verified it at %s", s.id, s.at.UTC().Format(time.RFC3339)))
 		} else {
 			missing = append(missing, s.String())
+			if !s.verified {
+				reason, state = promotion.UnverifiedRevision, "verified by"
+			}
 		}
 	}
 	if len(missing) > 0 && !f.overriding {
-		return "", nil, refusal("%s is not verified by every environment before %s: %s; the daemon would refuse it (%s). Want a commit that is verified, "+
-			"or --override REASON, which has to be merged by somebody else", to.Short(), b.env.ID, strings.Join(missing, "; "), promotion.UnverifiedRevision)
+		return "", nil, refusal("%s is not %s every environment before %s: %s; the daemon would refuse it (%s). Want a commit that is verified, "+
+			"or --override REASON, which has to be merged by somebody else", to.Short(), state, b.env.ID, strings.Join(missing, "; "), reason)
 	}
 	return strings.Join(verified, "; "), b.notes(to, digest, stands), nil
 }
@@ -197,6 +201,7 @@ func (b *bench) notes(to source.Revision, digest reconcile.Digest, stands []stan
 type standing struct {
 	id       promotion.ID
 	verified bool
+	failing  bool // since it verified it
 	at       time.Time
 	record   state.Record
 }
@@ -204,6 +209,9 @@ type standing struct {
 func (s standing) String() string {
 	if s.record.ID == (promotion.ID{}) {
 		return fmt.Sprintf("the daemon does not know %s", s.id)
+	}
+	if s.failing {
+		return fmt.Sprintf("in %s it passed, and fails its checks since (%s)", s.id, promotion.Regressed)
 	}
 	return fmt.Sprintf("%s is %s (%s) with %s", s.id, s.record.Status.Phase, s.record.Status.Reason, orDash(s.record.Journal.LastGood.Revision.Short()))
 }
@@ -219,6 +227,7 @@ func (b *bench) upstreamAt(ctx context.Context, at source.Revision) ([]standing,
 				return nil, err
 			}
 			s.at, s.verified = verifiedAt(s.record, digest)
+			s.failing = failing(s.record) && digest == s.record.Journal.LastGood.Digest
 		}
 		all = append(all, s)
 	}
@@ -272,7 +281,7 @@ func (b *bench) newest(ctx context.Context) (source.Revision, error) {
 		if err != nil {
 			return "", err
 		}
-		if !slices.ContainsFunc(stands, func(s standing) bool { return !s.verified }) {
+		if !slices.ContainsFunc(stands, func(s standing) bool { return !s.verified || s.failing }) {
 			return commit.Revision, nil
 		}
 	}

@@ -33,7 +33,8 @@ func newRetry(c *command) *cobra.Command {
 quarantine of one release (the wanted one, or another by --digest or --revision),
 the wait between two tries, or the hold after the branch's history was rewritten.
 Where a rollback hook failed (RollbackFailed) it runs once more, and last good is
-applied after it: put the data right first.
+applied after it: put the data right first. Where what runs passed and fails its
+checks since (Regressed), the environments after it may have it all the same.
 Every gate stays as it is, and what fails again is taken back again.
 
 It answers no (exit code 1) when there is nothing to lift, and says where the
@@ -131,6 +132,9 @@ func (f *retryFlags) lift(r state.Record, releases []state.Release, now time.Tim
 	if slices.Contains(r.Journal.Quarantine, digest) {
 		return lifting{digest, "the quarantine of " + known.of(digest)}, nil
 	}
+	if failing(r) && digest == r.Journal.LastGood.Digest {
+		return lifting{digest, "the alarm (Regressed) of " + known.of(digest)}, nil
+	}
 	return lifting{digest, "the hold of " + known.of(digest)}, nil
 }
 
@@ -151,6 +155,8 @@ func liftWanted(r state.Record, known releaseNames, now time.Time) (lifting, err
 		return lifting{r.Status.Wanted.Digest, "the quarantine of " + known.of(r.Status.Wanted.Digest)}, nil
 	case r.Status.Reason == promotion.HistoryRewritten:
 		return lifting{what: "the hold (HistoryRewritten)"}, nil
+	case failing(r):
+		return lifting{j.LastGood.Digest, "the alarm (Regressed), for the environments after it,"}, nil
 	case j.Retry.At.After(now):
 		return lifting{what: fmt.Sprintf("the wait until %s (%s)", stamp(j.Retry.At), j.Retry.Reason)}, nil
 	case len(j.Quarantine) > 0:
@@ -158,6 +164,12 @@ func liftWanted(r state.Record, known releaseNames, now time.Time) (lifting, err
 			r.Status.Phase, r.Status.Reason, orExplained(r), known.list(j.Quarantine))
 	}
 	return lifting{}, fmt.Errorf("there is nothing to try again: it is %s (%s): %s", r.Status.Phase, r.Status.Reason, orExplained(r))
+}
+
+// failing: what passed there fails since, and keeps it from going on.
+func failing(r state.Record) bool {
+	e := reconcile.Environment{Journal: r.Journal}
+	return e.Failing(r.Journal.LastGood.Digest)
 }
 
 // liftable are the releases that a request by name can be about.
@@ -169,6 +181,9 @@ func liftable(r state.Record, now time.Time) []reconcile.Digest {
 		}
 	}
 	add(r.Journal.Hold.Digest)
+	if failing(r) {
+		add(r.Journal.LastGood.Digest)
+	}
 	if r.Journal.Retry.At.After(now) {
 		add(r.Journal.Retry.Digest)
 	}

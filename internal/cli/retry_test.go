@@ -94,3 +94,22 @@ func TestRequestIDs(t *testing.T) {
 		t.Errorf("%d IDs, want 100", len(seen))
 	}
 }
+
+// What fails since it passed may go on all the same, once.
+func TestLiftOfAnAlarm(t *testing.T) {
+	t.Parallel()
+	alarmed := state.Record{Status: reconcile.Status{Phase: reconcile.PhaseReady, Reason: promotion.Regressed, Wanted: release(second)},
+		Journal: reconcile.Journal{LastGood: release(second), Watched: reconcile.Watched{Digest: release(second).Digest, Alarm: promotion.Regressed}}}
+	got, err := (&retryFlags{}).lift(alarmed, nil, time.Now())
+	if want := (lifting{release(second).Digest, "the alarm (Regressed), for the environments after it,"}); err != nil || got != want {
+		t.Errorf("%+v, %v; want %+v", got, err, want)
+	}
+	got, err = (&retryFlags{revision: string(second)}).lift(alarmed, nil, time.Now())
+	if want := (lifting{release(second).Digest, "the alarm (Regressed) of 222222222222 (222222222222)"}); err != nil || got != want {
+		t.Errorf("by its commit: %+v, %v; want %+v", got, err, want)
+	}
+	alarmed.Journal.Watched.Accepted = true
+	if got, err = (&retryFlags{}).lift(alarmed, nil, time.Now()); err == nil || !strings.HasPrefix(err.Error(), "there is nothing to try again") {
+		t.Errorf("once it was accepted: %+v, %v", got, err)
+	}
+}

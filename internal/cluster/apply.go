@@ -76,6 +76,7 @@ type applier struct {
 	awaited   map[manifest.ID]bool // answers about these are kept, for whoever waits for them
 	slots     chan struct{}        // one for each request at once
 	timeout   time.Duration
+	rendered  []*manifest.Object // of the release, where not all of them are changes
 }
 
 // outcome is what became of one change.

@@ -80,7 +80,7 @@ func (a *applier) withLog(ctx context.Context, hook manifest.ID, verdict error) 
 	if a.w.LogLines <= 0 {
 		return verdict
 	}
-	var release []*manifest.Object
+	release := slices.Clip(a.rendered)
 	for _, change := range a.changes {
 		release = append(release, change.Object)
 	}

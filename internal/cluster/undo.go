@@ -72,6 +72,7 @@ func (c *Cluster) newUndo(ctx context.Context, w Owner, r Rollback) (*undo, erro
 	if u.failed, err = c.resolve(ctx, w, r.Failed); err != nil {
 		return nil, err
 	}
+	u.rendered = u.failed.set.Objects()
 	if u.good, err = c.resolve(ctx, w, r.Good); err != nil {
 		return nil, err
 	}
@@ -200,7 +201,7 @@ func (u *undo) run(ctx context.Context, hook *manifest.Object) error {
 	case same && state != plan.JobFailed:
 		return u.finish(ctx, k, hook, live)
 	case mark.State != "" && now && same:
-		return u.ended(ctx, hook, plan.RollbackFailed, entry.UID, hookError(id, message))
+		return u.ended(ctx, hook, plan.RollbackFailed, entry.UID, u.withLog(ctx, id, hookError(id, message)))
 	case mark.State == plan.RollbackFailed && now:
 		return hookError(id, "it failed before, and its Job is gone")
 	case mark.State != "" && now:

@@ -2,6 +2,7 @@ package cluster
 
 import (
 	"context"
+	"errors"
 	"net/http"
 	"strings"
 	"testing"
@@ -155,6 +156,21 @@ func TestRollbackHookThatFailsRunsAgainOnlyWhenAsked(t *testing.T) {
 		t.Fatalf("undo when asked to: %v; ran: %v", err, u.uid("unmigrate") != "")
 	}
 	u.exists("Job", "migrate", true)
+}
+
+// What it wrote goes with the error, without what is secret in its release, also
+// where another daemon finds out how it ended.
+func TestRollbackHookThatFailsBringsItsLog(t *testing.T) {
+	t.Parallel()
+	u := newUndoing(t, hook("unmigrate", "rollback", "registry.local/migrate:job-fail"))
+	u.owner.LogLines = 5
+	for _, life := range []string{"the one that waits for it", "the next one"} {
+		var wrote *HookLog
+		err := u.rollback("first", 0)
+		if !errors.As(err, &wrote) || !strings.HasPrefix(wrote.Log, "unmigrate:\n") || strings.Contains(err.Error(), wrote.Log) || !fault.IsTerminal(err) {
+			t.Errorf("%s: got %v with %+v", life, err, wrote)
+		}
+	}
 }
 
 func TestRollbackHookThatVanishesIsNoSuccess(t *testing.T) {

@@ -178,7 +178,7 @@ type Verdict struct {
 }
 
 // Refusal says that an apply was stopped before anything was touched, or that
-// a hook gave the verdict (VerificationFailed).
+// a hook gave the verdict (VerificationFailed, RollbackFailed).
 type Refusal struct {
 	Reason promotion.Reason
 	Err    error

@@ -280,6 +280,15 @@ func reverted(r reconcile.Revert) string {
 	return fmt.Sprintf("%s failed verification and was taken back by %s", r.Guilty.Short(), r.Commit.Short())
 }
 
+// failing tells of an upstream environment in which what it verified fails since.
+func (c *Controller) failing(id promotion.ID) string {
+	text := fmt.Sprintf("in %s it passed, and fails its checks since (%s)", id, promotion.Regressed)
+	if note := c.environment(id).notes[promotion.Regressed]; note != "" {
+		text += ": " + note
+	}
+	return text + fmt.Sprintf("; `chaperone retry %s` lets it go on all the same", id)
+}
+
 // waitingFor names the upstream environments that have not verified what is
 // wanted, and where they are.
 func (c *Controller) waitingFor(world reconcile.Environment, status reconcile.Status, d reconcile.Decision) string {
@@ -288,20 +297,25 @@ func (c *Controller) waitingFor(world reconcile.Environment, status reconcile.St
 		upstream[s.Environment] = s
 	}
 	var waits []string
+	how := "well in"
 	for _, id := range world.Spec.After {
 		s, found := upstream[id]
 		if !found {
-			waits = append(waits, fmt.Sprintf("%s does not exist", id))
+			waits, how = append(waits, fmt.Sprintf("%s does not exist", id)), "verified by"
 			continue
 		}
 		if shown := c.environment(id).status; s.Reason == promotion.Evaluating && shown.Reason != "" {
 			s = shown // a look at a new commit says nothing about it
 		}
 		before, _ := c.world.Find(id)
+		if before.Failing(before.Journal.LastGood.Digest) {
+			waits = append(waits, c.failing(id))
+			continue
+		}
 		if s.Reason != promotion.UpToDate || before.Journal.LastGood.Revision != status.Wanted.Revision {
-			waits = append(waits, fmt.Sprintf("%s is %s (%s)", id, s.Phase, s.Reason))
+			waits, how = append(waits, fmt.Sprintf("%s is %s (%s)", id, s.Phase, s.Reason)), "verified by"
 		}
 	}
-	return fmt.Sprintf("%s is not verified by every environment before this one: %s",
-		status.Wanted.Revision.Short(), strings.Join(waits, ", "))
+	return fmt.Sprintf("%s is not %s every environment before this one: %s",
+		status.Wanted.Revision.Short(), how, strings.Join(waits, ", "))
 }

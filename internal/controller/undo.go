@@ -30,14 +30,19 @@ func (j *job) undo(ctx context.Context) ended {
 }
 
 func undoEnded(err error) ended {
+	var refusal *Refusal
 	switch {
 	case err == nil:
 		return ended{result: reconcile.Result{Outcome: reconcile.OutcomeDone}}
 	case errors.Is(err, context.Canceled):
 		return ended{result: reconcile.Result{Outcome: reconcile.OutcomeInterrupted}}
 	case fault.IsTerminal(err), errors.Is(err, state.ErrNoBundle), errors.Is(err, state.ErrBrokenBundle):
-		return failed(reconcile.OutcomeFailed, promotion.RollbackFailed,
+		end := failed(reconcile.OutcomeFailed, promotion.RollbackFailed,
 			fmt.Errorf("%w; the data may be half rolled back, so neither last good nor anything newer is put over them", err))
+		if errors.As(err, &refusal) {
+			end.log = refusal.Log
+		}
+		return end
 	}
 	return failed(reconcile.OutcomeRetry, promotion.ClusterUnavailable, err)
 }

@@ -43,7 +43,8 @@ const (
 	PolicyDenied Reason = "PolicyDenied"
 	// PolicyError: a rule could not be evaluated, which counts as deny.
 	PolicyError Reason = "PolicyError"
-	// WaitingForUpstream: an `after` environment has not verified this yet.
+	// WaitingForUpstream: an `after` environment has not verified this yet, or it
+	// fails its checks there since.
 	WaitingForUpstream Reason = "WaitingForUpstream"
 	// WaitingForPromotion: no pin yet; the first promotion is not merged.
 	WaitingForPromotion Reason = "WaitingForPromotion"
@@ -219,7 +220,7 @@ var reasons = map[Reason]reasonText{
 		"A policy rule could not be evaluated, which counts as deny.",
 		"The security team: correct the rule; `chaperone check` shows the same error."},
 	WaitingForUpstream: {
-		"An environment in `after` has not verified this release yet.",
+		"An environment in `after` has not verified this release yet, or the release fails its checks there since.",
 		"Nobody needs to, while upstream makes progress; otherwise whoever its own reason names."},
 	WaitingForPromotion: {
 		"The environment is promoted by pull request, and its first promotion is not merged yet.",
@@ -319,7 +320,7 @@ var reasons = map[Reason]reasonText{
 		"An operator: stop one of the two managers named, or see to what the finalizer named waits for; or a developer: take the fields out of the manifest, or name them in `ignoreDrift`."},
 	Regressed: {
 		"What runs passed verification and fails its checks since; nothing ties that to the release, or it is too long ago, so it is not taken back.",
-		"An operator: look at the check named; it is asked again by itself. Or a developer: revert or fix what causes it."},
+		"An operator: look at the check named; it is asked again by itself, and nothing goes on from here to the environments after it until it is well or `chaperone retry` lets it. Or a developer: revert or fix what causes it."},
 	Moving: {
 		"The environment is letting go of what it ran in its old place, or taking over what it ran under its old name.",
 		"Nobody needs to: it goes on by itself; an object that cannot be taken over is named."},

@@ -324,8 +324,12 @@ func (c *check) upstreamHas() bool {
 
 func (c *check) verifiedThere(k *Candidate, id promotion.ID) bool {
 	upstream, found := c.w.Find(id)
+	watched := &upstream.Journal.Watched
+	fails := func(d Digest) bool {
+		return watched.Alarm == promotion.Regressed && !watched.Accepted && watched.Digest == d && upstream.Journal.LastGood.Digest == d
+	}
 	return found && slices.ContainsFunc(k.Upstream, func(u Upstream) bool {
-		return u.ID == id && u.Digest != "" && slices.ContainsFunc(upstream.Journal.Verified, func(v Verified) bool {
+		return u.ID == id && u.Digest != "" && !fails(u.Digest) && slices.ContainsFunc(upstream.Journal.Verified, func(v Verified) bool {
 			return v.Digest == u.Digest && !v.At.Add(c.e.Spec.Soak).After(c.w.Now)
 		})
 	})

@@ -1,6 +1,7 @@
 package reconcile
 
 import (
+	"slices"
 	"time"
 
 	"chaperone.dev/chaperone/internal/promotion"
@@ -78,10 +79,10 @@ func verifiedBefore(w *World, e *Environment, c *Candidate) (promotion.Reason, t
 	var soaked time.Time
 	for _, id := range e.Spec.After {
 		at, verified := upstreamVerified(w, c, id)
-		if !verified && on(guardUpstream) {
-			if e.Spec.Pinned && c.Release.Revision == e.Spec.Pin {
-				return promotion.UnverifiedRevision, time.Time{}
-			}
+		switch {
+		case !verified && on(guardUpstream) && e.Spec.Pinned && c.Release.Revision == e.Spec.Pin:
+			return promotion.UnverifiedRevision, time.Time{}
+		case !verified && on(guardUpstream), failsUpstream(w, c, id) && on(guardRegressed):
 			return promotion.WaitingForUpstream, time.Time{}
 		}
 		if until := at.Add(e.Spec.Soak); until.After(w.Now) && until.After(soaked) && on(guardSoak) {
@@ -108,6 +109,13 @@ func upstreamVerified(w *World, c *Candidate, id promotion.ID) (time.Time, bool)
 		}
 	}
 	return time.Time{}, false
+}
+
+// failsUpstream reports whether what passed in an upstream environment fails its
+// checks there since.
+func failsUpstream(w *World, c *Candidate, id promotion.ID) bool {
+	upstream := w.find(id)
+	return upstream != nil && slices.ContainsFunc(c.Upstream, func(u Upstream) bool { return u.ID == id && upstream.Failing(u.Digest) })
 }
 
 // approvalGate is about who has agreed.

@@ -16,6 +16,8 @@ const (
 	guardCompared     guard = "what cannot be taken back is judged from the last good of now"
 	guardUpstream     guard = "upstream verifies first"
 	guardFanIn        guard = "all upstream environments, not one of them"
+	guardRegressed    guard = "nor goes on what fails upstream since it passed"
+	guardForgotten    guard = "nor what was not well again before something newer came"
 	guardSoak         guard = "upstream has run it for a time"
 	guardApproval     guard = "a person has agreed"
 	guardSigned       guard = "what a release brings is signed by somebody known"

@@ -96,6 +96,8 @@ type Watched struct {
 	// since, so a late failure only alarms.
 	Irreversible bool             `json:"irreversible,omitempty"`
 	Alarm        promotion.Reason `json:"alarm,omitempty"` // why the last look was not well
+	// Accepted: a person let it go on downstream for all that, until it is well.
+	Accepted bool `json:"accepted,omitempty"`
 }
 
 // Suspect is a commit that changed an environment, and what it made of it.

@@ -92,6 +92,7 @@ func (e *Environment) retried(a Action) {
 	if j.triedAgain(lift) {
 		return // it failed all the same: it stays quarantined
 	}
+	e.accept(lift)
 	j.letGo(lift)
 	j.Quarantine, j.Unapplied = without(j.Quarantine, lift), without(j.Unapplied, lift)
 	if j.Hold.Digest == lift {

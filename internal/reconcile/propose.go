@@ -55,7 +55,7 @@ func (v *verdict) promotable() promotable {
 			return p
 		}
 		p.until = sooner(p.until, until)
-		p.unsure = p.unsure || reason == promotion.Soaking || !upstreamTold(w, e, candidate)
+		p.unsure = p.unsure || reason == promotion.Soaking || !upstreamTold(w, e, candidate) || failsNow(w, e, candidate)
 	}
 	return p
 }
@@ -71,6 +71,12 @@ func upstreamTold(w *World, e *Environment, c *Candidate) bool {
 		}
 	}
 	return true
+}
+
+// failsNow reports whether upstream verified a release that fails there since,
+// which may pass.
+func failsNow(w *World, e *Environment, c *Candidate) bool {
+	return slices.ContainsFunc(e.Spec.After, func(id promotion.ID) bool { return failsUpstream(w, c, id) })
 }
 
 func (v *verdict) pinnedDigest() Digest {

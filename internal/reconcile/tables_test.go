@@ -20,6 +20,7 @@ var tables = []struct {
 	{"verdicts end with what they looked at", verdictsEndWithWhatTheyLookedAt},
 	{"downstream gets only what upstream verified", downstreamGetsOnlyWhatUpstreamVerified},
 	{"what fails upstream now is not verified there", whatFailsUpstreamNowIsNotVerifiedThere},
+	{"what fails upstream since goes no further", whatFailsUpstreamSinceGoesNoFurther},
 	{"policies", policyRows},
 	{"holds", heldRows},
 	{"approvals", approvalRows},

@@ -197,7 +197,7 @@ func (w *encoder) undo(u *Undo) {
 
 func (w *encoder) watched(e *Environment, now time.Time) {
 	a, j := &e.Journal.Attempt, &e.Journal.Watched
-	w.flags(e.WatchAt.After(now), e.WatchAt.Sub(now) > e.Spec.Watch.Every, a.Tied, a.Regressed.IsZero(), j.Irreversible, now.Before(j.Since))
+	w.flags(e.WatchAt.After(now), e.WatchAt.Sub(now) > e.Spec.Watch.Every, a.Tied, a.Regressed.IsZero(), j.Irreversible, now.Before(j.Since), j.Accepted)
 	w.digest(j.Digest)
 	w.release(j.Before)
 	w.text(string(j.Alarm))

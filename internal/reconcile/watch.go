@@ -64,9 +64,18 @@ func (j *Journal) watch(spec Spec, now time.Time) {
 	if before.Digest == a.Release.Digest {
 		before = j.Watched.Before
 	}
+	j.forgetFailing(a.Release.Digest)
 	j.Watched = Watched{}
 	if spec.Watch.For > 0 && !a.Probe {
 		j.Watched = Watched{Digest: a.Release.Digest, Begun: a.Started, Since: now, Before: before, Irreversible: a.Irreversible || j.Undo.Migrations != ""}
+	}
+}
+
+// forgetFailing: what failed since it passed, and was not well again before
+// something newer came, opens no gate downstream any more.
+func (j *Journal) forgetFailing(next Digest) {
+	if w := &j.Watched; w.Alarm == promotion.Regressed && !w.Accepted && w.Digest != next && on(guardForgotten) {
+		j.Verified = slices.DeleteFunc(slices.Clone(j.Verified), func(v Verified) bool { return v.Digest == w.Digest })
 	}
 }
 
@@ -81,7 +90,7 @@ func (e *Environment) watched(r Result, now time.Time) {
 	}
 	switch r.Outcome {
 	case OutcomeDone:
-		w.Alarm = ""
+		w.Alarm, w.Accepted = "", false
 	case OutcomeFailed:
 		if w.Alarm = promotion.Regressed; e.takesBack(r, now) {
 			e.Journal.regress(r, now)
@@ -108,6 +117,21 @@ func (e *Environment) takesBack(r Result, now time.Time) bool {
 		return false
 	}
 	return !w.Irreversible
+}
+
+// Failing reports whether a release that passed here fails its checks since, and
+// nobody has accepted that: until then it goes no further.
+func (e *Environment) Failing(d Digest) bool {
+	w := &e.Journal.Watched
+	return d != "" && d == w.Digest && d == e.Journal.LastGood.Digest && w.Alarm == promotion.Regressed && !w.Accepted
+}
+
+// accept lets a release that fails since it passed go on downstream, until it is
+// well. It is looked at again at once.
+func (e *Environment) accept(d Digest) {
+	if e.Failing(d) {
+		e.Journal.Watched.Accepted, e.WatchAt = true, time.Time{}
+	}
 }
 
 // regress is as though it had failed to begin with.

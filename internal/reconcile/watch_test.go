@@ -121,3 +121,105 @@ func TestWhatPassesIsWatched(t *testing.T) {
 		}
 	}
 }
+
+// whatFailsUpstreamSinceGoesNoFurther: it passed in staging, and fails there since.
+func whatFailsUpstreamSinceGoesNoFurther(t reporter) {
+	t.Helper()
+	newer := allow("c3", "prod3")
+	newer.Upstream = []Upstream{{ID: id("dev"), Digest: "d2"}}
+	for _, row := range []struct {
+		name  string
+		dev   func(*Environment) // beside the alarm
+		prod  func(*Environment)
+		want  ActionKind
+		shows promotion.Reason
+	}{
+		{"it fails", nil, nil, ActionNone, promotion.WaitingForUpstream},
+		{"it fails, and the pin is there", nil, func(e *Environment) { e.Spec.Pinned, e.Spec.Pin = true, "c3" }, ActionNone, promotion.WaitingForUpstream},
+		{"it is well again", func(e *Environment) { e.Journal.Watched.Alarm = "" }, nil, ActionApply, promotion.Applying},
+		{"it cannot be asked", func(e *Environment) { e.Journal.Watched.Alarm = promotion.VerificationError }, nil, ActionApply, promotion.Applying},
+		{"a person has accepted that", func(e *Environment) { e.accept("d2") }, nil, ActionApply, promotion.Applying},
+		{"a person has accepted another", func(e *Environment) { e.accept("d1") }, nil, ActionNone, promotion.WaitingForUpstream},
+		{"a reviewed override lets it in", nil, func(e *Environment) { e.Candidates[0].Override = true }, ActionApply, promotion.Overridden},
+		{"it was verified here before", nil, func(e *Environment) {
+			e.Journal.Verified = append(e.Journal.Verified, Verified{Release: newer.Release, At: noon.Add(-time.Hour)})
+		}, ActionApply, promotion.Applying},
+		{"its proposal is not withdrawn", nil, func(e *Environment) {
+			e.Spec.Pinned, e.Spec.Proposes, e.Spec.Pin = true, true, "c1"
+			e.Journal.Proposal = Proposal{Revision: "c3", Digest: "prod3", Commit: "p3"}
+		}, ActionNone, promotion.WaitingForPromotion},
+		{"nor is it proposed", nil, func(e *Environment) { e.Spec.Pinned, e.Spec.Proposes, e.Spec.Pin = true, true, "c1" }, ActionNone, promotion.UpToDate},
+	} {
+		w := onWatch(func(e *Environment) {
+			e.Journal.Watched.Alarm, e.WatchAt = promotion.Regressed, noon.Add(30*time.Second)
+		})
+		if row.dev != nil {
+			row.dev(&w.Environments[0])
+			w.Environments[0].WatchAt = noon.Add(30 * time.Second)
+		}
+		prod := running("prod", "c1", "prod1").with(newer)
+		prod.Spec.After = []promotion.ID{id("dev")}
+		if row.prod != nil {
+			row.prod(&prod)
+		}
+		w.Head, w.History = "c3", []revision{"c3", "c2", "c1"}
+		w.Environments[0].Candidates = []Candidate{{Release: Release{Revision: "c3", Digest: "d2", Policy: "p1"}, Verdict: VerdictAllow, Since: "d2"}}
+		w.Environments[0].Journal.LastGood.Revision, w.Environments[0].Journal.Running.Revision = "c3", "c3"
+		w.Environments[0].Journal.Verified[0].Revision = "c3"
+		w.Environments = append(w.Environments, prod)
+		d := Decide(w)
+		got := ActionNone
+		for _, a := range d.Actions {
+			if a.Environment == prod.ID {
+				got = a.Kind
+			}
+		}
+		if violations := Violations(w, d); got != row.want || d.Statuses[1].Reason != row.shows || len(violations) > 0 {
+			t.Errorf("%s: %s and %s, want %s and %s; %v", row.name, got, d.Statuses[1].Reason, row.want, row.shows, violations)
+		}
+	}
+	forgotten(t)
+}
+
+// forgotten: something newer passes where what ran before was not well again.
+func forgotten(t reporter) {
+	t.Helper()
+	for alarm, want := range map[promotion.Reason]int{promotion.Regressed: 2, promotion.VerificationError: 3, "": 3} {
+		w := onWatch(func(e *Environment) {
+			e.Journal.Watched.Alarm = alarm
+			next := Release{Revision: "c3", Digest: "d3", Policy: "p1"}
+			e.Journal.Attempt, e.Journal.Running = Attempt{Release: next, Stage: StageVerifying, Started: noon.Add(-time.Minute)}, next
+		})
+		a := Action{Kind: ActionVerify, Environment: w.Environments[0].ID, Release: w.Environments[0].Journal.Running}
+		if got := Observe(Begin(w, a), Result{Action: a, Outcome: OutcomeDone}).Environments[0].Journal.Verified; len(got) != want {
+			t.Errorf("after the alarm %q: verified are %v, want %d", alarm, got, want)
+		}
+	}
+}
+
+// A person is asked once: the request lets it go on until it is well, and it is
+// looked at again at once.
+func TestAlarmIsAccepted(t *testing.T) {
+	t.Parallel()
+	w := onWatch(func(e *Environment) {
+		e.Journal.Watched.Alarm, e.WatchAt = promotion.Regressed, noon.Add(time.Minute)
+		e.Requests = Requests{Retry: "r1", RetryDigest: "d2"}
+	})
+	d := Decide(w)
+	if len(d.Actions) != 1 || d.Actions[0].Kind != ActionRetry {
+		t.Fatalf("%+v, want the request to be granted", d.Actions)
+	}
+	w = Observe(Begin(w, d.Actions[0]), Result{Action: d.Actions[0], Outcome: OutcomeDone})
+	e := &w.Environments[0]
+	if d = Decide(w); !e.Journal.Watched.Accepted || e.Failing("d2") || len(d.Actions) != 1 || d.Actions[0].Kind != ActionWatch || d.Statuses[0].Reason != promotion.Regressed {
+		t.Fatalf("%+v, %+v; want the alarm accepted and told, and another look", e.Journal.Watched, d)
+	}
+	look := d.Actions[0]
+	failed := Observe(Begin(w, look), Result{Action: look, Outcome: OutcomeFailed, Reason: promotion.Regressed})
+	if !failed.Environments[0].Journal.Watched.Accepted {
+		t.Error("it fails as before, and what was accepted is forgotten")
+	}
+	if well := Observe(Begin(w, look), Result{Action: look, Outcome: OutcomeDone}); well.Environments[0].Journal.Watched.Accepted {
+		t.Error("it is well, and the next failure would be accepted, too")
+	}
+}

@@ -122,7 +122,8 @@ func (s *Sim) unhindered(file promotion.Environment, j reconcile.Journal, head *
 		}
 		up, err := s.at(head, upstream)
 		j, found := s.store.journal(before)
-		if err != nil || !found || !slices.ContainsFunc(j.Verified, func(v reconcile.Verified) bool { return v.Digest == reconcile.Digest(up.digest) }) {
+		e := reconcile.Environment{Journal: j}
+		if err != nil || !found || e.Failing(reconcile.Digest(up.digest)) || !slices.ContainsFunc(j.Verified, func(v reconcile.Verified) bool { return v.Digest == reconcile.Digest(up.digest) }) {
 			return nil, false
 		}
 	}

@@ -157,7 +157,7 @@ func full() Record {
 				Before: good, Held: reconcile.Hold{Reason: promotion.IrreversibleFailed, Digest: good.Digest},
 				Undo: undo, Regressed: at, Found: at.Add(time.Minute), Tied: true},
 			Undo:       undo,
-			Watched:    reconcile.Watched{Digest: good.Digest, Begun: at, Since: at.Add(time.Minute), Before: bad, Irreversible: true, Alarm: promotion.Regressed},
+			Watched:    reconcile.Watched{Digest: good.Digest, Begun: at, Since: at.Add(time.Minute), Before: bad, Irreversible: true, Alarm: promotion.Regressed, Accepted: true},
 			Quarantine: []reconcile.Digest{bad.Digest}, Unapplied: []reconcile.Digest{bad.Digest},
 			Hold:       reconcile.Hold{Reason: promotion.RevertConflict, Digest: bad.Digest},
 			Retry:      reconcile.Retry{Reason: promotion.SourceUnavailable, Digest: bad.Digest, At: at.Add(time.Hour), Tries: 3},

@@ -2,6 +2,7 @@ package state
 
 import (
 	"context"
+	"strings"
 
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -38,9 +39,22 @@ func (s *Store) putLog(ctx context.Context, r Release) error {
 	}
 	_, err = s.core.CoreV1().Secrets(s.namespace).Create(ctx, secret, creating())
 	if apierrors.IsAlreadyExists(err) {
-		return nil // by an attempt whose answer was lost
+		err = s.addLog(ctx, name, r.Log)
 	}
 	return classify("write", "Secret/"+name, err)
+}
+
+// addLog keeps what another Job of the release wrote, its rollback hook perhaps,
+// after what is there; not what an attempt whose answer was lost has written.
+func (s *Store) addLog(ctx context.Context, name, log string) error {
+	secret, err := s.core.CoreV1().Secrets(s.namespace).Get(ctx, name, metav1.GetOptions{})
+	if err != nil || strings.Contains(string(secret.Data[logKey]), log) {
+		return err
+	}
+	whole := string(secret.Data[logKey]) + "\n" + log
+	secret.Data = map[string][]byte{logKey: []byte(strings.ToValidUTF8(whole[max(0, len(whole)-maxLog):], ""))}
+	_, err = s.core.CoreV1().Secrets(s.namespace).Update(ctx, secret, updating())
+	return err
 }
 
 // Logs are those that are kept of an environment's releases, by LogOf. Who may

@@ -20,13 +20,15 @@ func TestLogsAreKeptBesideTheirRelease(t *testing.T) {
 	failed.Phase, failed.Reason, failed.Log = ReleaseFailed, promotion.VerificationFailed, "smoke:\nlast words"
 	reverted := r
 	reverted.Phase = ReleaseReverted
-	for _, step := range []Release{r, failed, failed, reverted} {
+	undone := failed
+	undone.Phase, undone.Log = ReleaseHeld, "unmigrate:\nno such table"
+	for _, step := range []Release{r, failed, failed, undone, undone, reverted} {
 		if err := f.store.PutRelease(t.Context(), step); err != nil {
 			t.Fatal(err)
 		}
 	}
 	logs, err := f.another().Logs(t.Context(), staging)
-	if err != nil || len(logs) != 1 || LogOf(logs, r) != "smoke:\nlast words" {
+	if err != nil || len(logs) != 1 || LogOf(logs, r) != "smoke:\nlast words\nunmigrate:\nno such table" {
 		t.Errorf("got %q, %v", logs, err)
 	}
 	other, err := f.store.Logs(t.Context(), promotion.ID{Pipeline: "shop", Name: "testing"})

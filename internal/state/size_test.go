@@ -36,7 +36,7 @@ func largest() reconcile.Journal {
 			Irreversible: true, Override: true, Probe: true, Proven: true, Before: release, Held: reconcile.Hold{Reason: reason, Digest: digest},
 			Undo: undo, Regressed: at, Found: at, Tied: true},
 		Undo:       undo,
-		Watched:    reconcile.Watched{Digest: digest, Begun: at, Since: at, Before: release, Irreversible: true, Alarm: reason},
+		Watched:    reconcile.Watched{Digest: digest, Begun: at, Since: at, Before: release, Irreversible: true, Alarm: reason, Accepted: true},
 		Quarantine: digests, Unapplied: digests,
 		Hold:       reconcile.Hold{Reason: reason, Digest: digest},
 		Retry:      reconcile.Retry{Reason: reason, Digest: digest, At: at, Tries: many},
