@@ -85,6 +85,13 @@ func TestSecondClusterStopsResumesAndGoesDown(t *testing.T) {
 	}
 	resumed := must1[cluster](t)(connect(again))
 	must1[*corev1.ConfigMap](t)(resumed.client.CoreV1().ConfigMaps("default").Get(t.Context(), "only-in-second", metav1.GetOptions{}))
+	resumed.deploy(t, "default", deployment("web", "api:1", 1))
+	eventually(t, "logs after a restart", func(context.Context) error {
+		if out, err := resumed.kubectl(t, "logs", "deployment/web"); err != nil || out != "main starts as api:1\n" {
+			return fmt.Errorf("%q, %w", out, err)
+		}
+		return nil
+	})
 	var status instance.Info
 	if err := json.Unmarshal(must1[[]byte](t)(command("status", "--dir", dir).Output()), &status); err != nil || status != again {
 		t.Errorf("status %+v, %v; up printed %+v", status, err, again)

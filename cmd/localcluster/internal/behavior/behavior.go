@@ -27,13 +27,21 @@ const (
 	Slow         Kind = "slow"
 	FailsAfter   Kind = "fails-after"
 	JobFail      Kind = "job-fail"
+	OOMLoop      Kind = "oom-loop"
+	Exit         Kind = "exit"
+	Restarts     Kind = "restarts"
+	OOM          Kind = "oom"
 )
 
-// MaxDelay and MaxLife bound what a tag can ask for, so that no request waits for ever.
+// MaxDelay, MaxLife and MaxTimes bound what a tag can ask for, so that nothing waits for ever.
 const (
 	MaxDelay = 10 * time.Minute
 	MaxLife  = 24 * time.Hour
+	MaxTimes = 1000
 )
+
+// outOfMemory is the exit code of what the kernel kills.
+const outOfMemory = 137
 
 // Behavior is one container's.
 type Behavior struct {
@@ -41,6 +49,8 @@ type Behavior struct {
 	Percent int           // Errors: this share of the answers is a 500
 	Delay   time.Duration // Slow: before each answer
 	After   time.Duration // FailsAfter: since the container's start
+	Code    int32         // Exit: its exit code, never 0
+	Times   int32         // Restarts, OOM: so often it ends, and then stays up
 }
 
 // String is the token that Parse reads.
@@ -52,6 +62,10 @@ func (b Behavior) String() string {
 		return fmt.Sprintf("slow-%dms", b.Delay.Milliseconds())
 	case FailsAfter:
 		return fmt.Sprintf("fails-after-%ds", int64(b.After.Seconds()))
+	case Exit:
+		return fmt.Sprintf("exit-%d", b.Code)
+	case Restarts, OOM:
+		return fmt.Sprintf("%s-%d", b.Kind, b.Times)
 	}
 	return string(b.Kind)
 }
@@ -67,6 +81,10 @@ func Help() []string {
 		"slow-NNNms         ready, every answer delayed; a Job's pod takes that much longer",
 		"fails-after-NNs    answers 200 for NN seconds after its start and 500 from then on, ready all the while",
 		"job-fail           a Job's pod exits 1; elsewhere a crash loop",
+		"exit-NN            like job-fail, by this exit code",
+		"oom-loop           like crash-loop, killed each time for using too much memory",
+		"restarts-NN        becomes ready, exits 1 soon after, and so NN times; then it stays up",
+		"oom-NN             the same, killed each time for using too much memory",
 	}
 }
 
@@ -119,7 +137,7 @@ func parseSuffix(part string) (Behavior, bool) {
 
 func parseToken(token string) (Behavior, bool) {
 	switch kind := Kind(token); kind {
-	case Healthy, NeverReady, CrashLoop, ImageMissing, JobFail:
+	case Healthy, NeverReady, CrashLoop, ImageMissing, JobFail, OOMLoop:
 		return Behavior{Kind: kind}, true
 	}
 	if n, ok := number(token, "errors-", ""); ok && n <= 100 {
@@ -130,6 +148,14 @@ func parseToken(token string) (Behavior, bool) {
 	}
 	if n, ok := number(token, "fails-after-", "s"); ok && n <= int64(MaxLife.Seconds()) {
 		return Behavior{Kind: FailsAfter, After: time.Duration(n) * time.Second}, true
+	}
+	if n, ok := number(token, "exit-", ""); ok && n > 0 && n < 256 {
+		return Behavior{Kind: Exit, Code: int32(n)}, true
+	}
+	for _, kind := range []Kind{Restarts, OOM} {
+		if n, ok := number(token, string(kind)+"-", ""); ok && n <= MaxTimes {
+			return Behavior{Kind: kind, Times: int32(n)}, true
+		}
 	}
 	return Behavior{}, false
 }
@@ -160,5 +186,29 @@ func (b Behavior) FailsRequest(n uint64, start, now time.Time) bool {
 	return false
 }
 
-// Exits says that the container ends with an error by itself.
-func (b Behavior) Exits() bool { return b.Kind == CrashLoop || b.Kind == JobFail }
+// Exits says that the container ends with an error by itself, each time.
+func (b Behavior) Exits() bool {
+	return b.Kind == CrashLoop || b.Kind == JobFail || b.Kind == OOMLoop || b.Kind == Exit
+}
+
+// Stumbles says that the container ends once more, having been started again that often.
+func (b Behavior) Stumbles(restarts int32) bool { return restarts < b.Times }
+
+// ExitCode is that of an end by itself.
+func (b Behavior) ExitCode() int32 {
+	switch b.Kind {
+	case OOMLoop, OOM:
+		return outOfMemory
+	case Exit:
+		return b.Code
+	}
+	return 1
+}
+
+// ExitReason is what a kubelet calls such an end.
+func (b Behavior) ExitReason() string {
+	if b.Kind == OOMLoop || b.Kind == OOM {
+		return "OOMKilled"
+	}
+	return "Error"
+}

@@ -29,6 +29,14 @@ func TestOf(t *testing.T) {
 		{image: "api:v2-fails-after-30s", want: "fails-after-30s"},
 		{image: "migrate:v3-job-fail", want: "job-fail"},
 		{image: "api:image-missing", want: "image-missing"},
+		{image: "migrate:v3-exit-42", want: "exit-42"},
+		{image: "migrate:v3-exit-0", want: "healthy"},
+		{image: "migrate:v3-exit-256", want: "healthy"},
+		{image: "api:v2-oom-loop", want: "oom-loop"},
+		{image: "api:v2-restarts-3", want: "restarts-3"},
+		{image: "api:v2-oom-1", want: "oom-1"},
+		{image: "api:oom-1001", want: "healthy"},
+		{image: "api:bloom-1", want: "healthy"},
 		{image: "api:unhealthy", want: "healthy"},
 		{image: "api:not-a-crash-loop-really", want: "healthy"},
 		{image: "api:crash-loop", annotation: "healthy", want: "healthy"},
@@ -79,7 +87,7 @@ func FuzzParse(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, tag string) {
 		b, ok := Parse(tag)
-		if b.Percent < 0 || b.Percent > 100 || b.Delay < 0 || b.Delay > MaxDelay || b.After < 0 || b.After > MaxLife {
+		if b.Code < 0 || b.Code > 255 || b.Times < 0 || b.Times > MaxTimes || b.Percent < 0 || b.Percent > 100 || b.Delay < 0 || b.Delay > MaxDelay || b.After < 0 || b.After > MaxLife {
 			t.Fatalf("%q: out of bounds: %+v", tag, b)
 		}
 		again, okAgain := Parse(b.String())

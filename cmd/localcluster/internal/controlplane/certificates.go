@@ -12,10 +12,13 @@ const (
 	serviceIP    = "10.96.0.1"
 )
 
+// KubeletCaller is the API server towards kubelets.
+const KubeletCaller = "kube-apiserver-kubelet-client"
+
 type certificates struct {
 	dir                          string
 	cluster, frontProxy          *pki.Authority
-	serving, aggregator          pki.Pair
+	serving, aggregator, kubelet pki.Pair
 	admin, controller, scheduler pki.Pair
 	serviceAccountKey            string
 }
@@ -43,6 +46,7 @@ func newCertificates(dir string) (*certificates, error) {
 			"127.0.0.1", "localhost", serviceIP, "kubernetes", "kubernetes.default",
 			"kubernetes.default.svc", "kubernetes.default.svc.cluster.local"}}},
 		{&c.aggregator, c.frontProxy, "front-proxy-client", pki.Subject{Name: "front-proxy-client"}},
+		{&c.kubelet, c.cluster, "kubelet-client", pki.Subject{Name: KubeletCaller}},
 		{&c.admin, c.cluster, "admin", pki.Subject{Name: "localcluster-admin", Groups: masters}},
 		// One identity for all controllers: an account for each would cost the start seconds.
 		{&c.controller, c.cluster, "controller-manager", pki.Subject{Name: "system:kube-controller-manager", Groups: masters}},

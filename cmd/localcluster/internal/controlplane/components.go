@@ -49,6 +49,11 @@ func runAPIServer(ctx context.Context, cfg Config, c *certificates) error {
 		"--requestheader-extra-headers-prefix=X-Remote-Extra-",
 		"--proxy-client-cert-file=" + c.aggregator.Cert,
 		"--proxy-client-key-file=" + c.aggregator.Key,
+		// Nodes are asked for logs at a name of their own for this process: their addresses lead nowhere.
+		"--kubelet-preferred-address-types=InternalDNS",
+		"--kubelet-certificate-authority=" + c.cluster.File(),
+		"--kubelet-client-certificate=" + c.kubelet.Cert,
+		"--kubelet-client-key=" + c.kubelet.Key,
 		"--event-ttl=1h",
 	}); err != nil {
 		return err

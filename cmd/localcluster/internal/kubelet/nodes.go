@@ -2,6 +2,7 @@ package kubelet
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"time"
 
@@ -9,6 +10,7 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/resource"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/apimachinery/pkg/util/wait"
 	"k8s.io/client-go/kubernetes"
 )
@@ -34,19 +36,37 @@ conditions:
 phase: Running
 `
 
-// CreateNodes makes n nodes, spread over three zones, unless they are there.
-func CreateNodes(ctx context.Context, client kubernetes.Interface, n int, version string) error {
+// Host is where the API server asks every node's kubelet.
+const Host = "localhost"
+
+// CreateNodes makes n nodes, spread over three zones, unless they are there. Their kubelets
+// answer at one port of Host.
+func CreateNodes(ctx context.Context, client kubernetes.Interface, n int, version string, port int32) error {
 	for i := 1; i <= n; i++ {
-		node := newNode(i, version)
+		node := newNode(i, version, port)
 		_, err := client.CoreV1().Nodes().Create(ctx, node, metav1.CreateOptions{})
-		if err != nil && !apierrors.IsAlreadyExists(err) {
+		if apierrors.IsAlreadyExists(err) { // of an earlier run, with another port
+			err = answersAt(ctx, client, node)
+		}
+		if err != nil {
 			return fmt.Errorf("create node %s: %w", node.Name, err)
 		}
 	}
 	return nil
 }
 
-func newNode(i int, version string) *corev1.Node {
+func answersAt(ctx context.Context, client kubernetes.Interface, node *corev1.Node) error {
+	patch, err := json.Marshal(map[string]any{"status": map[string]any{
+		"addresses": node.Status.Addresses, "daemonEndpoints": node.Status.DaemonEndpoints,
+	}})
+	if err != nil {
+		return err
+	}
+	_, err = client.CoreV1().Nodes().Patch(ctx, node.Name, types.MergePatchType, patch, metav1.PatchOptions{}, "status")
+	return err
+}
+
+func newNode(i int, version string, port int32) *corev1.Node {
 	name := fmt.Sprintf("node-%d", i)
 	cidr := podCIDR(i)
 	capacity := corev1.ResourceList{
@@ -74,7 +94,9 @@ func newNode(i int, version string) *corev1.Node {
 			Addresses: []corev1.NodeAddress{
 				{Type: corev1.NodeInternalIP, Address: fmt.Sprintf("10.240.0.%d", i)},
 				{Type: corev1.NodeHostName, Address: name},
+				{Type: corev1.NodeInternalDNS, Address: Host},
 			},
+			DaemonEndpoints: corev1.NodeDaemonEndpoints{KubeletEndpoint: corev1.DaemonEndpoint{Port: port}},
 			NodeInfo: corev1.NodeSystemInfo{
 				Architecture: "amd64", OperatingSystem: "linux", OSImage: "simulated",
 				KernelVersion: "simulated", ContainerRuntimeVersion: "local://1", KubeletVersion: version,

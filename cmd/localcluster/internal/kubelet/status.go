@@ -24,6 +24,7 @@ const (
 	runDelay      = 700 * time.Millisecond // a Job's pod, once ready
 	firstBackoff  = time.Second
 	longestBackof = 30 * time.Second
+	stumbleDelay  = 300 * time.Millisecond // ready, before an end that is followed by a start
 	never         = time.Duration(-1)
 )
 
@@ -103,9 +104,9 @@ func (s *stepper) initContainer(c *corev1.Container, old *corev1.ContainerStatus
 	case b.Kind == behavior.ImageMissing:
 		return s.pulling(c, old)
 	case b.Exits():
-		return s.crashed(c, old)
+		return s.crashed(c, old, b)
 	}
-	return s.terminated(c, old, 0, true)
+	return s.terminated(c, old, nil, true)
 }
 
 func (s *stepper) containers(status *corev1.PodStatus, initialized bool) {
@@ -133,22 +134,28 @@ func (s *stepper) advance(c *corev1.Container, old *corev1.ContainerStatus, poli
 	case old.State.Terminated != nil:
 		return *old
 	case b.Exits() && (!job || policy == corev1.RestartPolicyOnFailure):
-		return s.crashed(c, old)
+		return s.crashed(c, old, b)
 	case b.Exits():
-		return s.terminated(c, old, 1, false)
+		return s.terminated(c, old, &b, false)
 	case b.Kind == behavior.NeverReady:
 		return *old
 	case !old.Ready:
 		if job {
 			s.soon(runDelay + b.Delay + b.After)
+		} else if b.Stumbles(old.RestartCount) {
+			s.soon(stumbleDelay)
 		}
 		next := *old
 		next.Ready = true
 		return next
+	case b.Stumbles(old.RestartCount) && policy == corev1.RestartPolicyNever:
+		return s.terminated(c, old, &b, false)
+	case b.Stumbles(old.RestartCount):
+		return s.restarted(c, old, b)
 	case job && b.Kind == behavior.FailsAfter:
-		return s.terminated(c, old, 1, false)
+		return s.terminated(c, old, &b, false)
 	case job:
-		return s.terminated(c, old, 0, false)
+		return s.terminated(c, old, nil, false)
 	}
 	return *old
 }
@@ -186,34 +193,56 @@ func waiting(c *corev1.Container, old *corev1.ContainerStatus, reason, message s
 
 // crashed counts one more restart. The container is never shown running in between: what
 // watches it must not see a moment of health that the next read takes back.
-func (s *stepper) crashed(c *corev1.Container, old *corev1.ContainerStatus) corev1.ContainerStatus {
+func (s *stepper) crashed(c *corev1.Container, old *corev1.ContainerStatus, b behavior.Behavior) corev1.ContainerStatus {
 	next := waiting(c, old, "CrashLoopBackOff", fmt.Sprintf("back-off restarting failed container=%s pod=%s_%s(%s)",
 		c.Name, s.pod.Name, s.pod.Namespace, s.pod.UID))
 	next.RestartCount++
 	next.ImageID = imageID(c.Image)
 	next.ContainerID = s.containerID(c, next.RestartCount)
-	next.LastTerminationState.Terminated = &corev1.ContainerStateTerminated{
-		ExitCode: 1, Reason: "Error", StartedAt: s.now, FinishedAt: s.now,
-		ContainerID: s.containerID(c, next.RestartCount-1),
-	}
+	next.LastTerminationState.Terminated = s.end(c, old, b)
 	s.soon(min(firstBackoff<<min(next.RestartCount-1, 8), longestBackof))
 	return next
 }
 
-func (s *stepper) terminated(c *corev1.Container, old *corev1.ContainerStatus, code int32, ready bool) corev1.ContainerStatus {
-	next := s.running(c, ready)
-	started, reason := false, "Completed"
-	if code != 0 {
-		reason = "Error"
+// restarted runs it anew at once, as a kubelet does the first time: it is not ready for a moment.
+func (s *stepper) restarted(c *corev1.Container, old *corev1.ContainerStatus, b behavior.Behavior) corev1.ContainerStatus {
+	next := s.running(c, false)
+	next.RestartCount = old.RestartCount + 1
+	next.ContainerID = s.containerID(c, next.RestartCount)
+	next.LastTerminationState.Terminated = s.end(c, old, b)
+	s.soon(readyDelay)
+	return next
+}
+
+// end is how a container ended that fails by its behaviour.
+func (s *stepper) end(c *corev1.Container, old *corev1.ContainerStatus, b behavior.Behavior) *corev1.ContainerStateTerminated {
+	end := &corev1.ContainerStateTerminated{
+		ExitCode: b.ExitCode(), Reason: b.ExitReason(), StartedAt: s.now, FinishedAt: s.now, ContainerID: s.containerID(c, 0),
 	}
-	begun := s.now
-	if old != nil && old.State.Running != nil {
-		begun = old.State.Running.StartedAt
+	if old == nil {
+		return end
 	}
-	next.Started = &started
-	next.State = corev1.ContainerState{Terminated: &corev1.ContainerStateTerminated{
-		ExitCode: code, Reason: reason, StartedAt: begun, FinishedAt: s.now, ContainerID: next.ContainerID,
-	}}
+	end.ContainerID = s.containerID(c, old.RestartCount)
+	if old.State.Running != nil {
+		end.StartedAt = old.State.Running.StartedAt
+	}
+	return end
+}
+
+// terminated is the end of a container that is not started again: with an error by its
+// behaviour, or well where there is none.
+func (s *stepper) terminated(c *corev1.Container, old *corev1.ContainerStatus, b *behavior.Behavior, ready bool) corev1.ContainerStatus {
+	next, started := s.running(c, ready), false
+	if old != nil {
+		next.RestartCount, next.LastTerminationState = old.RestartCount, old.LastTerminationState
+	}
+	end := s.end(c, old, behavior.Behavior{})
+	end.ExitCode, end.Reason = 0, "Completed"
+	if b != nil {
+		end.ExitCode, end.Reason = b.ExitCode(), b.ExitReason()
+	}
+	next.Started, next.ContainerID = &started, end.ContainerID
+	next.State = corev1.ContainerState{Terminated: end}
 	return next
 }
 

@@ -101,6 +101,14 @@ func TestStep(t *testing.T) {
 		{"one of two never ready", pod(always, "a:1 b:never-ready"), corev1.PodRunning, false, "", false, true},
 		{"crash loop", pod(always, "a:crash-loop"), corev1.PodRunning, false, "CrashLoopBackOff", true, false},
 		{"job-fail outside of a job", pod(always, "a:job-fail"), corev1.PodRunning, false, "CrashLoopBackOff", true, false},
+		{"out of memory each time", pod(always, "a:oom-loop"), corev1.PodRunning, false, "CrashLoopBackOff", true, false},
+		{"restarts three times", pod(always, "a:restarts-3"), corev1.PodRunning, true, "", true, true},
+		{"out of memory once", pod(always, "a:oom-1"), corev1.PodRunning, true, "", true, true},
+		{"restarts never", pod(always, "a:restarts-0"), corev1.PodRunning, true, "", false, true},
+		{"job that restarts twice", pod(onFailure, "a:restarts-2"), corev1.PodSucceeded, false, "Completed", true, true},
+		{"job that may not restart", pod(once, "a:restarts-2"), corev1.PodFailed, false, "Error", false, true},
+		{"job killed for its memory", pod(once, "a:oom-1"), corev1.PodFailed, false, "OOMKilled", false, true},
+		{"job by its exit code", pod(once, "a:exit-42"), corev1.PodFailed, false, "Error", false, true},
 		{"image missing", pod(always, "a:image-missing"), corev1.PodPending, false, "ImagePullBackOff", false, true},
 		{"init crashes", pod(always, "m:crash-loop | a:1"), corev1.PodPending, false, "PodInitializing", false, false},
 		{"init image missing", pod(always, "m:image-missing | a:1"), corev1.PodPending, false, "PodInitializing", false, true},
@@ -152,6 +160,31 @@ func TestAnnotationOverrulesEveryImage(t *testing.T) {
 	}
 }
 
+// How a container ended is told as a kubelet tells it.
+func TestEndsAreTold(t *testing.T) {
+	t.Parallel()
+	for image, want := range map[string]struct {
+		restarts int32
+		code     int32
+		reason   string
+	}{
+		"a:restarts-3": {3, 1, "Error"}, "a:oom-2": {2, 137, "OOMKilled"}, "a:oom-loop": {0, 137, "OOMKilled"}, "a:exit-42": {0, 42, "Error"},
+	} {
+		p := pod(corev1.RestartPolicyAlways, image)
+		if _, err := live(p, 14); err != nil {
+			t.Fatal(err)
+		}
+		got := p.Status.ContainerStatuses[0]
+		last := got.LastTerminationState.Terminated
+		if last == nil || last.ExitCode != want.code || last.Reason != want.reason || want.restarts > 0 && got.RestartCount != want.restarts {
+			t.Errorf("%s: %d restarts, last %+v; want %+v", image, got.RestartCount, last, want)
+		}
+		if last != nil && (last.ContainerID == got.ContainerID || last.FinishedAt.Before(&last.StartedAt)) {
+			t.Errorf("%s: last %+v, now %s", image, last, got.ContainerID)
+		}
+	}
+}
+
 func TestCrashLoopBacksOff(t *testing.T) {
 	t.Parallel()
 	p := pod(corev1.RestartPolicyAlways, "a:crash-loop")
@@ -183,7 +216,7 @@ func TestCrashLoopBacksOff(t *testing.T) {
 // and is ready only when all its containers are.
 func TestStepProperties(t *testing.T) {
 	t.Parallel()
-	tags := []string{"1", "never-ready", "crash-loop", "image-missing", "errors-5", "slow-10ms", "fails-after-1s", "job-fail"}
+	tags := []string{"1", "never-ready", "crash-loop", "image-missing", "errors-5", "slow-10ms", "fails-after-1s", "job-fail", "oom-loop", "restarts-2", "oom-1", "exit-3"}
 	rapid.Check(t, func(t *rapid.T) {
 		image := rapid.Custom(func(t *rapid.T) string { return "x:" + rapid.SampledFrom(tags).Draw(t, "tag") })
 		init := rapid.SliceOfN(image, 0, 2).Draw(t, "init")

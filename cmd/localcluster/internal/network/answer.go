@@ -47,15 +47,15 @@ const maxBody = 1 << 20
 // ServeHTTP answers a proxy request (an absolute URL), or the same with a Host header.
 func (n *Network) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if r.Method == http.MethodConnect {
-		answerRefusal(w, refuse(http.StatusNotImplemented, "tunnels are not played: use plain http for %s", r.Host))
+		n.tunnel(w, r)
 		return
 	}
 	if r.URL.Scheme != "" && r.URL.Scheme != "http" {
-		answerRefusal(w, refuse(http.StatusNotImplemented, "scheme %s is not played: use plain http", r.URL.Scheme))
+		answerRefusal(w, refuse(http.StatusNotImplemented, "scheme %s is not played: use http, or https through a tunnel", r.URL.Scheme))
 		return
 	}
 	host, port := hostPort(r)
-	t, refused := n.resolve(host, port)
+	t, refused := n.find(r, host, port)
 	if refused != nil {
 		answerRefusal(w, refused)
 		return

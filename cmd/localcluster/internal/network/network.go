@@ -2,9 +2,11 @@
 //
 // A request for SERVICE.NAMESPACE.svc reaches a pod only the way a cluster would let it: through
 // a Service that exists, a port that it has, and an EndpointSlice's endpoint that is ready.
-// Otherwise the proxy itself answers, 503 with the reason. A request for anything that is not of
-// this cluster is refused with 403; nothing is ever forwarded. Every answer of the proxy itself
-// carries the header X-Localcluster-Refused.
+// Otherwise the proxy itself answers, 503 with the reason. HTTPRoutes divide what is asked by
+// their host names, or of the Services that are their parents, by weight. Pods that mount a
+// certificate speak TLS through a tunnel. A request for anything that is not of this cluster is
+// refused with 403; nothing is ever forwarded. Every answer of the proxy itself carries the
+// header X-Localcluster-Refused.
 package network
 
 import (
@@ -30,6 +32,8 @@ type Network struct {
 	slices   discoverylisters.EndpointSliceLister
 	pods     cache.Indexer
 	now      func() time.Time
+	gateway  gateway
+	secrets  Secrets // nil: tunnels are refused
 
 	turns sync.Map // "namespace/service" → *atomic.Uint64
 	mu    sync.Mutex

@@ -21,6 +21,12 @@ import (
 // serve plays a network that holds objects, and gives a client that goes through it.
 func serve(t *testing.T, objects ...runtime.Object) (client *http.Client, proxy string) {
 	t.Helper()
+	_, client, proxy = play(t, objects...)
+	return client, proxy
+}
+
+func play(t *testing.T, objects ...runtime.Object) (n *Network, client *http.Client, proxy string) {
+	t.Helper()
 	factory := informers.NewSharedInformerFactory(fake.NewClientset(objects...), 0)
 	n, err := New(factory, time.Now)
 	if err != nil {
@@ -38,7 +44,7 @@ func serve(t *testing.T, objects ...runtime.Object) (client *http.Client, proxy 
 	}
 	transport := &http.Transport{Proxy: http.ProxyURL(address)}
 	t.Cleanup(transport.CloseIdleConnections)
-	return &http.Client{Transport: transport, Timeout: 10 * time.Second}, server.URL
+	return n, &http.Client{Transport: transport, Timeout: 10 * time.Second}, server.URL
 }
 
 func get(t *testing.T, client *http.Client, address string) (code int, body string) {

@@ -8,12 +8,15 @@ import (
 	"strings"
 	"time"
 
+	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/util/wait"
 	"k8s.io/client-go/dynamic"
+	"k8s.io/client-go/dynamic/dynamicinformer"
 	"k8s.io/client-go/informers"
 
+	"chaperone.dev/chaperone/cmd/localcluster/internal/containerlog"
 	"chaperone.dev/chaperone/cmd/localcluster/internal/controlplane"
 	"chaperone.dev/chaperone/cmd/localcluster/internal/crds"
 	"chaperone.dev/chaperone/cmd/localcluster/internal/externalsecrets"
@@ -88,6 +91,10 @@ func (c *cluster) watches(ctx, starting context.Context) error {
 	if err != nil {
 		return err
 	}
+	pods.WithSecrets(func(ctx context.Context, namespace, name string) (*corev1.Secret, error) {
+		return c.client.CoreV1().Secrets(namespace).Get(ctx, name, metav1.GetOptions{})
+	})
+	c.network = pods
 	provisioner, err := volumes.New(c.factory, c.client)
 	if err != nil {
 		return err
@@ -129,13 +136,30 @@ func (c *cluster) metrics(ctx, starting context.Context, api *usage.API) error {
 }
 
 func (c *cluster) nodes(ctx, starting context.Context) error {
-	if err := kubelet.CreateNodes(starting, c.client, c.Nodes, controlplane.Version()); err != nil {
+	port, err := c.containerLogs(ctx)
+	if err != nil {
+		return err
+	}
+	if err := kubelet.CreateNodes(starting, c.client, c.Nodes, controlplane.Version(), port); err != nil {
 		return err
 	}
 	if err := kubelet.Start(ctx, c.plane.Admin, c.Logs); err != nil {
 		return err
 	}
 	return kubelet.AwaitNodes(starting, c.client, c.Nodes)
+}
+
+func (c *cluster) containerLogs(ctx context.Context) (port int32, err error) {
+	listener, err := listen("")
+	if err != nil {
+		return 0, fmt.Errorf("container logs: %w", err)
+	}
+	pair, err := c.plane.Serving.Issue("kubelet", pki.Subject{Name: "system:node:all", Hosts: []string{kubelet.Host}})
+	if err != nil {
+		return 0, err
+	}
+	err = containerlog.New(c.client, time.Now).Serve(ctx, listener, pair, c.plane.Serving, controlplane.KubeletCaller)
+	return int32(listener.Addr().(*net.TCPAddr).Port), err
 }
 
 func (c *cluster) definitions(ctx, starting context.Context) error {
@@ -153,6 +177,11 @@ func (c *cluster) definitions(ctx, starting context.Context) error {
 	if err != nil {
 		return fmt.Errorf("external secrets: %w", err)
 	}
+	routes := dynamicinformer.NewDynamicSharedInformerFactory(dyn, 0)
+	if err := c.network.WatchRoutes(routes); err != nil {
+		return err
+	}
+	routes.Start(ctx.Done())
 	if err := operators.Run(ctx, dyn); err != nil {
 		return err
 	}

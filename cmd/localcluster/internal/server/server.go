@@ -21,6 +21,7 @@ import (
 	"chaperone.dev/chaperone/cmd/localcluster/internal/controlplane"
 	"chaperone.dev/chaperone/cmd/localcluster/internal/crds"
 	"chaperone.dev/chaperone/cmd/localcluster/internal/instance"
+	"chaperone.dev/chaperone/cmd/localcluster/internal/network"
 )
 
 // Options of one cluster.
@@ -150,6 +151,7 @@ type cluster struct {
 	proxy   net.Listener
 	client  kubernetes.Interface
 	factory informers.SharedInformerFactory
+	network *network.Network
 	crds    chan crds.Set
 }
 
