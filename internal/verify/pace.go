@@ -19,11 +19,10 @@ type pace struct {
 	took    []time.Duration
 }
 
-func newPace(asked *promotion.Latency, count int) pace {
-	if asked == nil {
-		return pace{}
+func (p *pace) plan(count int) {
+	if p.asked != nil {
+		p.allowed = count * (100 - p.asked.Percentile) / 100
 	}
-	return pace{asked: asked, allowed: count * (100 - asked.Percentile) / 100}
 }
 
 func (p *pace) add(a answer) {

@@ -175,6 +175,9 @@ func (v *Verifier) checks(spec promotion.Verify, subject Subject) []Check {
 		checks = append(checks, v.httpCheck(c, subject))
 	}
 	for _, c := range spec.Metrics {
+		if subject.Watching {
+			c.Baseline = spread(c.Baseline, spec.Watch, c.For)
+		}
 		checks = append(checks, v.metricCheck(c, spec.Settle, subject))
 	}
 	for _, c := range spec.Jobs {
