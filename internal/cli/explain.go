@@ -19,6 +19,7 @@ type explanation struct {
 	statusLine
 	Explanation  string             `json:"explanation"`
 	Evidence     string             `json:"evidence,omitempty"`
+	Log          string             `json:"log,omitempty"`  // the last lines of the hooks and smoke tests that failed
 	Until        time.Time          `json:"until,omitzero"` // when it passes by itself, or is tried again
 	Unblock      string             `json:"unblock,omitempty"`
 	LastRevert   *reconcile.Revert  `json:"lastRevert,omitempty"`
@@ -248,6 +249,12 @@ func (c *command) whyTable(w io.Writer, e explanation) {
 		say("meaning", e.Explanation)
 	}
 	say("evidence", e.Evidence)
+	if e.Log != "" {
+		t.add("log", "the last that hooks and smoke tests wrote which failed:")
+		for line := range strings.Lines(e.Log) {
+			t.note("| " + strings.TrimRight(line, "\n"))
+		}
+	}
 	e.sayReleases(say)
 	if e.Override {
 		let := e.Running

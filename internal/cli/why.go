@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -20,8 +21,9 @@ func newWhy(c *command) *cobra.Command {
 		Long: `Why says for each environment (all of them by default) what it runs, what it
 should run, which gate stands between the two, the evidence, since when, until
 when if it passes by itself, and who can change that; and what people asked for:
-a pause, a retry, a break-glass override. It answers no (exit code 1) when one of
-them is not Ready.
+a pause, a retry, a break-glass override. Where a hook or a smoke test failed it
+shows the last lines that this wrote, to whoever may read the daemon's Secrets.
+It answers no (exit code 1) when one of them is not Ready.
 
 With --revision it says where a commit is on its way to production, environment
 by environment: here since when, on its way, waiting for what, taken back by which
@@ -52,7 +54,7 @@ With one environment named, -o json and yaml print it alone, else a list.
 			if err != nil {
 				return err
 			}
-			return c.why(output, all, args, &flags.clusterFlags)
+			return c.why(cmd.Context(), output, all, args, &flags.clusterFlags)
 		},
 	}
 	flags.add(cmd, 30*time.Second)
@@ -64,7 +66,7 @@ With one environment named, -o json and yaml print it alone, else a list.
 }
 
 // why explains the environments named.
-func (c *command) why(output format, all []state.Record, names []string, flags *clusterFlags) error {
+func (c *command) why(ctx context.Context, output format, all []state.Record, names []string, flags *clusterFlags) error {
 	ids, err := parseIDs(names)
 	if err != nil {
 		return err
@@ -73,10 +75,15 @@ func (c *command) why(output format, all []state.Record, names []string, flags *
 	if err != nil {
 		return err
 	}
+	logs, err := flags.logsOf(ctx, c, records)
+	if err != nil {
+		return err
+	}
 	explanations := make([]explanation, 0, len(records))
 	ready := len(records) > 0
 	for _, r := range records {
 		e := explain(r, all, time.Now())
+		e.Log = logs[r.ID]
 		explanations = append(explanations, e)
 		ready = ready && e.Phase == reconcile.PhaseReady
 	}

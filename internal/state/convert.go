@@ -222,6 +222,9 @@ func releaseObject(r Release) v1alpha1.Release {
 	if r.Author.Name == "" {
 		object.Spec.Author = ""
 	}
+	if r.Log != "" {
+		object.Status.Log = object.Name + logSuffix
+	}
 	return object
 }
 

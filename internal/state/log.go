@@ -18,9 +18,11 @@ const (
 	logLabel = "chaperone.dev/log"
 	logKey   = "log"
 	maxLog   = 64 << 10
+
+	logSuffix = "-log"
 )
 
-func logName(r Release) string { return releaseObject(r).Name + "-log" }
+func logName(r Release) string { return releaseObject(r).Name + logSuffix }
 
 // putLog keeps a log in a Secret beside the release, which goes with it: fewer
 // may read Secrets than releases, and what an application writes is its own.

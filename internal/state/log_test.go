@@ -5,6 +5,7 @@ import (
 	"time"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 
 	"chaperone.dev/chaperone/internal/promotion"
 )
@@ -38,6 +39,9 @@ func TestLogsAreKeptBesideTheirRelease(t *testing.T) {
 	o, err := f.store.releases().Get(t.Context(), releaseObject(r).Name, metav1.GetOptions{})
 	if err != nil {
 		t.Fatal(err)
+	}
+	if kept, _, _ := unstructured.NestedString(o.Object, "status", "log"); kept != logName(r) {
+		t.Errorf("the release says that its log is in %q", kept)
 	}
 	secret, err := f.store.core.CoreV1().Secrets(f.store.namespace).Get(t.Context(), logName(r), metav1.GetOptions{})
 	if err != nil || len(secret.OwnerReferences) != 1 || secret.OwnerReferences[0].UID != o.GetUID() {

@@ -15,6 +15,7 @@ import (
 // keptReleases is what this store knows of an environment's without asking.
 type keptReleases struct {
 	name, version string // the one that was written last, and its resourceVersion
+	log           string // where its log is kept
 	counted       bool
 	count         int // how many there are
 }
@@ -41,6 +42,7 @@ func (s *Store) putRelease(ctx context.Context, r Release) error {
 	kept := s.keptOf(r.Environment)
 	if kept.name == wanted.Name {
 		object.SetResourceVersion(kept.version)
+		keepsLog(object, kept.log)
 		err := s.putStatus(ctx, r.Environment, object)
 		if !apierrors.IsConflict(err) && !apierrors.IsNotFound(err) {
 			return classify("write", "Release/"+wanted.Name, err)
@@ -49,7 +51,9 @@ func (s *Store) putRelease(ctx context.Context, r Release) error {
 	}
 	current, err := s.createRelease(ctx, r.Environment, object)
 	if err == nil && reflect.DeepEqual(wanted.Status, v1alpha1.ReleaseStatus{Phase: string(firstPhase)}) {
-		s.keep(r.Environment, func(kept *keptReleases) { kept.name, kept.version = current.GetName(), current.GetResourceVersion() })
+		s.keep(r.Environment, func(kept *keptReleases) {
+			kept.name, kept.version, kept.log = current.GetName(), current.GetResourceVersion(), ""
+		})
 		return nil // that is what one without a status says
 	}
 	if apierrors.IsAlreadyExists(err) {
@@ -57,9 +61,18 @@ func (s *Store) putRelease(ctx context.Context, r Release) error {
 	}
 	if err == nil {
 		object.SetResourceVersion(current.GetResourceVersion())
+		known, _, _ := unstructured.NestedString(current.Object, "status", "log")
+		keepsLog(object, known)
 		err = s.putStatus(ctx, r.Environment, object)
 	}
 	return classify("write", "Release/"+wanted.Name, err)
+}
+
+// keepsLog: what is written of a release later does not forget where its log is.
+func keepsLog(object *unstructured.Unstructured, name string) {
+	if status, has := object.Object["status"].(map[string]any); has && name != "" && status["log"] == nil {
+		status["log"] = name
+	}
 }
 
 func (s *Store) keptOf(id promotion.ID) keptReleases {
@@ -81,9 +94,10 @@ func (s *Store) putStatus(ctx context.Context, id promotion.ID, object *unstruct
 	delete(object.Object, "spec") // is not taken through this subresource
 	saved, err := s.releases().UpdateStatus(ctx, object, updating())
 	s.keep(id, func(kept *keptReleases) {
-		kept.name, kept.version = "", ""
+		kept.name, kept.version, kept.log = "", "", ""
 		if err == nil {
 			kept.name, kept.version = saved.GetName(), saved.GetResourceVersion()
+			kept.log, _, _ = unstructured.NestedString(saved.Object, "status", "log")
 		}
 	})
 	return err

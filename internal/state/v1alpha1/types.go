@@ -140,12 +140,15 @@ type ReleaseSpec struct {
 
 // ReleaseStatus is how far it came.
 type ReleaseStatus struct {
-	Phase    string       `json:"phase,omitempty"`
-	Reason   string       `json:"reason,omitempty"`
-	Evidence string       `json:"evidence,omitempty"`
-	Guilty   string       `json:"guilty,omitempty"`
-	Revert   string       `json:"revert,omitempty"`
-	Ended    *metav1.Time `json:"ended,omitempty"`
+	Phase    string `json:"phase,omitempty"`
+	Reason   string `json:"reason,omitempty"`
+	Evidence string `json:"evidence,omitempty"`
+	// Log is the Secret that keeps what its hooks and smoke tests wrote last which
+	// failed, without the values of Secrets.
+	Log    string       `json:"log,omitempty"`
+	Guilty string       `json:"guilty,omitempty"`
+	Revert string       `json:"revert,omitempty"`
+	Ended  *metav1.Time `json:"ended,omitempty"`
 	// ApprovedBy are the people whose word counted.
 	ApprovedBy []string `json:"approvedBy,omitempty"`
 	// MergedBy is who merged what brought the release, on the forge.
