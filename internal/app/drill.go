@@ -58,14 +58,16 @@ func RunDrill(ctx context.Context, own *rest.Config, namespace string, id promot
 	if err != nil {
 		return d.unless("read last good", err)
 	}
-	if undo := record.Journal.Undo; undo.Migrations != "" {
-		failed, err := stored(ctx, store, record.Environment, undo.Release.Digest)
+	var undo cluster.Rollback
+	if begun := record.Journal.Undo; begun.Migrations != "" {
+		failed, err := stored(ctx, store, record.Environment, begun.Release.Digest)
 		if err != nil {
 			return d.unless("read the release that is to be taken back", err)
 		}
 		for _, hook := range plan.Rollbacks(failed, plan.Changed(good, failed)) {
 			d.Hooks = append(d.Hooks, manifest.IDOf(hook))
 		}
+		undo = cluster.Rollback{Failed: failed, Good: good}
 	}
 	on := &connections{
 		own: own, namespace: namespace, secrets: once{store}, redactor: newRedactor(), log: slog.New(slog.DiscardHandler),
@@ -76,8 +78,35 @@ func RunDrill(ctx context.Context, own *rest.Config, namespace string, id promot
 	if err != nil {
 		return d, err
 	}
-	d.Drilled, d.Problem, err = drill(ctx, connected, record.Environment, good, 0)
+	if d.Drilled, d.Problem, err = drill(ctx, connected, record.Environment, good, 0); err == nil && len(d.Hooks) > 0 {
+		err = d.tryUndo(ctx, connected, record.Environment, undo)
+	}
 	return d, err
+}
+
+// tryUndo tries the rollback hooks, too: without them last good is not applied.
+func (d *Drill) tryUndo(ctx context.Context, on *cluster.Cluster, env promotion.Environment, undo cluster.Rollback) error {
+	refused, err := on.TryUndo(ctx, cluster.OwnerOf(env), undo)
+	if err != nil && !fault.IsTerminal(err) {
+		return about(env.Target, err)
+	}
+	var problems []string
+	if err != nil {
+		problems = append(problems, about(env.Target, err).Error())
+	}
+	if len(refused) > 0 {
+		problems = append(problems, "rollback hooks would be refused: "+strings.Join(rejections(refused), "; "))
+	}
+	if d.Problem != "" {
+		problems = append(problems, d.Problem)
+	}
+	d.Rejected = append(d.Rejected, refused...)
+	d.Problem = strings.Join(problems, "; ")
+	return nil
+}
+
+func rejections(refused []plan.Rejection) []string {
+	return texts(refused, func(r plan.Rejection) string { return fmt.Sprintf("%s: %v", r.ID, r.Err) })
 }
 
 // unless tells a bundle that is gone or broken from one that could not be asked for.
@@ -110,8 +139,7 @@ func drill(ctx context.Context, on *cluster.Cluster, env promotion.Environment, 
 	case err != nil:
 		return found, "", about(env.Target, err)
 	case len(found.Rejected) > 0:
-		told := texts(found.Rejected, func(r plan.Rejection) string { return fmt.Sprintf("%s: %v", r.ID, r.Err) })
-		return found, "would not be accepted again: " + strings.Join(told, "; "), nil
+		return found, "would not be accepted again: " + strings.Join(rejections(found.Rejected), "; "), nil
 	}
 	return found, "", nil
 }

@@ -50,7 +50,7 @@ could be restored right now: it reads the stored bundle, asks for every right
 that the environment's account needs, and sends each object to the server in a
 dry run, those that are as they should be too. It shows what a restore would
 create, update, replace and delete, and the rollback hooks that would run before
-it. Git is not needed, and policies are not asked: a restore does not either.
+it, which are tried, too. Git is not needed, and policies are not asked: a restore does not either.
 
 A webhook that does not answer, or takes no dry runs because it has side effects,
 leaves untold what it looks at: that is exit code 3, or 1 with its own words.

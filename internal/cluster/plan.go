@@ -129,7 +129,7 @@ func (c *Cluster) look(ctx context.Context, w Owner, r release, owned inventory.
 	if err != nil {
 		return nil, err
 	}
-	t := trial{c: c, w: w, release: r, owned: owned, mirror: m, read: read, scaled: plan.Scaled(r.set.Objects()),
+	t := trial{c: c, w: w, release: r, owned: owned, back: wayBackOf(r.set, owned), mirror: m, read: read, scaled: plan.Scaled(r.set.Objects()),
 		scalers: &scalers{c: c, w: w, release: r}, seen: map[manifest.ID]plan.Seen{}}
 	for _, one := range left {
 		live, err := read.object(one.id)
@@ -172,6 +172,7 @@ type trial struct {
 	w       Owner
 	release release
 	owned   inventory.Inventory
+	back    wayBack
 	mirror  *mirror
 	read    *reader
 	scaled  map[manifest.ID]bool
@@ -224,7 +225,7 @@ func (t *trial) look(ctx context.Context, o *manifest.Object) (plan.Seen, error)
 	case seen.Live != nil && seen.Live.GetDeletionTimestamp() != nil:
 		return seen, nil
 	case manifest.StageOf(o) == manifest.StageRollback:
-		return seen, nil
+		return t.rollback(ctx, seen)
 	}
 	if seen.Live != nil {
 		if seen.Send, err = t.sent(ctx, o, seen.Live); err != nil {

@@ -115,6 +115,9 @@ func (c *Cluster) unallowed(ctx context.Context, w Owner, r release, own stored,
 			needs.need(k, change.ID, "delete")
 		}
 	}
+	if own.Len() > 0 { // else there is nothing to go back to
+		c.needsUndo(&needs, r, own.Inventory)
+	}
 	if _, comes := r.set.Get(manifest.ID{Kind: "Namespace", Name: w.Namespace}); !comes && own.parent == nil && len(p.Applies()) > 0 {
 		needs.need(kind{resource: configMaps, namespaced: true}, inventoryID(w, w.inventoryName()), "create", "update")
 	}
@@ -123,6 +126,17 @@ func (c *Cluster) unallowed(ctx context.Context, w Owner, r release, own stored,
 		return nil
 	}
 	return plan.NotAllowed(c.sentences(ctx, denied))
+}
+
+// needsUndo adds what undoing the release takes: it deletes the Jobs of its
+// migrations, and those that an earlier attempt at undoing it has left.
+func (c *Cluster) needsUndo(needs *demands, r release, owned inventory.Inventory) {
+	u := wayBackOf(r.set, owned)
+	for _, job := range slices.Concat(u.migrations, u.hooks) {
+		if id := manifest.IDOf(job); r.reviewable(id) {
+			needs.need(r.kindOf(id), id, "get", "delete")
+		}
+	}
 }
 
 // verbsFor are the rights that a change needs and that nothing has shown yet.

@@ -225,7 +225,26 @@ func (b *builder) stageDependents() {
 		}
 		b.rejected = append(b.rejected, rejection)
 	}
+	if b.SkipHooks || b.Applied {
+		return
+	}
+	for _, o := range b.Desired.Objects() {
+		rejected := b.Seen[manifest.IDOf(o)].Rejected
+		if manifest.StageOf(o) == manifest.StageRollback && rejected != nil && !dependsOnAny(o, crds, pending) {
+			b.rejected = append(b.rejected, Rejection{ID: manifest.IDOf(o), Err: &UndoError{rejected}})
+		}
+	}
 }
+
+// UndoError is that what undoes a release would be refused when it is needed.
+type UndoError struct{ Answer error }
+
+func (e *UndoError) Error() string {
+	return "is to undo a migration of this release, and would be refused: " + e.Answer.Error()
+}
+
+// Unwrap is the server's answer.
+func (e *UndoError) Unwrap() error { return e.Answer }
 
 // wouldReplace is the change that has to be allowed first.
 func wouldReplace(c Change, seen Seen, refusal error) Change {
