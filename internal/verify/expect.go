@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -122,7 +123,7 @@ func certified(response *http.Response, check promotion.HTTPCheck, now time.Time
 // refusedCertificate tells a certificate that is no good, whoever looks at it,
 // from one that only this daemon has no reason to trust: that may be a proxy's on
 // the way. It counts where the check asks about certificates.
-func refusedCertificate(err error, check promotion.HTTPCheck) (string, bool) {
+func refusedCertificate(err error, check promotion.HTTPCheck, now time.Time) (string, bool) {
 	var (
 		refused *tls.CertificateVerificationError
 		invalid x509.CertificateInvalidError
@@ -132,10 +133,27 @@ func refusedCertificate(err error, check promotion.HTTPCheck) (string, bool) {
 		return "", false
 	}
 	switch {
-	case errors.As(refused.Err, &invalid) && invalid.Reason == x509.Expired && len(refused.UnverifiedCertificates) > 0:
-		return "a certificate that was valid until " + refused.UnverifiedCertificates[0].NotAfter.UTC().Format("2006-01-02"), true
+	case errors.As(refused.Err, &invalid) && invalid.Reason == x509.Expired:
+		return outOfDate(invalid.Cert, refused.UnverifiedCertificates, now)
 	case errors.As(refused.Err, &other):
 		return "a certificate for another host", true
 	}
 	return "", false
+}
+
+// outOfDate is about a certificate that the server sent. One that it did not send
+// is an authority's that this daemon trusts, which is nothing of the release's.
+func outOfDate(one *x509.Certificate, sent []*x509.Certificate, now time.Time) (string, bool) {
+	at := slices.IndexFunc(sent, func(c *x509.Certificate) bool { return c.Equal(one) })
+	if at < 0 {
+		return "", false
+	}
+	text := "a certificate that "
+	if at > 0 {
+		text = "a certificate of an issuer that "
+	}
+	if now.Before(one.NotBefore) {
+		return text + "is not valid before " + one.NotBefore.UTC().Format("2006-01-02"), true
+	}
+	return text + "was valid until " + one.NotAfter.UTC().Format("2006-01-02"), true
 }

@@ -141,6 +141,7 @@ func TestCertificates(t *testing.T) {
 		{"ends soon", 5 * day, "127.0.0.1", false, 14 * day, Fail, "a certificate that is valid until "},
 		{"ends soon, not asked", 5 * day, "127.0.0.1", false, 0, Pass, "as expected"},
 		{"has ended", -day, "127.0.0.1", false, 14 * day, Fail, "a certificate that was valid until "},
+		{"is not valid yet", 100 * day, "127.0.0.1", false, 14 * day, Fail, "a certificate that is not valid before "},
 		{"has ended, not asked", -day, "127.0.0.1", false, 0, Error, "got no answer to any"},
 		{"of another host", 60 * day, "example.org", false, 14 * day, Fail, "a certificate for another host"},
 		{"signed by nobody known", 60 * day, "127.0.0.1", true, 14 * day, Error, "got no answer to any"},

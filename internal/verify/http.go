@@ -211,7 +211,7 @@ func (v *Verifier) request(ctx context.Context, check promotion.HTTPCheck, targe
 	client.CheckRedirect = follow(func(status int) bool { return slices.Contains(check.Status, status) })
 	response, err := client.Do(request)
 	if err != nil {
-		if why, no := refusedCertificate(err, check); no {
+		if why, no := refusedCertificate(err, check, v.clock.Now()); no {
 			return answer{outcome: wrong, text: why}
 		}
 		return silent(silence(err, check.Timeout))
