@@ -11,6 +11,7 @@ import (
 	"strings"
 
 	"github.com/google/cel-go/cel"
+	"github.com/google/cel-go/common/ast"
 	"github.com/google/cel-go/common/types"
 	"github.com/google/cel-go/ext"
 )
@@ -53,11 +54,26 @@ func Compile(text string) (*Condition, error) {
 	if kind := tree.OutputType(); kind.Kind() != types.BoolKind && kind.Kind() != types.DynKind {
 		return nil, fmt.Errorf("it yields a %s, and neither true nor false", kind)
 	}
+	if name := swells(tree); name != "" {
+		return nil, fmt.Errorf("%s() may make a text of any size, whatever it costs; want a condition without it", name)
+	}
 	program, err := language.Program(tree, cel.CostLimit(budget))
 	if err != nil {
 		return nil, errors.New(line(err.Error()))
 	}
 	return &Condition{program}, nil
+}
+
+// swells is a function in an expression whose one call may yield far more than it
+// was given: what it costs is counted when the memory is gone.
+func swells(tree *cel.Ast) string {
+	root := ast.NavigateAST(tree.NativeRep())
+	for _, name := range []string{"join", "replace", "format"} {
+		if len(ast.MatchDescendants(root, ast.FunctionMatcher(name))) > 0 {
+			return name
+		}
+	}
+	return ""
 }
 
 // Holds asks about an object. The error says that it cannot be told; it may name

@@ -59,16 +59,19 @@ func TestHolds(t *testing.T) {
 func TestCompileSaysWhatIsWrong(t *testing.T) {
 	t.Parallel()
 	for text, want := range map[string]string{
-		"":                               "nothing is written",
-		" \n":                            "nothing is written",
-		"self.status.phase = 'Ready'":    "at character 19: Syntax error",
-		"true &&\n  nobody.status":       "in line 2 of it, at character 3: undeclared reference to 'nobody'",
-		"'Ready'":                        "it yields a string, and neither true nor false",
-		"1 + 2":                          "yields a int",
-		"size('a') == 'b'":               "found no matching overload",
-		"env('HOME') == ''":              "undeclared reference to 'env'",
-		strings.Repeat("(", 200) + "1":   "recursion",
-		strings.Repeat("true && ", 2000): "more than the 4096",
+		"":                            "nothing is written",
+		" \n":                         "nothing is written",
+		"self.status.phase = 'Ready'": "at character 19: Syntax error",
+		"true &&\n  nobody.status":    "in line 2 of it, at character 3: undeclared reference to 'nobody'",
+		"'Ready'":                     "it yields a string, and neither true nor false",
+		"1 + 2":                       "yields a int",
+		"size('a') == 'b'":            "found no matching overload",
+		"env('HOME') == ''":           "undeclared reference to 'env'",
+		"self.l.map(x, self.s).join('').size() == 0":            "join() may make a text of any size",
+		"true || self.l.exists(x, self.s.replace('', x) == '')": "replace() may make",
+		"self.?s.orValue('%s%s'.format([self, self])) == ''":    "format() may make",
+		strings.Repeat("(", 200) + "1":                          "recursion",
+		strings.Repeat("true && ", 2000):                        "more than the 4096",
 	} {
 		if condition, err := Compile(text); condition != nil || err == nil || !strings.Contains(err.Error(), want) || strings.Contains(err.Error(), "\n") {
 			t.Errorf("%.40q: got %v, want %q", text, err, want)

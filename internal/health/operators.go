@@ -114,6 +114,7 @@ func veleroSchedule(o *manifest.Object) (Status, bool) {
 		return Status{State: Current, Message: "is paused, as its spec asks"}, true
 	}
 	judged, decided := byPhase(map[string]State{"Enabled": Current, "FailedValidation": Failed})(o)
+	judged.Definitive = false // it may be of what was written before
 	if wrong, _, _ := unstructured.NestedStringSlice(o.Object, "status", "validationErrors"); judged.State == Failed && len(wrong) > 0 {
 		judged.Message += ": " + clip(wrong[0])
 	}
@@ -157,7 +158,9 @@ func conditionReason(o *manifest.Object, kind string) string {
 }
 
 // canary is Flagger's. It sees a change of its target only when it looks the next
-// time, and is Succeeded until then: settle has to be longer than its interval.
+// time, and is until then what it was before: settle has to be longer than its
+// interval, and that it failed is not believed before the time is up, or the mend
+// of what failed would be taken for a failure.
 func canary(o *manifest.Object) (Status, bool) {
 	if suspended, _, _ := unstructured.NestedBool(o.Object, "spec", "suspend"); suspended {
 		return Status{State: Current, Message: "is suspended, as its spec asks"}, true
@@ -174,7 +177,7 @@ func canary(o *manifest.Object) (Status, bool) {
 	case "Initialized", "Succeeded":
 		return Status{State: Current, Message: "is " + phase}, true
 	case "Failed":
-		return Status{State: Failed, Definitive: true, Message: "was not promoted" + why}, true
+		return Status{State: Failed, Message: "was not promoted" + why}, true
 	case "Waiting", "WaitingPromotion":
 		return Status{State: Unknown, Message: "waits for an approval of its own" + why}, true
 	case "Terminating", "Terminated":

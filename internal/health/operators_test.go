@@ -33,7 +33,7 @@ var operatorTests = []struct {
 	{"canary initialized", "flagger.app/v1beta1 Canary", `status: {phase: Initialized}`, Current, false, "is Initialized"},
 	{"canary promoting", "flagger.app/v1beta1 Canary", `status: {phase: Promoting, conditions: [{type: Promoted, status: Unknown, reason: Promoting}]}`, InProgress, false, "is Promoting: Promoting"},
 	{"canary waits for a person", "flagger.app/v1beta1 Canary", `status: {phase: WaitingPromotion}`, Unknown, false, "waits for an approval"},
-	{"canary rolled back", "flagger.app/v1beta1 Canary", `status: {phase: Failed, conditions: [{type: Promoted, status: "False", reason: Failed, message: Canary analysis failed}]}`, Failed, true, "was not promoted: Failed: Canary analysis failed"},
+	{"canary rolled back", "flagger.app/v1beta1 Canary", `status: {phase: Failed, conditions: [{type: Promoted, status: "False", reason: Failed, message: Canary analysis failed}]}`, Failed, false, "was not promoted: Failed: Canary analysis failed"},
 	{"canary suspended", "flagger.app/v1beta1 Canary", `spec: {suspend: true}`, Current, false, "is suspended"},
 
 	{"certificate new", "cert-manager.io/v1 Certificate", ``, Unknown, false, unreported},
@@ -68,7 +68,7 @@ var operatorTests = []struct {
 	{"backup done in part", "velero.io/v1 Backup", `status: {phase: PartiallyFailed, failureReason: a volume was left out}`, Failed, true, "is PartiallyFailed: a volume was left out"},
 	{"backup of a later version", "velero.io/v1 Backup", `status: {phase: Pondering}`, Unknown, false, "phase Pondering, which says nothing"},
 	{"schedule enabled", "velero.io/v1 Schedule", `status: {phase: Enabled}`, Current, false, "is Enabled"},
-	{"schedule of no times", "velero.io/v1 Schedule", `status: {phase: FailedValidation, validationErrors: [invalid schedule]}`, Failed, true, "is FailedValidation: invalid schedule"},
+	{"schedule of no times", "velero.io/v1 Schedule", `status: {phase: FailedValidation, validationErrors: [invalid schedule]}`, Failed, false, "is FailedValidation: invalid schedule"},
 	{"schedule paused", "velero.io/v1 Schedule", `spec: {paused: true}`, Current, false, "is paused"},
 	{"location", "velero.io/v1 BackupStorageLocation", `status: {phase: Available}`, Current, false, "is Available"},
 	{"location away", "velero.io/v1 BackupStorageLocation", `status: {phase: Unavailable, message: no such bucket}`, InProgress, false, "is Unavailable: no such bucket"},
@@ -153,7 +153,8 @@ func TestRulesOfAnEnvironment(t *testing.T) {
 	}{
 		{"ready", "example.org/v1 Widget", "status: {phase: Ready}", Current, false, "is ready, as its rule"},
 		{"not yet", "example.org/v1 Widget", "status: {phase: Starting}", InProgress, false, "is not ready, as its rule"},
-		{"failed", "example.org/v1 Widget", "status: {phase: Broken}", Failed, true, "has failed, as its rule"},
+		{"failed", "example.org/v1 Widget", "status: {phase: Broken, observedGeneration: 2}", Failed, true, "has failed, as its rule"},
+		{"failed, perhaps before this change", "example.org/v1 Widget", "status: {phase: Broken}", Failed, false, "has failed, as its rule"},
 		{"silent", "example.org/v1 Widget", "spec: {}", Unknown, false, "whether it is ready cannot be told: no such key"},
 		{"of another shape", "example.org/v1 Widget", "status: {phase: [1]}", Unknown, false, ""},
 		{"of an older generation", "example.org/v1 Widget", "status: {phase: Ready, observedGeneration: 1}", InProgress, false, "status is of generation 1"},

@@ -3,6 +3,7 @@ package health
 import (
 	"fmt"
 
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 
 	"chaperone.dev/chaperone/internal/expression"
@@ -66,7 +67,7 @@ func (r rule) judge(o *manifest.Object) Status {
 		case err != nil:
 			return Status{State: Unknown, Message: "whether it failed " + err.Error()}
 		case failed:
-			return Status{State: Failed, Definitive: true, Message: "has failed, as its rule in verify.health says"}
+			return Status{State: Failed, Definitive: observed(o), Message: "has failed, as its rule in verify.health says"}
 		}
 	}
 	ready, err := r.ready.Holds(o.Object)
@@ -77,6 +78,14 @@ func (r rule) judge(o *manifest.Object) Status {
 		return Status{State: Current, Message: "is ready, as its rule in verify.health says"}
 	}
 	return Status{State: InProgress, Message: "is not ready, as its rule in verify.health says"}
+}
+
+// observed reports whether a status says that it is of the present generation; one
+// that says of another is not judged. What says neither may be what was written
+// before a change: of a mend it would tell that it failed.
+func observed(o *manifest.Object) bool {
+	_, written, err := unstructured.NestedInt64(o.Object, "status", "observedGeneration")
+	return written && err == nil
 }
 
 // Inert is Inert of an object that no rule speaks of.
