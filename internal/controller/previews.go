@@ -184,14 +184,15 @@ func (p *previews) due(now previewed, open []forge.PullRequest) []forge.PullRequ
 
 func (n previewed) asked(pr forge.PullRequest) asked { return asked{pr.Head, n.head, n.policy} }
 
-// heeded are those that are told, in their order.
+// heeded are those that are told, in their order. A fork's whose head is that of
+// one of our own is not: a status is a commit's, and a stranger's would take its place.
 func (p *previews) heeded(list []forge.PullRequest) []forge.PullRequest {
 	own, forks := []forge.PullRequest{}, []forge.PullRequest{}
 	for _, pr := range list {
 		switch {
 		case !pr.FromFork:
 			own = append(own, pr)
-		case p.c.Previewed != PreviewsOwn:
+		case p.c.Previewed != PreviewsOwn && !slices.ContainsFunc(list, func(other forge.PullRequest) bool { return !other.FromFork && other.Head == pr.Head }):
 			forks = append(forks, pr)
 		}
 	}

@@ -270,6 +270,42 @@ func TestPreviewsWithoutPolicies(t *testing.T) {
 	d.does(t, "read h", "set h chaperone/shop/dev success", "set h chaperone/preview success", "comment 1")
 }
 
+// What cannot be worked out any more is no success: a refusal stands, as a forge may
+// let nobody merge because of it, and is there for whoever looks.
+func TestPreviewsThatAreLostSettleNothing(t *testing.T) {
+	t.Parallel()
+	for name, lose := range map[string]func(d *desk){
+		"no policies": func(d *desk) { d.offer(View{Polled: true, Head: "main"}, nil) },
+		"no Git": func(d *desk) {
+			d.oracle.errs["h"] = source.ErrUnavailable
+			d.offer(View{Polled: true, Head: "main2", Policy: "p1"}, nil)
+		},
+		"too much": func(d *desk) {
+			d.oracle.errs["h"] = fault.Terminal("fetch", "h", source.ErrTooMuch)
+			d.offer(View{Polled: true, Head: "main2", Policy: "p1"}, nil)
+		},
+		"the same head from a fork": func(d *desk) {
+			d.board.open = append(d.board.open, forge.PullRequest{Number: 2, Head: "h", FromFork: true})
+			d.oracle.errs["h"] = fault.Terminal("render", "app", errors.New("too large")) // within a fork's limits
+		},
+	} {
+		d := newDesk(t, PreviewsAll)
+		d.board.open = []forge.PullRequest{{Number: 1, Head: "h"}}
+		d.oracle.answers["h"] = changing(policy.VerdictDeny, "dev")
+		d.does(t, "read h", "set h chaperone/shop/dev failure", "comment 1")
+		lose(d)
+		for range 4 {
+			if err := d.round(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+			d.now = d.now.Add(time.Hour)
+		}
+		if s := d.board.statuses["h"]; s["chaperone/shop/dev"].State != forge.Failure || (s[previewContext].State == "") != strings.Contains(name, "fork") {
+			t.Errorf("%s: %+v", name, s)
+		}
+	}
+}
+
 // What strangers wrote, in errors too, cannot be more on the forge than words.
 func TestUnansweredIsWords(t *testing.T) {
 	t.Parallel()

@@ -35,10 +35,11 @@ type words struct {
 	statuses []forge.Status
 	comment  string
 	begins   bool // a comment is written where there is none
+	lost     bool // nobody knows what merging it would do
 }
 
 func (w words) equal(o words) bool {
-	return w.head == o.head && w.comment == o.comment && w.begins == o.begins && slices.Equal(w.statuses, o.statuses)
+	return w.head == o.head && w.comment == o.comment && w.begins == o.begins && w.lost == o.lost && slices.Equal(w.statuses, o.statuses)
 }
 
 // words of a preview. What a proposal of the daemon's says in its own text is not
@@ -118,7 +119,7 @@ func unanswered(err error, pr forge.PullRequest) (answer words, again bool) {
 		text, again = "it could not be worked out; the daemon's log says why, and it is tried again", true
 	}
 	status := forge.Status{Context: previewContext, State: state, Description: text}.Bounded()
-	return words{head: pr.Head, statuses: []forge.Status{status},
+	return words{head: pr.Head, statuses: []forge.Status{status}, lost: true,
 		comment: fmt.Sprintf("There is no preview of `%s`; its status `%s` says why.\n", pr.Head.Short(), previewContext)}, again
 }
 
@@ -129,7 +130,7 @@ func (p *previews) say(ctx context.Context, pr forge.PullRequest, before, want w
 	if before.equal(want) {
 		return want, nil
 	}
-	err := p.sayStatuses(ctx, pr.Head, want.statuses)
+	err := p.sayStatuses(ctx, pr.Head, want)
 	if err == nil {
 		err = p.sayComment(ctx, pr, want)
 	}
@@ -145,13 +146,17 @@ func (p *previews) say(ctx context.Context, pr forge.PullRequest, before, want w
 }
 
 // sayStatuses sets those that differ. One that stands and is not to be said any
-// more is answered, so that it is in nobody's way.
-func (p *previews) sayStatuses(ctx context.Context, head source.Revision, wanted []forge.Status) error {
+// more is answered, so that it is in nobody's way; but not because nobody knows.
+func (p *previews) sayStatuses(ctx context.Context, head source.Revision, want words) error {
 	standing, err := p.c.Forge.Statuses(ctx, head)
 	if err != nil {
 		return err
 	}
+	wanted := want.statuses
 	for _, old := range standing {
+		if want.lost {
+			break
+		}
 		spoken := slices.ContainsFunc(wanted, func(s forge.Status) bool { return s.Context == old.Context })
 		if strings.HasPrefix(old.Context, statusPrefix) && !spoken && old.State != forge.Success {
 			wanted = append(slices.Clip(wanted), forge.Status{Context: old.Context, State: forge.Success, Description: settledText(old.Context)})
