@@ -233,7 +233,7 @@ func (c *clusters) Verify(ctx context.Context, env promotion.Environment, set ma
 	}
 	report, err := c.verifier.Run(ctx, env.Verify, verify.Subject{
 		Jobs:      jobs,
-		Namespace: env.Target.Namespace, Live: live, Applied: against.Begun, Good: against.Good, Watching: against.Watching,
+		Namespace: env.Target.Namespace, Live: live, Applied: against.Begun, Without: against.Without, Good: against.Good, Watching: against.Watching,
 		Endpoints: func(ctx context.Context, service string, port int) ([]verify.Endpoint, error) {
 			return c.endpoints(ctx, env.Target, service, port)
 		},

@@ -134,7 +134,9 @@ type Cluster interface {
 // Against is what a release is measured against: how it was before.
 type Against struct {
 	Begun time.Time // the change, or what it puts right; zero is unknown
-	Good  time.Time // when last good passed; zero is never
+	// Without is until when last good ran alone, as far as is known; zero is unknown.
+	Without time.Time
+	Good    time.Time // when last good passed; zero is never
 	// Watching: it passed before, and this is whether it still does.
 	Watching bool
 }

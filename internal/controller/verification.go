@@ -19,10 +19,11 @@ func (j *job) watch(ctx context.Context) ended {
 }
 
 // keeps are the bundles that something may go back to: last good, and what passed
-// before it for as long as that may still be taken back.
+// before it for as long as last good is watched. Whether it may be taken back then
+// is for the file to say that is there by that time.
 func (j *job) keeps() []reconcile.Digest {
 	keep := []reconcile.Digest{j.action.Release.Digest}
-	if before := j.journal().Watched.Before.Digest; before != "" && j.file.Verify.Watch.RevertWithin > 0 {
+	if before := j.journal().Watched.Before.Digest; before != "" {
 		keep = append(keep, before)
 	}
 	return keep
@@ -59,17 +60,26 @@ func (j *job) verify(ctx context.Context) ended {
 }
 
 // against: how it was before the attempt, and when last good passed. While last
-// good is proved, that is before what failed was applied.
+// good is proved, that is before what failed was applied. An attempt that took the
+// place of others is not held against these, and neither is one that came after
+// something other than last good.
 func (j *job) against() Against {
 	journal := j.journal()
-	before, good := Against{Begun: journal.Attempt.Started}, journal.LastGood.Digest
+	a := journal.Attempt
+	before, good := Against{Begun: a.Started, Without: a.Since}, journal.LastGood.Digest
 	if j.action.Kind == reconcile.ActionWatch {
 		before, good = Against{Begun: journal.Watched.Begun, Watching: true}, journal.Watched.Before.Digest
+	}
+	if before.Without.IsZero() {
+		before.Without = before.Begun
 	}
 	for _, v := range journal.Verified {
 		if v.Digest == good {
 			before.Good = v.At
 		}
+	}
+	if !before.Watching && good != "" && a.Before.Digest != "" && a.Before.Digest != good {
+		before.Without = before.Good
 	}
 	return before
 }

@@ -69,6 +69,9 @@ type Attempt struct {
 	Failure promotion.Reason `json:"failure,omitempty"` // why it is being taken back
 	Guilty  source.Revision  `json:"guilty,omitempty"`
 	Started time.Time        `json:"started,omitzero"`
+	// Since is when the first attempt of those began that followed each other without
+	// a verdict: what was measured before is of Before.
+	Since time.Time `json:"since,omitzero"`
 	// Irreversible: it cannot be taken back, so its failure waits for a person.
 	Irreversible bool `json:"irreversible,omitempty"`
 	Override     bool `json:"override,omitempty"` // break-glass let it in

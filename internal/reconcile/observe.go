@@ -68,13 +68,16 @@ func (e *Environment) beginApply(a Action, now time.Time) {
 	j := &e.Journal
 	before := j.Attempt
 	begun := Attempt{
-		Release: a.Release, Stage: StageApplying, Tries: 1, Started: now,
+		Release: a.Release, Stage: StageApplying, Tries: 1, Started: now, Since: now,
 		Irreversible: a.Irreversible, Override: a.Override, Probe: a.Probe,
 		Before: j.Running, Held: j.Hold, Undo: j.Undo,
 	}
 	if before.Stage != StageNone && before.Stage != StageBisecting {
 		begun.Tries = before.Tries + 1 // the cluster may hold part of what went before
 		begun.Before, begun.Held, begun.Undo = before.Before, before.Held, before.Undo
+		if begun.Since = before.Since; begun.Since.IsZero() {
+			begun.Since = before.Started
+		}
 	}
 	if before.Release.Digest == a.Release.Digest {
 		begun.Started = before.Started

@@ -67,7 +67,11 @@ func (j *Journal) watch(spec Spec, now time.Time) {
 	j.forgetFailing(a.Release.Digest)
 	j.Watched = Watched{}
 	if spec.Watch.For > 0 && !a.Probe {
-		j.Watched = Watched{Digest: a.Release.Digest, Begun: a.Started, Since: now, Before: before, Irreversible: a.Irreversible || j.Undo.Migrations != ""}
+		begun := a.Since
+		if begun.IsZero() {
+			begun = a.Started
+		}
+		j.Watched = Watched{Digest: a.Release.Digest, Begun: begun, Since: now, Before: before, Irreversible: a.Irreversible || j.Undo.Migrations != ""}
 	}
 }
 

@@ -155,7 +155,7 @@ func full() Record {
 			Attempt: reconcile.Attempt{Release: bad, Stage: reconcile.StageReverting, Tries: 2, Failure: promotion.VerificationFailed, Guilty: second, Started: at,
 				Irreversible: true, Override: true, Probe: true, Proven: true,
 				Before: good, Held: reconcile.Hold{Reason: promotion.IrreversibleFailed, Digest: good.Digest},
-				Undo: undo, Regressed: at, Found: at.Add(time.Minute), Tied: true},
+				Undo: undo, Since: at, Regressed: at, Found: at.Add(time.Minute), Tied: true},
 			Undo:       undo,
 			Watched:    reconcile.Watched{Digest: good.Digest, Begun: at, Since: at.Add(time.Minute), Before: bad, Irreversible: true, Alarm: promotion.Regressed, Accepted: true},
 			Quarantine: []reconcile.Digest{bad.Digest}, Unapplied: []reconcile.Digest{bad.Digest},

@@ -187,10 +187,10 @@ func (m *metered) spans(began time.Time, subject Subject) ([]time.Time, sample) 
 		}
 		return spans, sample{}
 	}
-	if subject.Applied.IsZero() {
-		return nil, unanswered(NoData, "nobody knows when the release began, so there is no baseline")
+	if subject.Without.IsZero() {
+		return nil, unanswered(NoData, "nobody knows until when last good ran alone, so there is no baseline")
 	}
-	return []time.Time{subject.Applied.Add(-m.check.For)}, sample{}
+	return []time.Time{subject.Without.Add(-m.check.For)}, sample{}
 }
 
 func (m *metered) add(s sample) {

@@ -33,7 +33,7 @@ func BenchmarkMetricsOf200Workloads(b *testing.B) {
 		Query: "busy", For: samples * 15 * time.Second, Every: 15 * time.Second, Stale: time.Minute, Samples: 18, Max: f(9),
 		Baseline: &promotion.Baseline{From: promotion.BaselineBefore, By: promotion.CompareRank, Ratio: 1.5, Significance: .01, Worse: promotion.WorseHigher},
 	}
-	subject := Subject{Applied: now.Add(-20 * time.Minute)}
+	subject := Subject{Without: now.Add(-20 * time.Minute)}
 	per := func(b *testing.B, requests int64, began time.Duration) {
 		b.ReportMetric(float64(requests)/float64(b.N)/workloads, "requests/check")
 		b.ReportMetric(float64((spent()-began).Microseconds())/float64(requests), "cpu-µs/request")

@@ -183,7 +183,7 @@ func TestPitfall27_MetricsAnswerEachWay(t *testing.T) {
 		"limit and rank, both well": {s.check("same", func(m *promotion.MetricCheck) { against(rank)(m); m.Max = f(150) }), Pass, `below 150`},
 	} {
 		t.Run(name, func(t *testing.T) {
-			subject := Subject{Applied: s.release, Good: s.release.Add(-20 * time.Minute)}
+			subject := Subject{Without: s.release, Good: s.release.Add(-20 * time.Minute)}
 			got := s.verifier().all(t.Context(), []Check{s.verifier().metricCheck(test.check, time.Minute, subject)}, false)
 			if len(got) != 1 || got[0].Verdict != test.verdict || !strings.Contains(got[0].Evidence, test.evidence) {
 				t.Errorf("got  %+v\nwant %s: %s", got, test.verdict, test.evidence)
@@ -205,7 +205,7 @@ func TestMetricControl(t *testing.T) {
 			m.Control = control
 		})
 		v := New(nil, hurried(s.release.Add(10*time.Minute), 600), 0).WithPrometheus(Prometheus{URL: s.server.URL})
-		got := v.all(t.Context(), []Check{v.metricCheck(check, time.Minute, Subject{Applied: s.release})}, false)
+		got := v.all(t.Context(), []Check{v.metricCheck(check, time.Minute, Subject{Without: s.release})}, false)
 		if len(got) != 1 || got[0].Verdict != want {
 			t.Errorf("beside %s: %+v, want %s", control, got, want)
 		}

@@ -129,8 +129,11 @@ type Subject struct {
 	// Jobs run smoke tests.
 	Jobs Jobs
 	// Applied is when the release, or the one that it takes the place of again,
-	// was begun: what was measured before is without the change. Zero is unknown.
+	// was begun: pods that are older are not its own. Zero is unknown.
 	Applied time.Time
+	// Without is until when last good ran alone, for baselines of before the release;
+	// zero is unknown.
+	Without time.Time
 	// Good is when last good passed; zero is never.
 	Good time.Time
 	// Watching: it passed before. Every check is made to its end, whatever the
