@@ -36,26 +36,43 @@ type clusters struct {
 }
 
 // Apply implements controller.Cluster.
-func (c *clusters) Apply(ctx context.Context, env promotion.Environment, set manifest.Set) error {
+func (c *clusters) Apply(ctx context.Context, env promotion.Environment, set manifest.Set, ahead ...manifest.Set) error {
+	for _, next := range ahead {
+		if err := c.try(ctx, env, next); err != nil {
+			return err
+		}
+	}
 	return c.apply(ctx, env, set, cluster.OwnerOf(env))
 }
 
+// try is the dry run of what is applied later on.
+func (c *clusters) try(ctx context.Context, env promotion.Environment, set manifest.Set) error {
+	_, _, _, err := c.plan(ctx, env, set, cluster.OwnerOf(env))
+	return err
+}
+
 func (c *clusters) apply(ctx context.Context, env promotion.Environment, set manifest.Set, owner cluster.Owner) error {
-	on, err := c.For(ctx, env.Target)
+	on, owner, p, err := c.plan(ctx, env, set, owner)
 	if err != nil {
 		return err
-	}
-	digest, err := set.Digest()
-	if err != nil {
-		return err
-	}
-	owner.Release, owner.Digest = digest.Short(), digest
-	p, err := on.Plan(ctx, owner, set)
-	if err != nil {
-		return untouched(refused(about(env.Target, err)))
 	}
 	_, err = on.Apply(ctx, owner, p, nil)
 	return refused(about(env.Target, err))
+}
+
+// plan is what an apply would do; nothing is touched.
+func (c *clusters) plan(ctx context.Context, env promotion.Environment, set manifest.Set, owner cluster.Owner) (*cluster.Cluster, cluster.Owner, plan.Plan, error) {
+	on, err := c.For(ctx, env.Target)
+	if err != nil {
+		return nil, owner, plan.Plan{}, err
+	}
+	digest, err := set.Digest()
+	if err != nil {
+		return nil, owner, plan.Plan{}, err
+	}
+	owner.Release, owner.Digest = digest.Short(), digest
+	p, err := on.Plan(ctx, owner, set)
+	return on, owner, p, untouched(refused(about(env.Target, err)))
 }
 
 // refused tells the errors that came before anything was touched, and the
@@ -231,13 +248,20 @@ func (c *clusters) Verify(ctx context.Context, env promotion.Environment, set ma
 	if err != nil {
 		return controller.Verdict{}, err
 	}
-	report, err := c.verifier.Run(ctx, env.Verify, verify.Subject{
+	if _, err := c.arrives(ctx, env, against.Step); err != nil {
+		return controller.Verdict{}, err
+	}
+	subject := verify.Subject{
 		Jobs:      jobs,
 		Namespace: env.Target.Namespace, Live: live, Applied: against.Begun, Without: against.Without, Good: against.Good, Watching: against.Watching,
 		Endpoints: func(ctx context.Context, service string, port int) ([]verify.Endpoint, error) {
 			return c.endpoints(ctx, env.Target, service, port)
 		},
-	})
+	}
+	if step := against.Step; step != nil {
+		subject.Only, subject.Asked, subject.For = step.Checks, step.Ask, step.For
+	}
+	report, err := c.verifier.Run(ctx, env.Verify, subject)
 	if err != nil {
 		return controller.Verdict{}, err
 	}
@@ -248,7 +272,7 @@ func (c *clusters) Verify(ctx context.Context, env promotion.Environment, set ma
 	if !known {
 		outcome = reconcile.OutcomeError
 	}
-	return controller.Verdict{Outcome: outcome, Evidence: report.Evidence, Log: logOf(report), Tied: report.Tied}, nil
+	return c.unlessElsewhere(ctx, env, against.Step, controller.Verdict{Outcome: outcome, Evidence: report.Evidence, Log: logOf(report), Tied: report.Tied})
 }
 
 func (c *clusters) endpoints(ctx context.Context, target promotion.Target, service string, port int) ([]verify.Endpoint, error) {

@@ -17,6 +17,7 @@ import (
 	"chaperone.dev/chaperone/internal/reconcile"
 	"chaperone.dev/chaperone/internal/source"
 	"chaperone.dev/chaperone/internal/state"
+	"chaperone.dev/chaperone/internal/strategy"
 )
 
 // evaluation renders and judges one environment at one revision.
@@ -38,6 +39,7 @@ type evaluation struct {
 	fresh    bool // the source could be read, so that what is not there is not on it
 	of       int  // generation of the environment
 	allowed  allowed
+	plan     strategy.Plan // the steps to the release; none where it has but one
 }
 
 // allowed is what the policies last allowed, where that holds for every release
@@ -108,6 +110,7 @@ func (c *Controller) evaluated(v *evaluation, result reconcile.Result, commit so
 	}
 	e.commits[revision], e.credits[revision] = commit, v.creditOf(commit)
 	e.allowed = v.allowed
+	e.knowSteps(result.Candidate.Course, v.plan)
 	if v.judged {
 		e.excepted = v.excepted
 	}
@@ -199,6 +202,9 @@ func (v *evaluation) candidate(ctx context.Context) (reconcile.Candidate, source
 	}
 	c.Release.Digest = reconcile.Digest(digest)
 	gate, err := v.compared(ctx, &c, snapshot, commit, set)
+	if err == nil {
+		err = v.staged(ctx, set, &c)
+	}
 	if err != nil {
 		return c, commit, err
 	}

@@ -105,9 +105,13 @@ func (a *actor) note(what string) {
 	a.done = append(a.done, what)
 }
 
-func (a *actor) Apply(context.Context, promotion.Environment, manifest.Set) error {
+func (a *actor) Apply(context.Context, promotion.Environment, manifest.Set, ...manifest.Set) error {
 	a.note("apply")
 	return a.apply
+}
+
+func (a *actor) Replicas(context.Context, promotion.Environment, []string) (map[string]int, error) {
+	return nil, nil
 }
 
 func (a *actor) Prune(context.Context, promotion.Environment, manifest.Set) error {

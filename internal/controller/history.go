@@ -67,6 +67,8 @@ func releasePhase(kind reconcile.ActionKind, r reconcile.Result, after reconcile
 		return state.ReleaseRejected, true
 	case r.Outcome == reconcile.OutcomeFailed && (kind == reconcile.ActionApply || kind == reconcile.ActionVerify):
 		return state.ReleaseFailed, held
+	case kind == reconcile.ActionVerify && r.Outcome == reconcile.OutcomeDone && after.Attempt.Stage == reconcile.StageApplying:
+		return state.ReleaseVerifying, false // there are steps to come
 	case kind == reconcile.ActionVerify && r.Outcome == reconcile.OutcomeDone:
 		return state.ReleaseVerified, true
 	case kind == reconcile.ActionVerify:
@@ -106,7 +108,8 @@ func (c *Controller) announce(ctx context.Context, id promotion.ID, status recon
 // goes on by itself.
 var warnings = map[promotion.Reason]bool{
 	promotion.PolicyDenied: true, promotion.PolicyError: true, promotion.RenderFailed: true, promotion.EmptyRender: true,
-	promotion.RollingBack: true, promotion.RollbackFailed: true, promotion.Restoring: true, promotion.Reverting: true, promotion.Reverted: true, promotion.RestoreFailed: true,
+	promotion.StrategyImpossible: true,
+	promotion.RollingBack:        true, promotion.RollbackFailed: true, promotion.Restoring: true, promotion.Reverting: true, promotion.Reverted: true, promotion.RestoreFailed: true,
 	promotion.ApplyRejected: true, promotion.ApplyFailed: true, promotion.ClusterUnavailable: true,
 	promotion.SourceUnavailable: true, promotion.BranchGone: true, promotion.Drifted: true, promotion.Contended: true, promotion.Regressed: true,
 	promotion.MassDeletion: true, promotion.ConflictingOwner: true, promotion.Quarantined: true,

@@ -177,6 +177,7 @@ func (j *job) prepare(ctx context.Context) error {
 		if err == nil {
 			j.c.held.put(j.action.Environment, j.action.Release.Digest, set)
 		}
+		j.count(ctx)
 		if err != nil {
 			j.c.Log.Warn("store bundle", "environment", j.action.Environment.String(),
 				"revision", j.action.Release.Revision, "reason", promotion.ApplyFailed, "err", err)
@@ -349,7 +350,9 @@ func (j *job) effect(ctx context.Context) ended {
 		if j.journal().Running.Digest == "" {
 			// Renamed: it is taken over under the new name. Nothing has failed, and
 			// what else is there is pruned after the next release, under the guard.
-			return j.withLastGood(ctx, promotion.RestoreFailed, j.c.Cluster.Apply)
+			return j.withLastGood(ctx, promotion.RestoreFailed, func(ctx context.Context, env promotion.Environment, set manifest.Set) error {
+				return j.c.Cluster.Apply(ctx, env, set)
+			})
 		}
 		return j.withLastGood(ctx, promotion.RestoreFailed, j.c.Cluster.Restore)
 	case reconcile.ActionCorrect:
@@ -387,6 +390,9 @@ func (j *job) apply(ctx context.Context) ended {
 	if err != nil {
 		// Without a stored bundle it could not be restored later: do not begin.
 		return applyEnded(fmt.Errorf("read bundle: %w", err))
+	}
+	if j.journal().Attempt.Step > 0 {
+		return j.applyStep(ctx, set)
 	}
 	return applyEnded(j.c.Cluster.Apply(ctx, j.file, set))
 }

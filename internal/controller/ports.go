@@ -12,6 +12,7 @@ import (
 	"chaperone.dev/chaperone/internal/reconcile"
 	"chaperone.dev/chaperone/internal/source"
 	"chaperone.dev/chaperone/internal/state"
+	"chaperone.dev/chaperone/internal/strategy"
 )
 
 // Source is the Git repository. Errors wrap the ones of package source.
@@ -100,8 +101,12 @@ type Policies interface {
 // idempotent and may be repeated after a crash. Errors that a dry run or a
 // guard gave before anything was touched are *Refusal.
 type Cluster interface {
-	// Apply brings the objects of set to the cluster, and nothing off it.
-	Apply(ctx context.Context, env promotion.Environment, set manifest.Set) error
+	// Apply brings the objects of set to the cluster, and nothing off it. What comes
+	// after it is tried before anything is touched.
+	Apply(ctx context.Context, env promotion.Environment, set manifest.Set, ahead ...manifest.Set) error
+	// Replicas are how many pods Deployments of the target namespace are to have
+	// right now; none for one that is not there.
+	Replicas(ctx context.Context, env promotion.Environment, names []string) (map[string]int, error)
 	// Prune deletes what env owns and set does not hold.
 	Prune(ctx context.Context, env promotion.Environment, set manifest.Set) error
 	// Undo runs the rollback hooks of a release that is taken back, for those of its
@@ -139,6 +144,9 @@ type Against struct {
 	Good    time.Time // when last good passed; zero is never
 	// Watching: it passed before, and this is whether it still does.
 	Watching bool
+	// Step is which of several this is, with the time that is left of it; nil is
+	// the only one.
+	Step *strategy.Step
 }
 
 // Rollback is a release whose migrations are to be undone.

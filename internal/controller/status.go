@@ -164,7 +164,7 @@ func (e *environment) seen(record state.Record) {
 // sentence says for people what a status means in this case.
 func (c *Controller) sentence(world reconcile.Environment, e *environment, status reconcile.Status, d reconcile.Decision) string {
 	switch status.Reason {
-	case promotion.PolicyDenied, promotion.PolicyError, promotion.RenderFailed, promotion.EmptyRender, promotion.UnknownRevision:
+	case promotion.PolicyDenied, promotion.PolicyError, promotion.RenderFailed, promotion.EmptyRender, promotion.StrategyImpossible, promotion.UnknownRevision:
 		if problem := e.problems[status.Wanted.Revision]; problem != "" {
 			return problem
 		}
@@ -203,7 +203,7 @@ func (c *Controller) sentence(world reconcile.Environment, e *environment, statu
 		if revision == "" {
 			revision = status.Wanted.Revision
 		}
-		return fmt.Sprintf("%s %s", strings.ToLower(string(status.Reason)), revision.Short())
+		return fmt.Sprintf("%s %s%s", strings.ToLower(string(status.Reason)), revision.Short(), e.stepText(world.Journal.Attempt))
 	case promotion.Reverted:
 		return reverted(world.Journal.LastRevert)
 	case promotion.RollingBack, promotion.Restoring, promotion.Reverting, promotion.Quarantined, promotion.NoLastGood, promotion.RevertDisabled:

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 
+	"chaperone.dev/chaperone/internal/manifest"
 	"chaperone.dev/chaperone/internal/promotion"
 	"chaperone.dev/chaperone/internal/reconcile"
 )
@@ -34,7 +35,21 @@ func (j *job) verify(ctx context.Context) ended {
 	if err != nil {
 		return failed(reconcile.OutcomeError, promotion.VerificationError, fmt.Errorf("read bundle: %w", err))
 	}
-	verdict, err := j.c.Cluster.Verify(ctx, j.file, set, j.against())
+	attempt := j.journal().Attempt
+	if attempt.Step == 0 || attempt.Stage != reconcile.StageVerifying {
+		return j.verified(ctx, set, j.against())
+	}
+	p, err := j.steps(ctx, set)
+	if err != nil {
+		return failed(reconcile.OutcomeError, promotion.VerificationError, err)
+	}
+	against := j.against()
+	against.Step = j.stepToVerify(p)
+	return j.inStep(p, j.verified(ctx, against.Step.Set, against))
+}
+
+func (j *job) verified(ctx context.Context, set manifest.Set, against Against) ended {
+	verdict, err := j.c.Cluster.Verify(ctx, j.file, set, against)
 	switch {
 	case ctx.Err() != nil:
 		// A cancelled check says nothing, whatever it returned: its answer and the

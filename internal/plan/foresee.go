@@ -30,7 +30,7 @@ func Foresee(g Guards, from, to manifest.Set) ([]Change, *Refusal) {
 		}
 		changes, unwanted = append(changes, c), append(unwanted, entry)
 	}
-	changes, refusal := guardShare(g, owned, keepHolders(owned, changes, live))
+	changes, refusal := guardShare(g, owned, keepHolders(owned, changes, live), live)
 	return inReverse(changes, unwanted, live), refusal
 }
 

@@ -61,7 +61,7 @@ func Prune(w Owner, g Guards, rendered int, owned, unwanted []Owned, live map[ma
 	for _, entry := range unwanted {
 		changes = append(changes, fate(w, g, entry, live[entry.ID]))
 	}
-	changes, refusal := guardShare(g, owned, keepHolders(owned, changes, live))
+	changes, refusal := guardShare(g, owned, keepHolders(owned, changes, live), live)
 	changes = keepHolders(owned, changes, live) // what the guard keeps may be in what goes
 	return inReverse(changes, unwanted, live), refusal
 }
@@ -134,11 +134,11 @@ func protected(g Guards, live *manifest.Object) string {
 		return ReasonHasOwner
 	case word == "never":
 		return ReasonPruneNever
-	case g.protects(id) != "":
+	case g.protects(id) != "" && !manifest.IsCopy(live):
 		return ReasonProtected
 	case manifest.KeptUnlessAllowed(id.GroupKind()) && word != "allow":
 		return ReasonProtectedKind
-	case !g.Prune:
+	case !g.Prune && !manifest.IsCopy(live): // one that stayed would go on having requests
 		return ReasonPruneDisabled
 	}
 	return ""
@@ -181,7 +181,8 @@ func inReverse(changes []Change, unwanted []Owned, live map[manifest.ID]*manifes
 	return slices.Concat(undo(by[Delete], unwanted, live), by[Keep], by[Forget])
 }
 
-func guardShare(g Guards, owned []Owned, changes []Change) ([]Change, *Refusal) {
+// guardShare counts what Git had: copies were there for the steps of a release.
+func guardShare(g Guards, owned []Owned, changes []Change, live map[manifest.ID]*manifest.Object) ([]Change, *Refusal) {
 	if g.Restoring {
 		// What last good does not have came with the release that failed. Last good
 		// is complete: its bundle was read by digest, and it passed this guard.
@@ -190,12 +191,12 @@ func guardShare(g Guards, owned []Owned, changes []Change) ([]Change, *Refusal) 
 	var doomed []Culprit
 	counted := map[manifest.ID]bool{}
 	for _, c := range changes {
-		if c.Action == Delete {
+		if c.Action == Delete && !isCopy(live[c.ID]) {
 			doomed, counted[c.ID] = append(doomed, Culprit{ID: c.ID}), true
 		}
 	}
 	for _, entry := range owned {
-		if !entry.Kept {
+		if !entry.Kept && !isCopy(live[entry.ID]) {
 			counted[entry.ID] = true
 		}
 	}
@@ -205,6 +206,8 @@ func guardShare(g Guards, owned []Owned, changes []Change) ([]Change, *Refusal) 
 	}
 	return changes, nil
 }
+
+func isCopy(live *manifest.Object) bool { return live != nil && manifest.IsCopy(live) }
 
 // tooMany says which of the two limits the deletions pass, and what to raise.
 func (g Guards) tooMany(doomed, total int) string {

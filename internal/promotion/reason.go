@@ -39,6 +39,8 @@ const (
 	RenderFailed Reason = "RenderFailed"
 	// EmptyRender: the build succeeded and held no object; never taken for "delete all".
 	EmptyRender Reason = "EmptyRender"
+	// StrategyImpossible: the release cannot come the way the file's strategies ask for.
+	StrategyImpossible Reason = "StrategyImpossible"
 	// PolicyDenied: a rule denies the release.
 	PolicyDenied Reason = "PolicyDenied"
 	// PolicyError: a rule could not be evaluated, which counts as deny.
@@ -213,6 +215,9 @@ var reasons = map[Reason]reasonText{
 	EmptyRender: {
 		"The build holds no object, which is never taken for an order to delete everything.",
 		"A developer: correct the kustomization; to retire the environment, remove its file under environments/."},
+	StrategyImpossible: {
+		"The release cannot come in the steps that the strategies of the environment's file ask for.",
+		"A developer: correct the object or the strategy named, on the branch."},
 	PolicyDenied: {
 		"A policy rule denies the release.",
 		"A developer: correct the objects named; or the security team: grant an exception that expires."},

@@ -58,6 +58,10 @@ type Action struct {
 	// Apply: what is known of the candidate.
 	Irreversible, Override, Probe bool
 	Migrations                    Migrations
+	// Apply and Verify: the steps to the release, and which of them this is; 0 is
+	// the only one.
+	Course Course
+	Step   int
 }
 
 // Phase is the coarse state of an environment, for people and dashboards.

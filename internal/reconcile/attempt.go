@@ -52,6 +52,8 @@ func (v *verdict) verifying() {
 	switch {
 	case attempt.Probe && v.e.Journal.Hold.Reason == "":
 		reason = promotion.Bisecting // what was begun is finished, unless it is stuck
+	case v.otherCourse():
+		next, reason = ActionApply, promotion.Applying
 	case v.c.candidate == nil || v.c.candidate.Release.Digest == attempt.Release.Digest || v.w.SourceFault != "":
 	case v.c.current && v.c.newest && (!attempt.Irreversible || !on(guardNoWayBack)):
 		next, reason = ActionRestore, promotion.Restoring

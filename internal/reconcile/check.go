@@ -91,9 +91,12 @@ func (c *check) run() {
 	case ActionBlame, ActionRevert:
 		c.regressed()
 		c.blame()
+	case ActionVerify:
+		c.must(c.j.Attempt.Stage == StageProving || c.a.Step == c.j.Attempt.Step && c.a.Course == c.j.Attempt.Course, "verified another step than was applied")
 	case ActionPrune:
 		c.must(c.j.Attempt.Stage == StagePruning && c.j.Attempt.Release.Digest == c.j.LastGood.Digest,
 			"6: pruned before the release was verified")
+		c.must(c.j.Attempt.Step == c.j.Attempt.Course.Steps || c.j.Attempt.Course.Steps < 2, "6: pruned what the steps of a release still need")
 	case ActionPropose:
 		c.must(c.allowed() && c.upstreamHas(), "2: proposed what upstream did not verify, or the policies do not allow")
 		c.must(!slices.Contains(c.j.Quarantine, c.a.Release.Digest), "7: proposed from quarantine")
@@ -217,11 +220,14 @@ func (c *check) apply() {
 	c.must(c.upstreamHas(), "2: applied before upstream verified it")
 	c.must(!slices.Contains(c.j.Quarantine, digest), "7: applied from quarantine")
 	c.must(c.w.SourceFault == "" || c.finishing() || c.a.Probe, "a new release begun while the source is not readable")
-	c.must(c.j.Hold.Reason == "" || c.j.Hold.Digest != digest, "8: applied what is held")
+	// Its file may ask for other steps in the middle of one that nobody can judge.
+	anew := c.j.Attempt.Stage == StageVerifying && c.j.Attempt.Step > 0 && c.j.Attempt.Course != c.a.Course
+	c.must(c.j.Hold.Reason == "" || c.j.Hold.Digest != digest || anew, "8: applied what is held")
 	c.must(c.is(func(k *Candidate) bool { return k.Since == c.j.LastGood.Digest }), "applied what was compared with another last good")
 	c.must(!c.a.Probe || c.j.Attempt.Stage != StageBisecting || slices.ContainsFunc(c.j.Search.Suspects, func(s Suspect) bool {
 		return s.Revision == c.a.Release.Revision && s.Digest == digest && !s.Mixed
 	}), "5: a probe of what no suspect made")
+	c.step()
 	undo := &c.j.Undo
 	c.must(undo.Forward || undo.Migrations == "" || c.is(func(k *Candidate) bool { return k.Migrations.Covers(undo.Migrations) }),
 		"applied over a migration that it does not have")
@@ -229,6 +235,16 @@ func (c *check) apply() {
 	c.must(c.signed(), "applied without the signatures asked for")
 	c.must(!c.e.Spec.PHI || c.is(func(k *Candidate) bool { return !k.Irreversible || k.Approval == ApprovalGiven }),
 		"an irreversible release entered patients' data without approval")
+}
+
+// step: no step begins before the one before it has passed, and those that are gone
+// are those that were judged.
+func (c *check) step() {
+	c.must(c.is(func(k *Candidate) bool { return k.Course == c.a.Course }), "1: applied by other steps than were judged")
+	steps, a := c.a.Course.Steps, &c.j.Attempt
+	c.must(c.a.Step <= max(steps, 0) && (c.a.Step > 0 || steps < 2), "applied a step that there is not")
+	reached := a.Stage == StageApplying && a.Release.Digest == c.a.Release.Digest && a.Course == c.a.Course && a.Step == c.a.Step
+	c.must(c.a.Step < 2 || reached, "applied a step before the one before it passed")
 }
 
 // timing is about when something new begins; what was begun may be finished.

@@ -219,6 +219,10 @@ func (v *verdict) act(kind ActionKind, release Release, reason promotion.Reason)
 		a.Guilty = v.e.Journal.Attempt.Guilty
 	case ActionRetry:
 		a.Request = v.e.Requests.Retry
+	case ActionVerify:
+		if attempt := &v.e.Journal.Attempt; attempt.Stage == StageVerifying {
+			a.Course, a.Step = attempt.Course, attempt.Step
+		}
 	}
 	v.d.Actions = append(v.d.Actions, a)
 }
@@ -231,6 +235,7 @@ func (v *verdict) begin(kind ActionKind, c *Candidate, reason promotion.Reason) 
 		a := &v.d.Actions[i]
 		a.Irreversible, a.Override, a.Probe = c.Irreversible, c.Override, reason == promotion.Bisecting
 		a.Migrations = c.Migrations
+		a.Course, a.Step = c.Course, v.e.Journal.Attempt.stepOf(c.Release.Digest, c.Course)
 	}
 }
 

@@ -258,7 +258,7 @@ func (e *Environment) evaluated(revision source.Revision, w *World) (*Candidate,
 		}
 		lastGood := e.Journal.LastGood.Digest
 		fresh := c.Until.IsZero() || c.Until.After(w.Now) && c.Until.Sub(w.Now) <= verdictLasts
-		compared := c.Since == lastGood || c.Release.Digest == lastGood || c.Fault != ""
+		compared := c.Since == lastGood || c.Release.Digest == lastGood || c.Fault != "" && c.Fault != promotion.StrategyImpossible
 		judged := c.Release.Policy == w.Policy
 		return c, (fresh || !on(guardFresh)) && (compared || !on(guardCompared)) && (judged || !on(guardPolicyDigest)) &&
 			(c.Fault != "" || sameAround(w, c))

@@ -86,6 +86,11 @@ type Attempt struct {
 	Regressed time.Time `json:"regressed,omitzero"`
 	Found     time.Time `json:"found,omitzero"`
 	Tied      bool      `json:"tied,omitempty"` // what it did not change was well meanwhile
+	// Step is the one of Course that is under way, from 1; 0 where there is but one.
+	Step     int       `json:"step,omitempty"`
+	Course   Course    `json:"course,omitzero"`
+	Reached  time.Time `json:"reached,omitzero"` // all of the step was applied
+	Replicas Replicas  `json:"replicas,omitempty"`
 }
 
 // Watched is last good while its checks go on.

@@ -145,4 +145,6 @@ var walksFor = map[guard]string{
 	guardProven:           "two of three are guilty",
 	guardRevertDisabled:   "a hold, and two in a row",
 	guardNarrowGood:       "three in a row",
+	guardLastStep:         "steps",
+	guardSameCourse:       "steps",
 }

@@ -82,6 +82,7 @@ func (e *Environment) beginApply(a Action, now time.Time) {
 	if before.Release.Digest == a.Release.Digest {
 		begun.Started = before.Started
 	}
+	begun.take(&before, &a)
 	if j.Undo.Forward && !a.Migrations.Covers(j.Undo.Migrations) {
 		begun.Irreversible = true // what it is applied over does not go back to last good either
 		a.Irreversible = true
@@ -95,7 +96,7 @@ func (e *Environment) beginApply(a Action, now time.Time) {
 	}
 	j.Attempt, j.Running, j.Hold = begun, a.Release, Hold{}
 	j.migrate(a, now)
-	if last, _, scheduled := e.Spec.Calendar.Fired(now); scheduled {
+	if last, _, scheduled := e.Spec.Calendar.Fired(now); scheduled && begun.Step < 2 {
 		j.Run = Run{At: last, Digest: a.Release.Digest}
 	}
 }
@@ -234,6 +235,9 @@ func (j *Journal) applied(r Result, now time.Time) {
 	switch r.Outcome {
 	case OutcomeDone:
 		j.Attempt.Stage, j.Retry = StageVerifying, Retry{}
+		if j.Attempt.Step > 0 {
+			j.Attempt.Reached = now
+		}
 	case OutcomeRejected:
 		j.retry(r.Reason, r.Action.Release.Digest, now)
 		switch {
@@ -293,10 +297,12 @@ func (j *Journal) judged(r Result, spec Spec, now time.Time) {
 	case a.Stage == StageProving && j.LastGood.Digest == r.Action.Release.Digest:
 		j.proved(r, spec, now)
 		return
-	case (a.Stage != StageVerifying || a.Release.Digest != r.Action.Release.Digest) && on(guardLate):
+	case (a.Stage != StageVerifying || a.Release.Digest != r.Action.Release.Digest || a.Step != r.Action.Step) && on(guardLate):
 		return
 	}
 	switch {
+	case r.Outcome == OutcomeDone && j.Attempt.Midway():
+		j.stepPassed()
 	case r.Outcome == OutcomeDone:
 		j.verified(spec, now)
 	case r.Outcome == OutcomeFailed, r.Outcome == OutcomeError && !on(guardErrorIsNoFailure), r.Outcome == OutcomeNoData && !on(guardNoDataIsNoFailure),

@@ -24,6 +24,7 @@ var (
 	someStages    = []Stage{StageNone, StageNone, StageApplying, StageVerifying, StagePruning, StageUndoing, StageRestoring, StageProving, StageBlaming, StageBisecting, StageReverting, StageCorrecting}
 	someHolds     = []promotion.Reason{"", "", promotion.VerificationError, promotion.RestoreFailed, promotion.IrreversibleFailed, promotion.SeveralSuspects}
 	someFaults    = []promotion.Reason{"", "", "", "", promotion.InvalidEnvironment, promotion.Removed, promotion.TargetMoved}
+	someCourses   = []Course{{}, {}, {Steps: 2, Digest: "two"}, {Steps: 4, Digest: "four"}}
 	someCalendars = []promotion.Calendar{
 		{}, {}, calendarOf(promotion.Promotion{Windows: night}),
 		calendarOf(promotion.Promotion{Freezes: []promotion.Window{{From: noon.Add(-time.Hour), To: noon.Add(time.Hour)}}}),
@@ -55,6 +56,7 @@ func drawCandidate(t *rapid.T, e *Environment) Candidate {
 		Urgent:  flip(t, "urgent"), Override: flip(t, "override"), Irreversible: flip(t, "irreversible"),
 		Approval: pick(t, "approval", []Approval{ApprovalMissing, ApprovalGiven}), Since: pick(t, "since", someDigests),
 		Signed: pick(t, "signed", []Signed{SignedUnknown, SignedMissing, SignedGood, SignedGood}),
+		Course: pick(t, "course", someCourses),
 	}
 	if flip(t, "ends") {
 		c.Until = drawTime(t, "until")
@@ -78,6 +80,9 @@ func drawAttempt(t *rapid.T, e *Environment) {
 		*a = Attempt{}
 	case StageApplying, StageVerifying:
 		a.Irreversible, j.Running = flip(t, "irreversible attempt"), a.Release
+		if a.Course = pick(t, "course of the attempt", someCourses); a.Course.Steps > 0 {
+			a.Step = rapid.IntRange(1, a.Course.Steps).Draw(t, "step")
+		}
 	case StagePruning, StageCorrecting:
 		a.Release, j.Running = j.LastGood, j.LastGood
 		e.Spec.Drift = promotion.DriftCorrect

@@ -91,6 +91,7 @@ func (o *outside) candidate(i int, revision source.Revision) Candidate {
 		c.Signed = SignedMissing
 	}
 	c.Irreversible = o.irreversible(i, c.Release.Digest)
+	c.Course = o.course(i, c.Release.Digest)
 	c.Migrations = migrating(e.Journal.LastGood.Digest, c.Release.Digest)
 	if mover := o.mover(i, revision, o.seen); mover != nil {
 		c.Override = mover.says.override
@@ -142,7 +143,10 @@ func (o *outside) place(into []end, a *Action) []end {
 	t.cluster, t.checked = digest, ""
 	half, h := o.with(i)
 	h.cluster, h.checked = part, ""
-	if a.Kind == ActionApply {
+	if t.progress = (progress{}); a.Kind == ActionApply {
+		t.progress = h.progress
+		t.progress.put(a)
+		h.progress = t.progress
 		t.schema = t.schema.and(migrationsIn(digest))
 		h.schema = t.schema
 	}
@@ -157,7 +161,7 @@ func (o *outside) place(into []end, a *Action) []end {
 
 func (o *outside) verify(into []end, a *Action) []end {
 	verdict := o.ended(a, OutcomeDone, "")
-	if badIn(a.Release.Digest, a.Environment.Name) || o.outage {
+	if badIn(a.Release.Digest, a.Environment.Name) && showsAt(a) || o.outage {
 		verdict = o.ended(a, OutcomeFailed, promotion.VerificationFailed)
 	}
 	return append(into, verdict,

@@ -79,6 +79,8 @@ func (w *encoder) truth(t *truth) {
 		w.text(string(t.flying.Kind))
 		w.release(t.flying.Release)
 		w.text(string(t.flying.Guilty))
+		w.number(t.flying.Step)
+		w.digest(t.flying.Course.Digest)
 		w.digest(t.flying.LastGood.Digest)
 	}
 	w.digest(t.cluster)
@@ -91,6 +93,9 @@ func (w *encoder) truth(t *truth) {
 	w.number(t.suspects)
 	w.text(string(t.schema))
 	w.text(string(t.proven))
+	w.digest(t.progress.of)
+	w.digest(t.progress.course.Digest)
+	w.number(t.progress.step<<4 | t.progress.passed)
 	w.flags(t.halfway)
 }
 
@@ -107,6 +112,7 @@ func (w *encoder) environment(e *Environment, o *outside) {
 	w.text(string(e.Busy))
 	w.text(string(e.Evaluating))
 	w.text(string(e.Spec.Pin))
+	w.text(e.Spec.File)
 	w.text(e.Requests.Retry)
 	w.digest(e.Requests.RetryDigest)
 	w.candidates(e, o)
@@ -127,6 +133,7 @@ func (w *encoder) candidates(e *Environment, o *outside) {
 					w.number(int(c.Verdict)<<4 | int(c.Approval)<<2 | int(c.Signed))
 					w.flags(c.Override, c.Irreversible)
 					w.text(string(c.Migrations))
+					w.digest(c.Course.Digest)
 				}
 			}
 		}
@@ -152,6 +159,8 @@ func (w *encoder) journal(j *Journal, e *Environment, now time.Time) {
 	w.digest(a.Before.Digest)
 	w.text(string(a.Held.Reason))
 	w.flags(a.Tries > 1, a.Irreversible, a.Override, a.Probe, a.Proven)
+	w.number(a.Step)
+	w.digest(a.Course.Digest)
 	w.undo(&a.Undo)
 	w.undo(&j.Undo)
 	w.digests(j.Quarantine)

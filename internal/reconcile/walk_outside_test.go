@@ -41,6 +41,7 @@ type truth struct {
 	proven   Migrations // as it was when something passed last
 	halfway  bool       // some rollback hook has begun to undo it, and not succeeded
 	suspects int
+	progress progress
 }
 
 const part Digest = "part"

@@ -15,6 +15,7 @@ func stories() []*story {
 	return []*story{
 		threeInARow(), twoBeforeOne(), pinnedProduction(), oneOfFour(), twoOfThree(), untestableMiddle(),
 		frozenStaging(), heldStaging(), policiesChange(), patientsData(), calendars(), watched(), breaker(), askedAgain(), placesAndTypos(), signatures(), migrations(),
+		strategies(), migrationsInSteps(),
 	}
 }
 

@@ -47,6 +47,9 @@ func (o *outside) wrongly(i int, t *truth, a *Action) error {
 		if t.cluster != a.Release.Digest {
 			return fmt.Errorf("%s is verified while %s stands on the cluster", a.Release.Digest, t.cluster)
 		}
+		if a.Kind == ActionVerify && o.Environments[i].Journal.Attempt.Stage == StageVerifying && t.progress.step != a.Step {
+			return fmt.Errorf("step %d is verified while step %d stands on the cluster", a.Step, t.progress.step)
+		}
 	case ActionPrune:
 		if t.cluster != a.Release.Digest || t.checked != a.Release.Digest {
 			return fmt.Errorf("6: pruned for %s; on the cluster stands %q, and %q passed there", a.Release.Digest, t.cluster, t.checked)
@@ -76,6 +79,9 @@ func (o *outside) wrongly(i int, t *truth, a *Action) error {
 func (o *outside) appliedWrongly(i int, t *truth, a *Action) error {
 	d := a.Release.Digest
 	j := &o.Environments[i].Journal
+	if err := t.progress.check(a); err != nil {
+		return err
+	}
 	switch {
 	case o.judge(d) != VerdictAllow:
 		return fmt.Errorf("1: %s is applied, which %s does not allow", d, o.Policy)
@@ -186,6 +192,7 @@ func (o outside) told(r *Result, stage Stage) outside {
 	o, t := o.with(i)
 	t.flying = nil
 	switch {
+	case a.Kind == ActionVerify && r.Outcome == OutcomeDone && stage != StageProving && !t.progress.verified(a):
 	case a.Kind == ActionVerify && r.Outcome == OutcomeDone:
 		t.checked = d
 		t.passed = withDigest(t.passed, d)

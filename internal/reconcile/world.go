@@ -120,6 +120,8 @@ type Candidate struct {
 	// Migrations are what going there from Since does beside, and its rollback hooks
 	// undo.
 	Migrations Migrations
+	// Course is the steps to go there from last good, as it was in Since.
+	Course Course
 	// Looked are the other environments whose last good the verdict depends on, as
 	// it was then; none where no rule looks at them.
 	Looked []Upstream

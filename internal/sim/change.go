@@ -104,7 +104,7 @@ type place struct {
 
 // objectKinds are what a line can hold, with the first being what it is without
 // a word.
-var objectKinds = []string{"config", "volume", "secret", "migration", "rollback", "pile"}
+var objectKinds = []string{"config", "volume", "secret", "migration", "rollback", "pile", "workload"}
 
 func placeOf(words []string) (place, error) {
 	at := place{kind: objectKinds[0]}
@@ -192,7 +192,7 @@ var phrases = []struct {
 	words string
 	mark  mark
 }{
-	{"fails as a hook", markHookFails}, {"fails later", markLate}, {"fails", markFails}, {"hangs", markHangs}, {"cannot be asked", markErrs}, {"has no data", markNoData},
+	{"fails as a hook", markHookFails}, {"fails later", markLate}, {"fails under load", markLoaded}, {"fails", markFails}, {"hangs", markHangs}, {"cannot be asked", markErrs}, {"has no data", markNoData},
 	{"is rejected", markRejected}, {"stops the apply", markStops}, {"stays", markStays}, {"is denied", markDenied}, {"cannot be judged", markUnjudged},
 }
 
@@ -211,8 +211,11 @@ func contentOf(kind, name, value, marks string) (string, error) {
 		}
 		annotations["sim/"+string(m)] = where
 	}
-	if kind == "pile" {
+	switch kind {
+	case "pile":
 		return pile(name, value, annotations)
+	case "workload":
+		return workload(name, value, annotations)
 	}
 	return document(kind, name, value, annotations)
 }

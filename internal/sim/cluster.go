@@ -109,8 +109,13 @@ func (p clusterPort) reach(env promotion.Environment) error {
 }
 
 // Apply implements controller.Cluster.
-func (p clusterPort) Apply(ctx context.Context, env promotion.Environment, set manifest.Set) error {
+func (p clusterPort) Apply(ctx context.Context, env promotion.Environment, set manifest.Set, ahead ...manifest.Set) error {
 	made := knownSet(set)
+	for _, next := range ahead {
+		if err := p.foresee(ctx, env, knownSet(next)); err != nil {
+			return err
+		}
+	}
 	if err := p.try(ctx, "Cluster.Apply", env, made, false); err != nil {
 		return err
 	}
@@ -149,18 +154,6 @@ func (p clusterPort) try(ctx context.Context, op string, env promotion.Environme
 	})
 }
 
-// guard refuses to delete everything, or too much at once.
-func (p clusterPort) guard(env promotion.Environment, made *rendered) error {
-	doomed, total := p.doomed(env, made)
-	switch {
-	case made.set.Len() == 0 && total > 0:
-		return refusal(promotion.EmptyRender, fmt.Errorf("nothing was rendered, and %d objects are owned", total))
-	case len(doomed) >= 5 && float64(len(doomed)) > env.MaxDeletePart*float64(total):
-		return refusal(promotion.MassDeletion, fmt.Errorf("%d of %d owned objects would be deleted", len(doomed), total))
-	}
-	return nil
-}
-
 // notAdmitted finds the first object to be written that an admission rule is
 // against. What is there already stays.
 func (p clusterPort) notAdmitted(env promotion.Environment, made *rendered) (manifest.ID, bool) {
@@ -177,21 +170,6 @@ func (p clusterPort) notAdmitted(env promotion.Environment, made *rendered) (man
 
 func refusal(reason promotion.Reason, err error) error {
 	return &controller.Refusal{Reason: reason, Err: fault.Terminal("apply", "", err)}
-}
-
-// doomed are the objects that a prune to a set would delete, of so many.
-func (p clusterPort) doomed(env promotion.Environment, made *rendered) (doomed []manifest.ID, total int) {
-	for at, object := range p.s.clusters.on(env.Target.Kubeconfig) {
-		if object.owner != env.ID && !slices.Contains(env.Formerly, object.owner) {
-			continue
-		}
-		total++
-		if _, kept := made.texts[at]; !kept && env.Prune && !manifest.KeptUnlessAllowed(at.GroupKind()) {
-			doomed = append(doomed, at)
-		}
-	}
-	slices.SortFunc(doomed, manifest.ID.Compare)
-	return doomed, total
 }
 
 // write applies one object after the other, so that whatever goes wrong leaves
@@ -261,6 +239,7 @@ func (p clusterPort) writeOne(env promotion.Environment, made *rendered, at mani
 			return refusal(promotion.VerificationFailed, fault.Terminal("hook", at.String(), errors.New("the job ended with an error")))
 		}
 	}
+	p.s.servedStill(p.life, env)
 	p.s.clusters.tell(env.ID)
 	if object.rival {
 		p.s.changeBack(env.ID, object)
@@ -327,6 +306,7 @@ func (p clusterPort) delete(ctx context.Context, env promotion.Environment, made
 			}
 			p.s.touched(&env.ID)
 			delete(objects, at)
+			p.s.servedStill(p.life, env)
 			p.s.clusters.tell(env.ID)
 			return nil
 		})

@@ -31,6 +31,7 @@ type mark string
 const (
 	markFails     mark = "fails"           // its checks answer no
 	markLate      mark = "fails-later"     // and only some time after they said yes
+	markLoaded    mark = "fails-loaded"    // they do once it has half of the requests
 	markHangs     mark = "hangs"           // it never becomes ready
 	markErrs      mark = "cannot-be-asked" // its checks cannot be asked
 	markNoData    mark = "no-data"         // its checks have nothing to go by
@@ -42,7 +43,7 @@ const (
 	markUnjudged  mark = "unjudged"        // a policy cannot be evaluated on it
 )
 
-var marks = []mark{markFails, markLate, markHangs, markErrs, markNoData, markRejected, markStops, markHookFails, markStays, markDenied, markUnjudged}
+var marks = []mark{markFails, markLate, markLoaded, markHangs, markErrs, markNoData, markRejected, markStops, markHookFails, markStays, markDenied, markUnjudged}
 
 // everywhere is the place of a mark that counts in every environment.
 const everywhere = "everywhere"
@@ -78,7 +79,7 @@ func (r *rendered) bad(environment string) map[string]bool {
 	bad := map[string]bool{}
 	for _, at := range r.marked {
 		counts := slices.Contains(at.where, everywhere) || slices.Contains(at.where, environment)
-		if counts && (at.mark == markFails || at.mark == markLate || at.mark == markHangs || at.mark == markHookFails) {
+		if counts && (at.mark == markFails || at.mark == markLate || at.mark == markLoaded || at.mark == markHangs || at.mark == markHookFails) {
 			bad[r.texts[at.id]] = true
 		}
 	}
@@ -97,10 +98,14 @@ func knownSet(set manifest.Set) *rendered {
 		return &rendered{}
 	}
 	found, ok := sets.Load(set.Objects()[0])
-	if !ok {
+	if ok && slices.Equal(found.(*rendered).set.Objects(), set.Objects()) {
+		return found.(*rendered)
+	}
+	made, err := describe(set) // one step of a release, or a set from elsewhere
+	if err != nil {
 		return &rendered{set: set}
 	}
-	return found.(*rendered)
+	return made
 }
 
 // rendererPort builds a directory as kustomize would, of a subset: resources
@@ -279,7 +284,12 @@ func assemble(inputs []input) (*rendered, error) {
 	if err != nil {
 		return nil, err
 	}
+	return describe(set)
+}
+
+func describe(set manifest.Set) (*rendered, error) {
 	made := &rendered{set: set, texts: map[manifest.ID]string{}}
+	var err error
 	if made.digest, err = set.Digest(); err != nil {
 		return nil, err
 	}

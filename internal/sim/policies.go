@@ -17,6 +17,8 @@ type policyState struct {
 	denied  map[string]bool // values of configurations that the present bundle denies
 	changed map[int]func()  // by life: tells it that the bundle changed
 	judged  map[judgement]bool
+	// judgedSets are those that were given for just what was shown.
+	judgedSets map[setJudgement]bool
 }
 
 // judgement is one allow that was given.
@@ -27,7 +29,7 @@ type judgement struct {
 }
 
 func newPolicies() *policyState {
-	return &policyState{version: 1, denied: map[string]bool{}, changed: map[int]func(){}, judged: map[judgement]bool{}}
+	return &policyState{version: 1, denied: map[string]bool{}, changed: map[int]func(){}, judged: map[judgement]bool{}, judgedSets: map[setJudgement]bool{}}
 }
 
 func (p *policyState) digest() reconcile.Digest {
@@ -95,7 +97,7 @@ func (p policiesPort) Judge(ctx context.Context, in policy.Input) (policy.Report
 			return fmt.Errorf("judge %s: nothing was rendered to it", in.Release.Digest.Short())
 		}
 		var culprit string
-		report.Verdict, culprit = current.verdict(in.Environment.Name, made)
+		report.Verdict, culprit = current.judgeStep(in)
 		report.Findings, report.Errors, report.ByContent = nil, nil, true
 		switch report.Verdict {
 		case policy.VerdictDeny:
@@ -103,7 +105,11 @@ func (p policiesPort) Judge(ctx context.Context, in policy.Input) (policy.Report
 		case policy.VerdictError:
 			report.Errors = []policy.RuleError{{Rule: "sim/unjudged", Message: culprit + " cannot be judged"}}
 		case policy.VerdictAllow:
-			current.judged[judgement{in.Environment.ID, in.Release.Digest, current.digest()}] = true
+			content := contentOfSet(in.Objects)
+			current.judgedSets[setJudgement{in.Environment.ID, content, current.digest()}] = true
+			if content == contentOfSet(made.set.Objects()) {
+				current.judged[judgement{in.Environment.ID, in.Release.Digest, current.digest()}] = true
+			}
 		}
 		p.s.checkRedacted(p.life, in)
 		return nil

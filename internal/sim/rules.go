@@ -32,11 +32,13 @@ type truth struct {
 	kept     bool                              // its file said not to prune
 	migrated map[manifest.ID]migration         // since last good
 	rolled   map[rolled]bool
+	stage    stage
+	served   map[manifest.ID]bool // Services that have pods
 }
 
 func newTruth() *truth {
 	return &truth{verified: map[manifest.Digest]bool{}, failed: map[manifest.Digest]time.Duration{}, wronged: map[manifest.Digest]bool{},
-		migrated: map[manifest.ID]migration{}, rolled: map[rolled]bool{}}
+		migrated: map[manifest.ID]migration{}, rolled: map[rolled]bool{}, served: map[manifest.ID]bool{}}
 }
 
 // answered notes the answer of a verification.
@@ -156,11 +158,14 @@ func (s *Sim) checkEffect(l *life, kind reconcile.ActionKind, env promotion.Envi
 	t.kept = t.kept || !env.Prune
 	switch kind {
 	case reconcile.ActionApply:
+		release := made.digest
 		if !s.takesOver(env.ID, made) {
-			s.checkApply(l, env, made)
+			release = s.beginsStep(l, env, made, l.decided[effectKey{env.ID, reconcile.ActionApply}].action)
+			s.checkApply(l, env, release, made.set.Len())
 		}
-		t.applied, t.proven = made.digest, ""
+		t.applied, t.proven = release, ""
 	case reconcile.ActionRestore:
+		t.stage = stage{}
 		j, _ := s.store.journal(env.ID)
 		if !s.doubled && j.LastGood.Digest != reconcile.Digest(made.digest) {
 			s.violated(l, "%s: restored something other than last good", env.ID)
@@ -183,7 +188,7 @@ func (s *Sim) checkEffect(l *life, kind reconcile.ActionKind, env promotion.Envi
 			s.violated(l, "6: %s: pruned before the release passed its checks", env.ID)
 		}
 	}
-	if !s.belongs(env, made) {
+	if !s.belongs(env, made) && (kind != reconcile.ActionApply || t.stage.step == 0) {
 		s.violated(l, "%s: was given the objects of something that its path never rendered to", env.ID)
 	}
 }
@@ -202,14 +207,14 @@ func (s *Sim) intended(l *life, env promotion.ID, j reconcile.Journal, stages ..
 	}
 }
 
-func (s *Sim) checkApply(l *life, env promotion.Environment, made *rendered) {
-	digest := reconcile.Digest(made.digest)
+func (s *Sim) checkApply(l *life, env promotion.Environment, release manifest.Digest, objects int) {
+	digest := reconcile.Digest(release)
 	begun, found := l.decided[effectKey{env.ID, reconcile.ActionApply}]
 	if !found || begun.release.Digest != digest {
 		s.violated(l, "%s: applied what was not decided on", env.ID)
 		return
 	}
-	if !s.policies.judged[judgement{env.ID, made.digest, begun.release.Policy}] {
+	if !s.policies.judged[judgement{env.ID, release, begun.release.Policy}] {
 		s.violated(l, "1: %s: applied without an allow for this digest", env.ID)
 	}
 	j, _ := s.store.journal(env.ID)
@@ -217,10 +222,10 @@ func (s *Sim) checkApply(l *life, env promotion.Environment, made *rendered) {
 	if slices.Contains(j.Quarantine, digest) && !s.doubled {
 		s.violated(l, "7: %s: applied from quarantine", env.ID)
 	}
-	if !begun.action.Override && !s.truth(env.ID).verified[made.digest] && !s.upstreamPassed(env, made.digest) {
+	if !begun.action.Override && !s.truth(env.ID).verified[release] && !s.upstreamPassed(env, release) {
 		s.violated(l, "2: %s: applied what its upstream environments never passed", env.ID)
 	}
-	if made.set.Len() == 0 {
+	if objects == 0 {
 		s.violated(l, "6: %s: applied nothing", env.ID)
 	}
 }

@@ -34,6 +34,9 @@ func (p clusterPort) Verify(ctx context.Context, env promotion.Environment, set 
 	if hangs || ready > env.Verify.Timeout {
 		wait = env.Verify.Timeout
 	}
+	if against.Step != nil {
+		wait += against.Step.For
+	}
 	if err := p.travel(ctx, wait); err != nil {
 		return controller.Verdict{}, err
 	}
@@ -58,9 +61,9 @@ func (p clusterPort) Verify(ctx context.Context, env promotion.Environment, set 
 			return nil // it passed, and that stands
 		}
 		t := p.s.truth(env.ID)
-		t.answered(p.s, verdict.Outcome, made.digest)
+		release := t.passes(p.s, verdict.Outcome, made, against.Step)
 		if verdict.Outcome == reconcile.OutcomeFailed && len(made.bad(env.ID.Name)) == 0 {
-			t.unjustly, t.wronged[made.digest] = p.s.pace.elapsed(), true
+			t.unjustly, t.wronged[release] = p.s.pace.elapsed(), true
 		}
 		return nil
 	})
@@ -111,6 +114,9 @@ func (p clusterPort) checks(env promotion.Environment, made *rendered, against c
 		}
 	}
 	if at, found := made.has(markFails, env.ID.Name); found {
+		return failed("%s: http answered 500 in 10 of 10 requests (limit 0%%)", at)
+	}
+	if at, found := loaded(env, made, against.Step); found {
 		return failed("%s: http answered 500 in 10 of 10 requests (limit 0%%)", at)
 	}
 	if at, found := made.has(markLate, env.ID.Name); found && against.Watching {

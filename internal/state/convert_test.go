@@ -52,6 +52,8 @@ var (
 				Tries: rapid.IntRange(0, 9).Draw(t, "tries"), Failure: reasons.Draw(t, "failure"), Guilty: revisions.Draw(t, "guilty"),
 				Started: instants.Draw(t, "started"), Irreversible: rapid.Bool().Draw(t, "irreversible"), Override: rapid.Bool().Draw(t, "override"),
 				Probe: rapid.Bool().Draw(t, "probe"), Proven: rapid.Bool().Draw(t, "proven"),
+				Step: rapid.IntRange(0, 13).Draw(t, "step"), Course: reconcile.Course{Steps: rapid.IntRange(0, 13).Draw(t, "steps"), Digest: digests.Draw(t, "course")},
+				Reached: instants.Draw(t, "reached"), Replicas: reconcile.Replicas(texts.Draw(t, "replicas")),
 			},
 			Search: reconcile.Search{Failed: releases.Draw(t, "search")},
 			Proposal: reconcile.Proposal{Revision: revisions.Draw(t, "proposed"), Digest: digests.Draw(t, "proposed digest"), File: texts.Draw(t, "file"),

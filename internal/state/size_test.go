@@ -34,7 +34,9 @@ func largest() reconcile.Journal {
 		Verified: slices.Repeat([]reconcile.Verified{{Release: release, At: at}}, longest),
 		Attempt: reconcile.Attempt{Release: release, Stage: reconcile.StageCorrecting, Tries: many, Failure: reason, Guilty: first, Started: at,
 			Irreversible: true, Override: true, Probe: true, Proven: true, Before: release, Held: reconcile.Hold{Reason: reason, Digest: digest},
-			Undo: undo, Since: at, Regressed: at, Found: at, Tied: true},
+			Undo: undo, Since: at, Regressed: at, Found: at, Tied: true,
+			Step: many, Course: reconcile.Course{Steps: many, Digest: digest}, Reached: at,
+			Replicas: reconcile.Replicas(strings.Repeat(strings.Repeat("a", 253)+"=2147483647,", 50))}, // as many as a file may name
 		Undo:       undo,
 		Watched:    reconcile.Watched{Digest: digest, Begun: at, Since: at, Before: release, Irreversible: true, Alarm: reason, Accepted: true},
 		Quarantine: digests, Unapplied: digests,

@@ -18,15 +18,12 @@ import (
 	"chaperone.dev/chaperone/internal/promotion"
 )
 
-// LabelTrack tells the pods of a copy from those of the workload. A Service that
-// is to have only the workload's selects by TrackStable, which the workload's
-// own pods then carry; the copy's pods carry one of the others, and every other
-// label of the workload's, as policies and spreading go by them.
+// The label by which copies are told apart.
 const (
-	LabelTrack  = "chaperone.dev/track"
-	TrackStable = "stable"
-	TrackCanary = "canary"
-	TrackNext   = "next"
+	LabelTrack  = manifest.LabelTrack
+	TrackStable = manifest.TrackStable
+	TrackCanary = manifest.TrackCanary
+	TrackNext   = manifest.TrackNext
 )
 
 // MaxSteps is how many steps a release has at most: a start, the shares of a
@@ -71,6 +68,16 @@ type Step struct {
 	Checks []string      // names of the checks that count; none: all
 	Last   bool          // verification of the release follows
 	Text   string        // one sentence for people
+	// Traffic is where requests go once the step is reached.
+	Traffic []Traffic
+}
+
+// Traffic is whether a Service sends its requests to the pods of a copy, all of
+// them or none. What a selector says is so only after a moment, and no pod goes
+// before that.
+type Traffic struct {
+	Service, Copy string // the copy's own Service has just its pods
+	All           bool
 }
 
 // Move is what a step does to one workload.
@@ -147,6 +154,9 @@ func (d *designer) step(i int) (Step, error) {
 		states[at] = now
 		step.Moves = append(step.Moves, m.move(now))
 		texts = append(texts, m.text(now))
+		if now.to == toCopy && now.replicas > 0 {
+			step.Traffic = append(step.Traffic, Traffic{Service: m.Service, Copy: m.copySvc, All: true})
+		}
 		if !moved {
 			continue
 		}
@@ -168,6 +178,11 @@ func (d *designer) last(staged bool) Step {
 	step := Step{Set: d.After, Last: true, Text: "everything is as rendered"}
 	if staged {
 		step.Text += ", and what was there for the steps goes"
+		for _, m := range d.movers {
+			if m.BlueGreen != nil && m.copies() {
+				step.Traffic = append(step.Traffic, Traffic{Service: m.Service, Copy: m.copySvc})
+			}
+		}
 		return step
 	}
 	if text := flags(d.Before, d.After, d.Namespace); text != "" {

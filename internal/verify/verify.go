@@ -139,14 +139,55 @@ type Subject struct {
 	// Watching: it passed before. Every check is made to its end, whatever the
 	// others say, unless one ties a failure to the release.
 	Watching bool
+	// Only are the checks that count, by name; nil: all.
+	Only []string
+	// Asked is the Service to ask in the place of another; nil: as the check says.
+	Asked func(service string) string
+	// For is how long it has to go on passing; the checks are made again meanwhile.
+	For time.Duration
 }
 
-// Run waits until the release is ready and stays so, then makes all other
+func (s Subject) asks(service string) string {
+	if service == "" || s.Asked == nil {
+		return service
+	}
+	return s.Asked(service)
+}
+
+// Run makes every check once, and where it is to pass for a time goes on to make
+// them until one does not pass or that time is over. What a check that has passed
+// would do, such as a smoke test, is not done again. The error is ctx's.
+func (v *Verifier) Run(ctx context.Context, spec promotion.Verify, subject Subject) (Report, error) {
+	began := v.clock.Now()
+	report, err := v.round(ctx, spec, subject, 0)
+	for err == nil && report.Verdict == Pass && !subject.Watching {
+		passed := v.clock.Now().Sub(began)
+		left := subject.For - passed
+		if left <= 0 {
+			break
+		}
+		if err := v.clock.Wait(ctx, min(left, v.between(subject.For))); err != nil {
+			return Report{}, cancelled(err)
+		}
+		again := spec
+		again.Timeout, again.Settle, again.Jobs = min(spec.Timeout, watchReady), 0, nil
+		report, err = v.round(ctx, again, subject, passed)
+	}
+	return report, err
+}
+
+// between is the pause between two rounds of checks.
+func (v *Verifier) between(all time.Duration) time.Duration {
+	const parts, longest = 30, 30 * time.Second
+	return min(max(v.poll, all/parts), longest)
+}
+
+// round waits until the release is ready and stays so, then makes all other
 // checks at the same time. They are not made of a release that is not ready.
 // Once one of them fails for certain the others are cut short and left out of
 // the report: the restore should not wait for them. The error is ctx's and
 // nothing else's.
-func (v *Verifier) Run(ctx context.Context, spec promotion.Verify, subject Subject) (Report, error) {
+func (v *Verifier) round(ctx context.Context, spec promotion.Verify, subject Subject, passed time.Duration) (Report, error) {
 	if subject.Watching {
 		spec.Timeout, spec.Settle = min(spec.Timeout, watchReady), 0
 		spec.Jobs = nil // they do things, and are for a release
@@ -157,7 +198,7 @@ func (v *Verifier) Run(ctx context.Context, spec promotion.Verify, subject Subje
 	}
 	results := []Result{ready}
 	if ready.Verdict == Pass || subject.Watching {
-		results = append(results, v.all(ctx, v.checks(spec, subject), subject.Watching)...)
+		results = append(results, v.all(ctx, v.checks(spec, subject, passed), subject.Watching)...)
 	}
 	if ready.Verdict == Pass {
 		// Last, so that what ended while the others asked counts as well.
@@ -171,20 +212,29 @@ func (v *Verifier) Run(ctx context.Context, spec promotion.Verify, subject Subje
 	return combine(results, v.clock.Now()), nil
 }
 
-// checks are those of an environment's file.
-func (v *Verifier) checks(spec promotion.Verify, subject Subject) []Check {
+// checks are those of an environment's file that count. Metrics need not look back
+// further than the release has run already.
+func (v *Verifier) checks(spec promotion.Verify, subject Subject, passed time.Duration) []Check {
 	var checks []Check
+	add := func(name string, check func() Check) {
+		if subject.Only == nil || slices.Contains(subject.Only, name) {
+			checks = append(checks, check())
+		}
+	}
 	for _, c := range spec.HTTP {
-		checks = append(checks, v.httpCheck(c, subject))
+		c.Service = subject.asks(c.Service)
+		add(c.Name, func() Check { return v.httpCheck(c, subject) })
 	}
 	for _, c := range spec.Metrics {
 		if subject.Watching {
 			c.Baseline = spread(c.Baseline, spec.Watch, c.For)
+		} else if subject.For > 0 {
+			c.Baseline = spread(c.Baseline, promotion.Watch{For: subject.For, Every: v.between(subject.For)}, c.For)
 		}
-		checks = append(checks, v.metricCheck(c, spec.Settle, subject))
+		add(c.Name, func() Check { return v.metricCheck(c, max(spec.Settle, passed), subject) })
 	}
 	for _, c := range spec.Jobs {
-		checks = append(checks, v.jobCheck(c, subject.Jobs))
+		add(c.Name, func() Check { return v.jobCheck(c, subject.Jobs) })
 	}
 	return checks
 }
