@@ -11,9 +11,7 @@ const unenforced = "is not enforced by this version; remove it rather than rely 
 
 // unenforcedFields are refused unless empty. To support one, take it out here
 // and decode it.
-var unenforcedFields = map[string][]string{
-	"spec": {"strategies"},
-}
+var unenforcedFields = map[string][]string{}
 
 func refuseUnenforced(o *strictyaml.Object) {
 	for _, name := range unenforcedFields[o.Path()] {

@@ -151,6 +151,7 @@ func (s *Sim) runs(env promotion.ID, made *rendered) error {
 			case object.owner != env:
 			case !wanted && !manifest.KeptUnlessAllowed(at.GroupKind()):
 				wrong = append(wrong, at.String()+" is too many")
+			case wanted && rollsBack(made, at): // by a release that failed, perhaps
 			case wanted && (want != object.text || object.byHand != ""):
 				wrong = append(wrong, at.String()+" is another")
 			}
@@ -170,6 +171,12 @@ func (s *Sim) runs(env promotion.ID, made *rendered) error {
 		return unexpected("it does not: %s", strings.Join(wrong, ", "))
 	}
 	return nil
+}
+
+// rollsBack reports whether an object is a rollback hook, which no apply brings.
+func rollsBack(made *rendered, at manifest.ID) bool {
+	o, found := made.set.Get(at)
+	return found && manifest.StageOf(o) == manifest.StageRollback
 }
 
 func (s *Sim) find(env promotion.ID, at manifest.ID) (*live, bool) {

@@ -13,6 +13,9 @@ import (
 // that broke is mended, and the world must come to rest where it should.
 func Random(seed uint64) (*Scenario, error) {
 	g := &generator{rand: rand.New(rand.NewPCG(seed, 0x5eed)), subjects: []string{"begin"}}
+	if seed%4 == 0 { // by chance of its own, so that the other worlds stay what they are
+		g.steps = rand.New(rand.NewPCG(seed, 0x57e9))
+	}
 	g.world()
 	for range 3 + g.rand.IntN(18) {
 		g.something()
@@ -32,6 +35,7 @@ type generator struct {
 	mending  []string // lines that undo what is broken
 	second   bool     // a second replica runs
 	versions int
+	steps    *rand.Rand // nil: nothing comes in steps
 }
 
 func (g *generator) line(format string, args ...any) { fmt.Fprintf(&g.b, format+"\n", args...) }
@@ -69,6 +73,10 @@ func (g *generator) world() {
 	g.line("repository")
 	g.line("  base app: v0")
 	g.line("  base secret password: 1")
+	if g.steps != nil {
+		g.line("  base workload web: v0")
+		g.line("  base workload jobs: v0")
+	}
 	if g.often(0.3) {
 		g.line("  base volume data: 10Gi")
 	}
@@ -97,6 +105,7 @@ func (g *generator) environment(margin, name string, after []string) {
 	if g.often(0.2) {
 		say("maxRevertsPerDay: %d", g.rand.IntN(3))
 	}
+	g.strategies(say)
 	if said := g.promotion(len(after) > 0); len(said) > 0 {
 		say("promotion: {%s}", strings.Join(said, ", "))
 		if strings.Contains(said[0], "pull-request") {
@@ -205,6 +214,9 @@ func (g *generator) commit() {
 }
 
 func (g *generator) change() {
+	if g.workload() {
+		return
+	}
 	where := pick(g, append([]string{"base", "base"}, g.envs...)...)
 	name := pick(g, "app", "api", "cache", "text")
 	env := pick(g, g.envs...)
