@@ -100,7 +100,6 @@ func (d *draft) decodeSpec(spec *strictyaml.Object) {
 	d.decodeFormerly(spec)
 	d.Drift = strictyaml.Enum(spec, "drift", DriftCorrect, DriftCorrect, DriftReport)
 	d.Verify = decodeVerify(spec.Object("verify"), d.Data)
-	refuseUnenforced(spec)
 	d.Strategies = decodeStrategies(spec, d.Verify.CheckNames())
 	d.OnFailure = strictyaml.Enum(spec, "onFailure", FailureRevert, FailureRevert, FailureHold)
 }

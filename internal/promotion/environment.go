@@ -106,7 +106,7 @@ type Environment struct {
 	Prune         bool  // default true
 	Drift         Drift // default correct
 	Verify        Verify
-	Strategies    []Strategy // workloads that are not rolled; refused as long as the daemon does not carry them out
+	Strategies    []Strategy // workloads that are not rolled
 	OnFailure     OnFailure  // default revert
 	MaxDeletePart float64    // largest share of the inventory one release may prune, as 0.25 or 25%; default 0.5
 	// MaxDeletes is how many objects one release may prune; 1 to 100,000, default 100.
