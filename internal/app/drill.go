@@ -106,7 +106,15 @@ func (d *Drill) tryUndo(ctx context.Context, on *cluster.Cluster, env promotion.
 }
 
 func rejections(refused []plan.Rejection) []string {
-	return texts(refused, func(r plan.Rejection) string { return fmt.Sprintf("%s: %v", r.ID, r.Err) })
+	return texts(refused, func(r plan.Rejection) string { return fmt.Sprintf("%s: %v%s", r.ID, r.Err, hint(r.Err)) })
+}
+
+// hint says what would be right where it is not the API server that says no.
+func hint(err error) string {
+	if text := err.Error(); strings.Contains(text, "admission webhook") && strings.Contains(text, "denied") {
+		return " (a webhook of the cluster says no, which the API server does not; want an exception there, or a release that it takes)"
+	}
+	return ""
 }
 
 // unless tells a bundle that is gone or broken from one that could not be asked for.
@@ -135,7 +143,7 @@ func drill(ctx context.Context, on *cluster.Cluster, env promotion.Environment, 
 	found, err := on.Drill(ctx, cluster.OwnerOf(env), good, pause)
 	switch {
 	case err != nil && fault.IsTerminal(err):
-		return found, about(env.Target, err).Error(), nil
+		return found, about(env.Target, err).Error() + hint(err), nil
 	case err != nil:
 		return found, "", about(env.Target, err)
 	case len(found.Rejected) > 0:

@@ -56,7 +56,9 @@ A webhook that does not answer, or takes no dry runs because it has side effects
 leaves untold what it looks at: that is exit code 3, or 1 with its own words.
 
 The daemon does the same once a day in each environment; the metric
-chaperone_drill_success and chaperone why tell what came of it. It answers no
+chaperone_drill_success, the condition Restorable of the Environment object and
+chaperone why tell what came of it. Where the bundle is gone or broken the daemon
+makes it anew, as long as Git renders to the very same. It answers no
 (exit code 1) where last good could not be restored, or where there is none.
 ` + exitHelp,
 		Example: "  chaperone drill novamind/production\n  chaperone drill novamind/production -o json",

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"strings"
 	"testing"
+	"time"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
@@ -70,5 +71,48 @@ func TestDrill(t *testing.T) {
 	in.good(development, space, strings.Repeat("x", 900)+", b: {c: d}") // not a ConfigMap that a server takes
 	if code, out, _ := in.run("drill", "shop/development"); code != exitNo || !strings.Contains(out, "could not be restored now") {
 		t.Errorf("refused: exit code %d, %q", code, out)
+	}
+}
+
+// A bundle that somebody changed is not restored from, and a drill says so.
+func TestDrillOfABrokenBundle(t *testing.T) {
+	t.Parallel()
+	in := install(t)
+	in.good(staging, in.cluster.Namespace(t), "b")
+	secrets := in.cluster.Client().CoreV1().Secrets(in.namespace)
+	all, err := secrets.List(t.Context(), metav1.ListOptions{LabelSelector: "chaperone.dev/bundle"})
+	if err != nil || len(all.Items) != 1 {
+		t.Fatalf("%d bundles, %v", len(all.Items), err)
+	}
+	broken := &all.Items[0]
+	broken.Data["bundle"] = broken.Data["bundle"][:len(broken.Data["bundle"])/2]
+	if _, err := secrets.Update(t.Context(), broken, metav1.UpdateOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	code, out, _ := in.run("drill", "shop/staging")
+	if code != exitNo || !strings.Contains(out, "could not be restored now: read last good: bundle of shop/staging: stored bundle is broken") {
+		t.Errorf("exit code %d, %q", code, out)
+	}
+	code, out, _ = in.run("drill", "shop/staging", "-o", "json")
+	var result drillResult
+	if err := json.Unmarshal([]byte(out), &result); err != nil || code != exitNo || result.Restorable || result.Problem == "" {
+		t.Errorf("exit code %d, %v, %+v", code, err, result)
+	}
+}
+
+// why tells when the last drill was, and what it came to.
+func TestWhyTellsOfTheDrill(t *testing.T) {
+	t.Parallel()
+	at := time.Date(2026, 3, 2, 9, 0, 0, 0, time.UTC)
+	digest := release(first).Digest
+	for want, d := range map[string]state.Drill{
+		"at 2026-03-02 09:00:00Z: last good could be restored (12 objects tried)": {At: at, Digest: digest, Tried: 12},
+		"at 2026-03-02 09:00:00Z: last good could not be restored":                {At: at, Digest: digest, Problem: "no stored bundle"},
+		"at 2026-03-02 09:00:00Z, of what was last good before":                   {At: at, Digest: "sha256:old"},
+		"none yet; since then nobody could tell: a webhook is away":               {Untold: "a webhook is away"},
+	} {
+		if got := drilled(d, digest); got != want {
+			t.Errorf("%+v: %q, want %q", d, got, want)
+		}
 	}
 }

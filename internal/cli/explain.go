@@ -31,6 +31,7 @@ type explanation struct {
 	Reverts      *breaker           `json:"reverts,omitempty"`
 	Quarantine   []reconcile.Digest `json:"quarantine,omitempty"`
 	Exception    *policy.Countdown  `json:"exception,omitempty"` // of the policies: the one in force that ends first
+	Drill        *state.Drill       `json:"drill,omitempty"`     // whether last good could be restored
 	Problem      string             `json:"problem,omitempty"`   // of a request that cannot be read
 	next         string             // what comes after Until
 }
@@ -83,6 +84,9 @@ func explain(r state.Record, all []state.Record, now time.Time) explanation {
 	}
 	if r.Journal.Attempt.Stage != reconcile.StageNone {
 		e.Attempt, e.Irreversible = &r.Journal.Attempt, r.Journal.Attempt.Irreversible
+	}
+	if !r.Drill.Same(state.Drill{}) {
+		e.Drill = &r.Drill
 	}
 	if asked := r.Requests.Retry; asked != nil {
 		e.Retry = &retryRequest{*asked, asked.ID == r.Journal.Served}
@@ -297,6 +301,9 @@ func (e explanation) sayReleases(say func(what, text string)) {
 			say("proposal", fmt.Sprintf("%s at %s moves it to %s", p.Branch, p.Commit.Short(), p.Revision.Short()))
 		}
 	}
+	if e.Drill != nil {
+		say("drill", drilled(*e.Drill, e.LastGood.Digest))
+	}
 	if e.Search != nil {
 		say("search", e.Search.String())
 	}
@@ -306,6 +313,25 @@ func (e explanation) sayReleases(say func(what, text string)) {
 	if e.Reverts != nil {
 		say("reverts", fmt.Sprintf("%d within a day, of %d allowed", e.Reverts.Today, e.Reverts.Allowed))
 	}
+}
+
+// drilled tells what the last drill came to. What it found wrong the message says.
+func drilled(d state.Drill, good reconcile.Digest) string {
+	text := "at " + stamp(d.At)
+	switch {
+	case d.At.IsZero():
+		text = "none yet"
+	case d.Digest != good:
+		text += ", of what was last good before"
+	case d.Problem != "":
+		text += ": last good could not be restored"
+	default:
+		text += fmt.Sprintf(": last good could be restored (%d objects tried)", d.Tried)
+	}
+	if d.Untold != "" {
+		text += "; since then nobody could tell: " + d.Untold
+	}
+	return text
 }
 
 // sayRequests tells what people asked for.

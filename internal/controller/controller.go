@@ -118,6 +118,7 @@ type environment struct {
 	generation    int
 	status        reconcile.Status
 	exceptedShown *policy.Countdown
+	drillShown    Drill
 	message       string
 	since         time.Time
 	untold        bool      // its reason was not worth an Event yet
@@ -280,6 +281,7 @@ func (c *Controller) load(ctx context.Context) error {
 		e.file = record.Environment
 		e.status, e.message, e.since = record.Status, record.Message, record.Since
 		e.excepted, e.exceptedShown = record.Excepted, record.Excepted
+		e.drill, e.drillShown = record.Drill, record.Drill
 		e.notes[record.Status.Reason] = record.Message
 		if record.Evidence != "" {
 			e.notes[promotion.VerificationFailed] = record.Evidence

@@ -2,11 +2,15 @@ package controller
 
 import (
 	"context"
+	"errors"
+	"fmt"
 	"hash/fnv"
 	"time"
 
+	"chaperone.dev/chaperone/internal/manifest"
 	"chaperone.dev/chaperone/internal/promotion"
 	"chaperone.dev/chaperone/internal/reconcile"
+	"chaperone.dev/chaperone/internal/state"
 )
 
 const (
@@ -16,17 +20,15 @@ const (
 	// done, or found a problem, is done again after drillAgain.
 	drillLook  = 10 * time.Minute
 	drillAgain = time.Hour
+	// drillMissed is after how long one is made up for: the daemon was away at its
+	// time of the day.
+	drillMissed = 36 * time.Hour
 	// drillWithin bounds one.
 	drillWithin = 30 * time.Minute
 )
 
 // Drill is whether last good could be restored.
-type Drill struct {
-	At      time.Time // zero: not tried by this daemon
-	Digest  reconcile.Digest
-	Tried   int    // objects
-	Problem string // why not; "" where it could
-}
+type Drill = state.Drill
 
 // drills try now and then whether last good could be restored. They change
 // nothing, so that a pause or a hold does not keep them from it; anything that is
@@ -39,28 +41,72 @@ func (d *drift) drills(ctx context.Context) {
 		case <-ctx.Done():
 			return
 		}
-		file, digest, before, idle := d.drillable(ctx)
+		file, good, before, idle := d.drillable(ctx)
 		now := d.c.Now()
 		failed := before.Problem != "" && now.Sub(before.At) >= drillAgain
-		if !idle || !drillDue(d.file.ID, last, now) && !failed {
+		missed := !before.At.IsZero() && now.Sub(before.At) >= drillMissed
+		if !idle || !drillDue(d.file.ID, last, now) && !failed && !missed {
 			continue
 		}
 		run, stop := context.WithTimeout(ctx, drillWithin)
-		d.c.spawn(func() { d.whileIdle(run, stop, digest) })
+		d.c.spawn(func() { d.whileIdle(run, stop, good.Digest) })
 		began := d.c.Now()
-		result, err := d.c.Cluster.Drill(run, file, d.c.lastGood(file, digest))
+		result, err := d.c.Cluster.Drill(run, file, LastGood{Digest: good.Digest, Read: func(ctx context.Context) (manifest.Set, error) {
+			return d.c.goodSet(ctx, file, good)
+		}})
+		calledOff := run.Err() != nil && ctx.Err() == nil && err != nil
 		stop()
 		if err != nil {
 			d.log(ctx, "drill", promotion.ClusterUnavailable, err)
+			if !calledOff {
+				d.untold(ctx, err)
+			}
 			continue // nobody could tell: asked again at the next look
 		}
 		last = now
-		result.At, result.Digest = d.c.Now(), digest
-		d.c.Telemetry.Step("drill", result.At.Sub(began))
+		result.At, result.Digest = d.c.Now().UTC().Truncate(time.Second), good.Digest
+		d.c.Telemetry.Step("drill", d.c.Now().Sub(began))
 		d.c.Log.Info("drilled", "environment", file.ID.String(), "revision", "", "reason", promotion.UpToDate, "objects", result.Tried,
-			"took", result.At.Sub(began), "problem", result.Problem)
+			"took", d.c.Now().Sub(began), "problem", result.Problem)
 		d.c.post(ctx, func() { d.c.environment(d.file.ID).drill = result })
 	}
+}
+
+// untold tells people that nobody could tell, once: the words change with each try.
+func (d *drift) untold(ctx context.Context, err error) {
+	d.c.post(ctx, func() {
+		if e := d.c.environment(d.file.ID); e.drill.Untold == "" {
+			e.drill.Untold = err.Error()
+		}
+	})
+}
+
+// goodSet is the stored bundle of last good. One that is gone or broken is made
+// anew from Git, where that renders to the very same objects still.
+func (c *Controller) goodSet(ctx context.Context, file promotion.Environment, good reconcile.Release) (manifest.Set, error) {
+	set, err := c.bundle(ctx, file, good.Digest)
+	if err == nil {
+		return set, nil
+	}
+	err = fmt.Errorf("read last good: %w", err)
+	if !errors.Is(err, state.ErrNoBundle) && !errors.Is(err, state.ErrBrokenBundle) {
+		return set, err
+	}
+	made, digest, failed := manifest.Set{}, manifest.Digest(""), error(nil)
+	snapshot, failed := c.Source.Snapshot(good.Revision)
+	if failed == nil {
+		made, digest, failed = c.Renderer.Render(ctx, snapshot, file.Path)
+	}
+	switch {
+	case failed != nil:
+		return set, fmt.Errorf("%w; and it cannot be rendered anew: %w", err, failed)
+	case reconcile.Digest(digest) != good.Digest:
+		return set, fmt.Errorf("%w; and %s renders to something else by now", err, good.Revision.Short())
+	}
+	stored := c.Store.PutBundle(ctx, file.ID, good.Digest, made)
+	c.Log.Warn("the bundle of last good was gone; it is made anew from Git", "environment", file.ID.String(), "revision", good.Revision,
+		"reason", promotion.RestoreFailed, "was", err, "err", stored)
+	return made, nil
 }
 
 // drillDue reports whether the environment's time of the day came since. Each has
@@ -74,27 +120,27 @@ func drillDue(id promotion.ID, since, now time.Time) bool {
 }
 
 // drillable is last good of an environment in which nothing is under way.
-func (d *drift) drillable(ctx context.Context) (file promotion.Environment, digest reconcile.Digest, before Drill, idle bool) {
+func (d *drift) drillable(ctx context.Context) (file promotion.Environment, good reconcile.Release, before Drill, idle bool) {
 	type now struct {
 		file   promotion.Environment
-		digest reconcile.Digest
+		good   reconcile.Release
 		before Drill
 	}
 	told := make(chan now, 1)
 	d.c.post(ctx, func() {
 		world, _ := d.c.world.Find(d.file.ID)
 		e := d.c.environment(d.file.ID)
-		digest := world.Journal.LastGood.Digest
+		good := world.Journal.LastGood
 		if world.Busy != reconcile.ActionNone || world.Journal.Attempt.Stage != reconcile.StageNone {
-			digest = ""
+			good = reconcile.Release{}
 		}
-		told <- now{e.file, digest, e.drill}
+		told <- now{e.file, good, e.drill}
 	})
 	select {
 	case e := <-told:
-		return e.file, e.digest, e.before, e.digest != ""
+		return e.file, e.good, e.before, e.good.Digest != ""
 	case <-ctx.Done():
-		return file, "", before, false
+		return file, good, before, false
 	}
 }
 
@@ -107,7 +153,7 @@ func (d *drift) whileIdle(ctx context.Context, stop context.CancelFunc, digest r
 		case <-ctx.Done():
 			return
 		}
-		if _, now, _, idle := d.drillable(ctx); !idle || now != digest {
+		if _, now, _, idle := d.drillable(ctx); !idle || now.Digest != digest {
 			stop()
 			return
 		}

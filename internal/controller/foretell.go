@@ -29,7 +29,7 @@ func (c *Controller) foretell(a reconcile.Action) *shown {
 	for i, status := range d.Statuses {
 		if status.Environment == a.Environment {
 			e := c.environment(status.Environment)
-			return &shown{status: status, message: e.besides(world.Environments[i], status, c.sentence(world.Environments[i], e, status, d)), excepted: e.excepted}
+			return &shown{status: status, message: e.besides(world.Environments[i], status, c.sentence(world.Environments[i], e, status, d)), excepted: e.excepted, drill: e.drill}
 		}
 	}
 	return nil
@@ -49,7 +49,7 @@ func (s *shown) come(outcome reconcile.Outcome, now time.Time, into *state.Recor
 
 // worthStoring reports whether a status differs from what is stored.
 func (e *environment) worthStoring(now shown) bool {
-	stored := shown{status: e.status, message: e.message, excepted: e.exceptedShown}
+	stored := shown{status: e.status, message: e.message, excepted: e.exceptedShown, drill: e.drillShown}
 	if e.foretold != nil {
 		stored = *e.foretold
 	}

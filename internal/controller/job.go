@@ -442,9 +442,9 @@ func (j *job) prune(ctx context.Context) ended {
 // withLastGood applies the stored bundle of last good. Git is not needed.
 func (j *job) withLastGood(ctx context.Context, terminal promotion.Reason,
 	do func(context.Context, promotion.Environment, manifest.Set) error) ended {
-	set, err := j.c.bundle(ctx, j.file, j.journal().LastGood.Digest)
+	set, err := j.c.goodSet(ctx, j.file, j.journal().LastGood)
 	if err != nil {
-		return failed(reconcile.OutcomeFailed, terminal, fmt.Errorf("read last good: %w", err))
+		return failed(reconcile.OutcomeFailed, terminal, err)
 	}
 	return lastGoodEnded(do(ctx, j.file, set), terminal)
 }

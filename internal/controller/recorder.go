@@ -40,6 +40,7 @@ type shown struct {
 	since    time.Time
 	file     promotion.Environment // as last valid; zero while it never was
 	excepted *policy.Countdown
+	drill    Drill
 }
 
 func (c *Controller) newRecorder(record state.Record) *recorder {
@@ -90,7 +91,7 @@ func (r *recorder) waiting() *shown {
 func (r *recorder) stored(s *shown, saved state.Record) {
 	r.shownMu.Lock()
 	defer r.shownMu.Unlock()
-	r.last = shown{status: saved.Status, message: saved.Message, excepted: saved.Excepted}
+	r.last = shown{status: saved.Status, message: saved.Message, excepted: saved.Excepted, drill: saved.Drill}
 	if r.shown == s {
 		r.shown, r.asked = nil, false
 	}
@@ -106,7 +107,7 @@ func (r *recorder) holds(s *shown) bool {
 
 // same reports whether people see the same.
 func (s *shown) same(as *shown) bool {
-	return visible(s.status) == visible(as.status) && s.message == as.message && sameCountdown(s.excepted, as.excepted)
+	return visible(s.status) == visible(as.status) && s.message == as.message && sameCountdown(s.excepted, as.excepted) && s.drill.Same(as.drill)
 }
 
 // flush stores the status that waits, unless another write took it along. It
@@ -179,7 +180,7 @@ func (s *shown) applyTo(r *state.Record) {
 	if s == nil {
 		return
 	}
-	r.Status, r.Message, r.Since, r.Excepted = s.status, s.message, s.since, s.excepted
+	r.Status, r.Message, r.Since, r.Excepted, r.Drill = s.status, s.message, s.since, s.excepted, s.drill
 	if s.file.ID == r.ID {
 		r.Environment = s.file
 	}

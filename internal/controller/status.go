@@ -38,10 +38,10 @@ func (c *Controller) publish(ctx context.Context, d reconcile.Decision) {
 		if e.worthTelling(status, changed) {
 			c.announce(ctx, status.Environment, status, message)
 		}
-		if now := (shown{status, message, e.since, e.file, e.excepted}); e.worthStoring(now) {
+		if now := (shown{status, message, e.since, e.file, e.excepted, e.drill}); e.worthStoring(now) {
 			c.saveStatus(ctx, world, e, now, storesStatus(d, status.Environment))
 		}
-		e.status, e.message, e.exceptedShown, e.foretold = status, message, e.excepted, nil
+		e.status, e.message, e.exceptedShown, e.drillShown, e.foretold = status, message, e.excepted, e.drill, nil
 		view.Environments = append(view.Environments, EnvironmentView{
 			ID: status.Environment, Status: status, Message: message, Since: e.since, Journal: world.Journal, Excepted: e.excepted,
 			Drill: e.drill, Movers: e.movedTo(status.Wanted.Revision, world.Journal.Attempt.Release.Revision),

@@ -65,6 +65,7 @@ func statusOf(r Record, old v1alpha1.EnvironmentStatus, generation int64, now ti
 		Running: revisionOf(r.Journal.Running), Wanted: revisionOf(r.Status.Wanted), LastGood: revisionOf(r.Journal.LastGood),
 		Evidence: clip(r.Evidence), Journal: runtime.RawExtension{Raw: journal},
 	}
+	status.Drill = drillOf(r.Drill)
 	for _, v := range r.Journal.Verified {
 		if v.Digest == r.Journal.LastGood.Digest {
 			status.LastGoodAt = timeOf(v.At)
@@ -97,8 +98,14 @@ func conditionsOf(r Record, old []metav1.Condition, generation int64, now time.T
 		{Type: "Stalled", Status: truth(phase == reconcile.PhaseHeld || phase == reconcile.PhaseInvalid)},
 	}
 	for i := range conditions {
+		conditions[i].Reason, conditions[i].Message = reason, clip(r.Message)
+	}
+	if tried, has := restorable(r); has {
+		conditions = append(conditions, tried)
+	}
+	for i := range conditions {
 		c := &conditions[i]
-		c.Reason, c.Message, c.ObservedGeneration = reason, clip(r.Message), generation
+		c.ObservedGeneration = generation
 		c.LastTransitionTime = metav1.NewTime(now.UTC().Truncate(time.Second))
 		for _, before := range old {
 			if before.Type == c.Type && before.Status == c.Status {
@@ -166,6 +173,7 @@ func recordOf(e v1alpha1.Environment) Record {
 	if x := e.Status.Exception; x != nil {
 		r.Excepted = &policy.Countdown{Exception: x.Name, Rule: x.Rule, Expires: x.Expires.UTC()}
 	}
+	r.Drill = drillFrom(e.Status.Drill)
 	if e.Status.Until != nil {
 		r.Status.Until = e.Status.Until.UTC()
 	}

@@ -95,7 +95,10 @@ var (
 		if rapid.Bool().Draw(t, "excepted") {
 			excepted = &policy.Countdown{Exception: names.Draw(t, "exception"), Rule: "a/b", Expires: time.Unix(rapid.Int64Range(1, 1<<32).Draw(t, "expires"), 0).UTC()}
 		}
+		drill := Drill{At: seconds.Draw(t, "drilled"), Digest: reconcile.Digest(names.Draw(t, "drilled digest")), Tried: rapid.IntRange(0, 9).Draw(t, "tried"),
+			Problem: texts.Draw(t, "problem"), Untold: texts.Draw(t, "untold")}
 		return Record{
+			Drill:    drill,
 			Excepted: excepted,
 			ID:       id, Environment: e, Journal: journals.Draw(t, "journal"),
 			Status: reconcile.Status{

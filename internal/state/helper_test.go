@@ -148,6 +148,7 @@ func full() Record {
 		},
 		Status:  reconcile.Status{Environment: staging, Phase: reconcile.PhaseHeld, Reason: promotion.RevertConflict, Wanted: bad, Until: at.Add(time.Hour)},
 		Message: "taking it back conflicts", Since: at.Add(time.Minute), Evidence: `http "ready" answered 500`,
+		Drill:    Drill{At: at, Digest: good.Digest, Tried: 12, Problem: "read last good: it is gone", Untold: "a webhook does not answer"},
 		Excepted: &policy.Countdown{Exception: "scratch-volume", Rule: "encryption/encrypted-volumes", Expires: at.Add(time.Hour)},
 		Journal: reconcile.Journal{
 			Running: good, LastGood: good,

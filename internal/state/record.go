@@ -34,6 +34,7 @@ type Record struct {
 	Journal     reconcile.Journal
 	Evidence    string            // what the last verification measured
 	Excepted    *policy.Countdown // the exception in force that ends first; nil is none
+	Drill       Drill             // whether last good could be restored; zero before the first
 	Version     string            // of the stored object; "" when it is not stored yet
 	// Requests are people's, as they were when the record was read. Save does not
 	// write them.

@@ -84,7 +84,10 @@ type EnvironmentStatus struct {
 	Exception *ExceptionCountdown `json:"exception,omitempty"`
 	// Evidence is what the last failed verification measured.
 	Evidence string `json:"evidence,omitempty"`
-	// Conditions are Ready, Reconciling and Stalled, as kstatus reads them.
+	// Drill is whether last good could be restored when that was tried last.
+	Drill *DrillStatus `json:"drill,omitempty"`
+	// Conditions are Ready, Reconciling and Stalled, as kstatus reads them, and
+	// Restorable, of the last drill.
 	// +listType=map
 	// +listMapKey=type
 	Conditions []metav1.Condition `json:"conditions,omitempty"`
@@ -92,6 +95,20 @@ type EnvironmentStatus struct {
 	// +kubebuilder:pruning:PreserveUnknownFields
 	// +structType=atomic
 	Journal runtime.RawExtension `json:"journal,omitempty"`
+}
+
+// DrillStatus is what a trial of restoring last good came to.
+type DrillStatus struct {
+	// Time is when it ended; absent before the first.
+	Time *metav1.Time `json:"time,omitempty"`
+	// Digest is what was tried to restore.
+	Digest string `json:"digest,omitempty"`
+	// Objects are how many were tried.
+	Objects int `json:"objects,omitempty"`
+	// Problem is why it could not be restored.
+	Problem string `json:"problem,omitempty"`
+	// Untold is why nobody could tell when it was tried since.
+	Untold string `json:"untold,omitempty"`
 }
 
 // ExceptionCountdown tells when an exception of the policies ends.
