@@ -46,7 +46,9 @@ func TestAlertOfARestoreThatNobodyTried(t *testing.T) {
 	defer response.Body.Close()
 	var answer struct {
 		Status string
-		Data   struct{ Result []struct{ Metric map[string]string } }
+		Data   struct {
+			Result []struct{ Metric map[string]string }
+		}
 	}
 	if err := json.NewDecoder(response.Body).Decode(&answer); err != nil || answer.Status != "success" {
 		t.Fatalf("%s, %v", answer.Status, err)
