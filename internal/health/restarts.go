@@ -38,13 +38,17 @@ func many(n int64) string {
 const slack = time.Minute
 
 // Restarts are those of the pods that workloads have by their present template
-// and since a release was begun: an older pod's are not its doing. pods is how
+// and since a release was begun: an older pod's are not its doing, and neither are
+// those of a template that was in use before, moved from another node perhaps. pods is how
 // many there are of these. Jobs are left out: they say themselves how often they
 // may be tried. The most frequent comes first.
 func Restarts(objects map[manifest.ID]*manifest.Object, since time.Time) (restarted []Restarted, pods int) {
 	relatives := newFamily(objects)
 	for id, o := range objects {
 		if id.Group != "apps" || o == nil || id.Kind == "ReplicaSet" {
+			continue
+		}
+		if !since.IsZero() && relatives.inUseBefore(o, since.Add(-slack)) {
 			continue
 		}
 		for _, pod := range relatives.pods(o) {
@@ -60,6 +64,29 @@ func Restarts(objects map[manifest.ID]*manifest.Object, since time.Time) (restar
 		return cmp.Or(cmp.Compare(b.Times, a.Times), cmp.Compare(a.Pod, b.Pod), cmp.Compare(a.Container, b.Container))
 	})
 	return restarted, pods
+}
+
+// inUseBefore reports whether a Deployment has had its present template since
+// before a time: its ReplicaSet is older, and the last rollout was over by then.
+// (An older ReplicaSet may have come back since.) What is not known is not so.
+func (f family) inUseBefore(o *manifest.Object, at time.Time) bool {
+	if o.GetKind() != "Deployment" {
+		return false
+	}
+	revision := o.GetAnnotations()["deployment.kubernetes.io/revision"]
+	for _, child := range f.byOwner[o.GetUID()] {
+		born := child.GetCreationTimestamp()
+		if child.GetKind() != "ReplicaSet" || child.GetAnnotations()["deployment.kubernetes.io/revision"] != revision || born.IsZero() || !born.Time.Before(at) {
+			continue
+		}
+		for _, c := range list(o.Object, "status", "conditions") {
+			rolled, err := time.Parse(time.RFC3339, text(c, "lastUpdateTime"))
+			if text(c, "type") == "Progressing" && text(c, "reason") == "NewReplicaSetAvailable" && err == nil && rolled.Before(at) {
+				return true
+			}
+		}
+	}
+	return false
 }
 
 func restartsOf(pod *manifest.Object) []Restarted {

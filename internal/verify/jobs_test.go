@@ -134,13 +134,14 @@ func TestRestarts(t *testing.T) {
 			ownerReferences: [{kind: ReplicaSet, name: api-%s, uid: rs-%s, controller: true}]},
 			status: {containerStatuses: [{name: api, restartCount: %d, lastState: {%s}}]}}`, name, born.Format(time.RFC3339), hash, hash, hash, restarts, ended)
 	}
-	set := func(hash, revision string) string {
-		return fmt.Sprintf(`{apiVersion: apps/v1, kind: ReplicaSet, metadata: {name: api-%s, namespace: novamind, uid: rs-%s,
-			annotations: {deployment.kubernetes.io/revision: %q}, ownerReferences: [{kind: Deployment, name: api, uid: d1, controller: true}]}}`, hash, hash, revision)
+	set := func(hash, revision string, born time.Time) string {
+		return fmt.Sprintf(`{apiVersion: apps/v1, kind: ReplicaSet, metadata: {name: api-%s, namespace: novamind, uid: rs-%s, creationTimestamp: %q,
+			annotations: {deployment.kubernetes.io/revision: %q}, ownerReferences: [{kind: Deployment, name: api, uid: d1, controller: true}]}}`, hash, hash, born.Format(time.RFC3339), revision)
 	}
 	killed := `terminated: {exitCode: 137, reason: OOMKilled}`
 	crashed := `terminated: {exitCode: 1, reason: Error}`
 	now, before := began.Add(10*time.Second), began.Add(-time.Hour)
+	const unmoved, back = "a new pod of a template that did not change", "an older template that came back"
 	tests := []struct {
 		name     string
 		limits   promotion.Restarts
@@ -156,6 +157,8 @@ func TestRestarts(t *testing.T) {
 		{"out of memory, allowed", promotion.Restarts{Max: 2, OOMKills: 1}, []string{pod("n1", "new", now, 1, killed)}, nil, Pass, "1 restarts"},
 		{"of the old template", promotion.Restarts{}, []string{pod("o1", "old", now, 9, crashed), pod("n1", "new", now, 0, "")}, nil, Pass, "1 new pods, 0 restarts"},
 		{"of a workload that did not change", promotion.Restarts{}, []string{pod("n1", "new", before, 9, killed)}, nil, "", ""},
+		{unmoved, promotion.Restarts{}, []string{pod("n1", "new", now, 9, killed)}, nil, "", ""},
+		{back, promotion.Restarts{}, []string{pod("n1", "new", now, 9, killed)}, nil, Fail, "9 times"},
 		{"cannot be read", promotion.Restarts{}, nil, errors.New("the server is away"), Error, "could not be counted: the server is away"},
 		{"may not be read, and nobody asked", promotion.Restarts{}, nil, ErrMayNotLook, "", ""},
 		{"may not be read, and it was asked", promotion.Restarts{Written: true}, nil, ErrMayNotLook, Error, "the account may not list pods"},
@@ -164,14 +167,15 @@ func TestRestarts(t *testing.T) {
 		t.Run(test.name, func(t *testing.T) {
 			t.Parallel()
 			objects := map[manifest.ID]*manifest.Object{}
-			for _, text := range append(test.pods, set("old", "1"), set("new", "2")) {
+			for _, text := range append(test.pods, set("old", "1", before), set("new", "2", map[bool]time.Time{true: before, false: now}[test.name == unmoved || test.name == back])) {
 				decoded, err := manifest.Decode("pod.yaml", []byte(text))
 				if err != nil {
 					t.Fatal(err)
 				}
 				objects[manifest.IDOf(decoded[0])] = decoded[0]
 			}
-			api, err := manifest.Decode("api.yaml", []byte(`{apiVersion: apps/v1, kind: Deployment, metadata: {name: api, namespace: novamind, uid: d1, annotations: {deployment.kubernetes.io/revision: "2"}}}`))
+			api, err := manifest.Decode("api.yaml", []byte(`{apiVersion: apps/v1, kind: Deployment, metadata: {name: api, namespace: novamind, uid: d1, annotations: {deployment.kubernetes.io/revision: "2"}},
+				status: {conditions: [{type: Progressing, status: "True", reason: NewReplicaSetAvailable, lastUpdateTime: "`+map[bool]time.Time{true: before, false: now}[test.name == unmoved].Format(time.RFC3339)+`"}]}}`))
 			if err != nil {
 				t.Fatal(err)
 			}
