@@ -64,9 +64,10 @@ func TestChecksHaveDeadlines(t *testing.T) {
 		got := New(nil, SystemClock(), 0).all(t.Context(), []Check{
 			{Name: "endless", Ask: answers(Fail, "", 0)},
 			{Name: "hangs", Within: time.Minute, Ask: answers(Fail, "", time.Hour)},
+			{Name: "breaks", Within: time.Minute, Ask: func(context.Context) (Result, error) { return Result{}, errors.New("out of luck") }},
 			{Name: "hangs beside", Within: time.Minute, Ask: answers(Fail, "", 0), Control: beside(answers(Pass, "", time.Hour))},
 		}, false)
-		for i, want := range []string{`"endless" has no deadline`, `"hangs" came to nothing within 60s`, `"hangs beside" came to nothing within 60s`} {
+		for i, want := range []string{`"endless" has no deadline`, `"hangs" came to nothing within 60s`, `"breaks" broke off: out of luck`, `"hangs beside" came to nothing within 60s`} {
 			if got[i].Verdict != Error || got[i].Evidence != want {
 				t.Errorf("got %+v, want %s", got[i], want)
 			}

@@ -147,6 +147,33 @@ func TestPitfall31_AMetricControlIsAskedAfterTheFailure(t *testing.T) {
 	}
 }
 
+// A server that takes its time is not asked for what it could not answer in time:
+// all those samples would be one, and one bad one would be many.
+func TestLateSamplesAreNone(t *testing.T) {
+	t.Parallel()
+	for takes, want := range map[time.Duration]Verdict{900 * time.Millisecond: Pass, 5 * time.Second: Error} {
+		synctest.Test(t, func(t *testing.T) {
+			began, asked := time.Now(), 0
+			v := New(nil, SystemClock(), 0).WithPrometheus(Prometheus{URL: "http://prometheus.monitoring.svc"})
+			v.metricTransport = roundTrip(func(r *http.Request) (*http.Response, error) {
+				if asked++; asked == 3 {
+					time.Sleep(takes)
+				}
+				bad := 0 // for a second, which is one sample
+				if since := time.Since(began); since > 6500*time.Millisecond && since < 7500*time.Millisecond {
+					bad = 1
+				}
+				return says(200, fmt.Sprintf(`{"status":"success","data":{"resultType":"scalar","result":[1,"%d"]}}`, bad))
+			})
+			check := promotion.MetricCheck{Name: "errors", Query: "1", For: 30 * time.Second, Every: time.Second, Max: f(.5), Failures: .1, Samples: 27}
+			got := v.all(t.Context(), []Check{v.metricCheck(check, 0, Subject{})}, false)
+			if len(got) != 1 || got[0].Verdict != want {
+				t.Errorf("after %s: %+v, want %s", takes, got, want)
+			}
+		})
+	}
+}
+
 // What makes a release and its control worse alike is seldom taken for the
 // release's fault, and what makes the release alone worse mostly is.
 func TestControlsByRank(t *testing.T) {

@@ -74,7 +74,12 @@ func (v *Verifier) measure(ctx context.Context, m *metered, lead time.Duration, 
 		return why.verdict, nil
 	}
 	for tick := 0; tick < m.planned || enough != nil; tick++ {
-		over, err := v.pause(ctx, enough, began.Add(time.Duration(tick)*m.check.Every).Sub(v.clock.Now()))
+		due := began.Add(time.Duration(tick) * m.check.Every)
+		if enough == nil && v.clock.Now().Sub(due) >= m.check.Every {
+			m.add(unanswered(Error, "Prometheus takes longer to answer than there is between two samples")) // the next one is the same scrape
+			continue
+		}
+		over, err := v.pause(ctx, enough, due.Sub(v.clock.Now()))
 		if over { // what has just begun next door may not be scraped yet
 			_, err = v.pause(ctx, nil, min(m.check.Every, scrapedWithin))
 		}
