@@ -81,7 +81,10 @@ func decodeHTTPCheck(o *strictyaml.Object) HTTPCheck {
 	if c.Each && c.Service == "" {
 		o.Value("endpoints").Problem("only a service has endpoints; want service and port, or remove it")
 	}
-	c.Control = decodeControl(o.Object("control"))
+	control := o.Object("control")
+	if c.Control = decodeControl(control); c.Control != nil && *c.Control == (Endpoint{c.URL, c.Service, c.Port, c.Path}) {
+		control.Problem("it asks the same as the check, which would never fail beside it; want what the release does not change")
+	}
 	if len(c.Headers) > maxHeaders {
 		o.Value("headers").Problem("want at most %d headers, not %d", maxHeaders, len(c.Headers))
 	}

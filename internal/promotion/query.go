@@ -56,7 +56,8 @@ func decodeQueries(o *strictyaml.Object, m *MetricCheck) {
 	over := o.Duration("over", time.Minute, 5*time.Second, maxLookback)
 	quantile := decodeShare(o.Value("quantile"), 0.95, 0.01, 0.999, "a quantile from 0.01 to 0.999, such as 0.95")
 	controlQuery := control.Value("query")
-	controlOf := selector(control.Value("selector"))
+	controlSelector := control.Value("selector")
+	controlOf := selector(controlSelector)
 	switch {
 	case o.Value("preset").Present() == query.Present():
 		o.Require("query", "want either a query or a preset (error-rate or latency)")
@@ -74,6 +75,7 @@ func decodeQueries(o *strictyaml.Object, m *MetricCheck) {
 		if control.Present() {
 			control.Require("query", "want the same query of what the release does not change")
 			m.Control, _ = parseQuery(controlQuery)
+			m.checkControl(controlQuery)
 		}
 		return
 	}
@@ -89,6 +91,14 @@ func decodeQueries(o *strictyaml.Object, m *MetricCheck) {
 	if control.Present() {
 		control.Require("selector", `want what the release does not change, such as namespace="novamind",job!="api"`)
 		m.Control = expand(controlOf)
+		m.checkControl(controlSelector)
+	}
+}
+
+// checkControl: beside itself nothing ever fails.
+func (m *MetricCheck) checkControl(written strictyaml.Value) {
+	if m.Control != "" && m.Control == m.Query {
+		written.Problem("it asks the same as the check, which would never fail beside it; want what the release does not change")
 	}
 }
 
