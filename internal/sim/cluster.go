@@ -225,6 +225,9 @@ func (p clusterPort) writeOne(env promotion.Environment, made *rendered, at mani
 	p.s.touched(&env.ID)
 	// A hook that ran under a former name is not run again.
 	took := found && object.text == made.texts[at] && slices.Contains(env.Formerly, object.owner)
+	if found && object.owner != env.ID {
+		p.s.truth(object.owner).heirs[env.ID] = true
+	}
 	object.owner, object.text, object.byHand = env.ID, made.texts[at], ""
 	_, object.stays = made.has(markStays, env.ID.Name)
 	if took {

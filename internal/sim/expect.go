@@ -148,7 +148,7 @@ func (s *Sim) runs(env promotion.ID, made *rendered) error {
 		for at, object := range objects {
 			want, wanted := made.texts[at]
 			switch {
-			case object.owner != env:
+			case !s.has(env, object):
 			case !wanted && !manifest.KeptUnlessAllowed(at.GroupKind()):
 				wrong = append(wrong, at.String()+" is too many")
 			case wanted && rollsBack(made, at): // by a release that failed, perhaps
@@ -179,9 +179,20 @@ func rollsBack(made *rendered, at manifest.ID) bool {
 	return found && manifest.StageOf(o) == manifest.StageRollback
 }
 
+// has reports whether an object is an environment's, or that of another name which
+// took it over and whose file is gone since: a rename that was taken back. Whose it
+// is to be from then on is for people to say.
+func (s *Sim) has(env promotion.ID, object *live) bool {
+	if object.owner == env {
+		return true
+	}
+	_, valid := s.file(object.owner)
+	return !valid && s.truth(env).heirs[object.owner]
+}
+
 func (s *Sim) find(env promotion.ID, at manifest.ID) (*live, bool) {
 	for _, objects := range s.clusters.objects {
-		if object, found := objects[at]; found && object.owner == env {
+		if object, found := objects[at]; found && s.has(env, object) {
 			return object, true
 		}
 	}

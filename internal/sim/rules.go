@@ -33,12 +33,13 @@ type truth struct {
 	migrated map[manifest.ID]migration         // since last good
 	rolled   map[rolled]bool
 	stage    stage
-	served   map[manifest.ID]bool // Services that have pods
+	served   map[manifest.ID]bool  // Services that have pods
+	heirs    map[promotion.ID]bool // have taken over what it ran
 }
 
 func newTruth() *truth {
 	return &truth{verified: map[manifest.Digest]bool{}, failed: map[manifest.Digest]time.Duration{}, wronged: map[manifest.Digest]bool{},
-		migrated: map[manifest.ID]migration{}, rolled: map[rolled]bool{}, served: map[manifest.ID]bool{}}
+		migrated: map[manifest.ID]migration{}, rolled: map[rolled]bool{}, served: map[manifest.ID]bool{}, heirs: map[promotion.ID]bool{}}
 }
 
 // answered notes the answer of a verification.
