@@ -2,6 +2,7 @@ package bench
 
 import (
 	"fmt"
+	"strings"
 	"testing"
 	"time"
 
@@ -13,10 +14,15 @@ import (
 var sizes = []struct{ environments, each int }{{1, 100}, {20, 100}, {1, 2000}}
 
 // deployed is a world with everything applied, verified and at rest.
-func (g *ground) deployed(environments, each int) *world {
+func (g *ground) deployed(environments, each int, change ...map[string]string) *world {
 	g.Helper()
 	w := g.newWorld()
 	files := w.fill(g.namespaces(environments), each, "first")
+	for _, c := range change {
+		for name, content := range c {
+			files[name] = strings.ReplaceAll(content, "NAMESPACE", w.spaces[0])
+		}
+	}
 	head := w.push("everything", files)
 	g.watch.await(g, patience, w.objects(), "first", w.spaces...)
 	w.daemon.settled(head, environments, patience)
