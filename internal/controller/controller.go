@@ -103,7 +103,7 @@ type environment struct {
 	problems map[source.Revision]string // why a candidate may not run
 	commits  map[source.Revision]source.Commit
 	credits  map[source.Revision]credit
-	courses  map[reconcile.Course]stepTexts
+	courses  map[way]stepTexts
 	cancel   context.CancelFunc // of a verification
 	watching string             // where the drift watch looks
 	unwatch  context.CancelFunc
@@ -330,7 +330,7 @@ func (c *Controller) environment(id promotion.ID) *environment {
 			problems: map[source.Revision]string{},
 			commits:  map[source.Revision]source.Commit{},
 			credits:  map[source.Revision]credit{},
-			courses:  map[reconcile.Course]stepTexts{},
+			courses:  map[way]stepTexts{},
 		}
 		c.environments[id] = e
 	}

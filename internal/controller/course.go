@@ -42,7 +42,7 @@ func courseOf(p strategy.Plan) (reconcile.Course, error) {
 // staged finds out by which steps the release would come. An error beside the
 // fault says what of it cannot be done as its file asks.
 func (v *evaluation) staged(ctx context.Context, set manifest.Set, c *reconcile.Candidate) error {
-	if len(v.file.Strategies) == 0 || c.Release.Digest == v.lastGood.Digest {
+	if c.Release.Digest == v.lastGood.Digest {
 		return nil
 	}
 	var before manifest.Set
@@ -76,24 +76,34 @@ func textsOf(p strategy.Plan) stepTexts {
 // maxCourses bounds what is remembered of steps.
 const maxCourses = 50
 
-// knowSteps remembers what is to be told of a course.
-func (e *environment) knowSteps(c reconcile.Course, p strategy.Plan) {
-	if c.Steps < 2 {
+// way is what leads to a release.
+type way struct {
+	release reconcile.Digest
+	course  reconcile.Course
+}
+
+// knowSteps remembers what is to be told of the way to a release.
+func (e *environment) knowSteps(c reconcile.Candidate, p strategy.Plan) {
+	if len(p.Steps) < 2 && (len(p.Steps) == 0 || !p.Steps[0].Flags) {
 		return
 	}
 	if len(e.courses) >= maxCourses {
 		clear(e.courses)
 	}
-	e.courses[c] = textsOf(p)
+	e.courses[way{c.Release.Digest, c.Course}] = textsOf(p)
 }
 
 // stepText says which step of an attempt is under way, and what it does; "" where
-// there is but one.
+// there is but one, and nothing to be said of it.
 func (e *environment) stepText(a reconcile.Attempt) string {
-	if a.Step == 0 {
-		return ""
+	texts := e.courses[way{a.Release.Digest, a.Course}]
+	switch {
+	case a.Step > 0:
+		return ", " + stepName(a, texts)
+	case len(texts) == 1:
+		return ": " + texts[0]
 	}
-	return ", " + stepName(a, e.courses[a.Course])
+	return ""
 }
 
 func stepName(a reconcile.Attempt, texts stepTexts) string {

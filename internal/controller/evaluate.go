@@ -110,7 +110,7 @@ func (c *Controller) evaluated(v *evaluation, result reconcile.Result, commit so
 	}
 	e.commits[revision], e.credits[revision] = commit, v.creditOf(commit)
 	e.allowed = v.allowed
-	e.knowSteps(result.Candidate.Course, v.plan)
+	e.knowSteps(result.Candidate, v.plan)
 	if v.judged {
 		e.excepted = v.excepted
 	}

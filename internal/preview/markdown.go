@@ -49,6 +49,7 @@ func (p Preview) Markdown(l Layout) string {
 	out.list("**Cannot be taken back**\n\n", p.irreversible(), maxLines)
 	out.list("**Deleted**\n\n", p.deleted(), maxLines)
 	out.list("**Settings**\n\n", p.settings(), maxLines)
+	out.list("**How it comes**\n\n", p.steps(), maxLines)
 	out.list("**What is known now**\n\n", p.evidence(), maxLines)
 	p.warnings(out)
 	p.diffs(out)

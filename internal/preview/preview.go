@@ -86,6 +86,10 @@ type Environment struct {
 	Judgement
 	Gates    []Gate    `json:"gates"`
 	Settings []Setting `json:"settings,omitempty"`
+	// Steps are how it gets there where that is more than an apply, and Remarks what
+	// people should know of that. A sentence each.
+	Steps   []string `json:"steps,omitempty"`
+	Remarks []string `json:"remarks,omitempty"`
 	// Evidence is what is known of it beside the repository: what upstream has
 	// verified, and what holds it now. A sentence each.
 	Evidence []string `json:"evidence,omitempty"`

@@ -68,7 +68,7 @@ var (
 		e := Environment{
 			ID: someID.Draw(t, "id"), Pin: source.Revision(hostile.Draw(t, "pin")),
 			Effect:     rapid.SampledFrom([]Effect{Changed, Promoted, Later, Added, Removed, Invalid, Settled}).Draw(t, "effect"),
-			Difference: Difference{Objects: rapid.SliceOfN(someObject, 0, 4).Draw(t, "objects"), Irreversible: lines.Draw(t, "irreversible")},
+			Difference: Difference{Objects: rapid.SliceOfN(someObject, 0, 4).Draw(t, "objects"), Irreversible: lines.Draw(t, "irreversible")}, Steps: lines.Draw(t, "steps"), Remarks: lines.Draw(t, "remarks"),
 			Judgement: Judgement{Verdict: rapid.SampledFrom([]policy.Verdict{"", policy.VerdictAllow, policy.VerdictDeny, policy.VerdictError}).Draw(t, "verdict"),
 				New: findings.Draw(t, "new"), Standing: findings.Draw(t, "standing"), Solved: findings.Draw(t, "solved"),
 				Errors: []policy.RuleError{{Rule: hostile.Draw(t, "rule"), Message: hostile.Draw(t, "error")}}},

@@ -70,6 +70,7 @@ type Step struct {
 	Text   string        // one sentence for people
 	// Traffic is where requests go once the step is reached.
 	Traffic []Traffic
+	Flags   bool // nothing changes but configuration, without a rollout
 }
 
 // Traffic is whether a Service sends its requests to the pods of a copy, all of
@@ -186,7 +187,7 @@ func (d *designer) last(staged bool) Step {
 		return step
 	}
 	if text := flags(d.Before, d.After, d.Namespace); text != "" {
-		step.Text = text
+		step.Text, step.Flags = text, true
 	}
 	return step
 }

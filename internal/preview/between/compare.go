@@ -7,6 +7,7 @@ import (
 	"chaperone.dev/chaperone/internal/policy"
 	"chaperone.dev/chaperone/internal/preview"
 	"chaperone.dev/chaperone/internal/promotion"
+	"chaperone.dev/chaperone/internal/strategy"
 )
 
 // built is an environment as it would run.
@@ -115,7 +116,7 @@ func (q *question) told(ctx context.Context, env preview.Environment, p pair) (p
 	if env.Difference = difference; refusal != nil {
 		env.Fault = &preview.Fault{Reason: refusal.Reason, Text: refusal.Error()}
 	}
-	if err := q.judged(ctx, &env, p); err != nil {
+	if err := q.judged(ctx, &env, p, q.come(&env, p)); err != nil {
 		return env, false, err
 	}
 	override, _ := q.head.Commit.Override()
@@ -127,8 +128,11 @@ func (q *question) told(ctx context.Context, env preview.Environment, p pair) (p
 	return env, true, nil
 }
 
-func (q *question) judged(ctx context.Context, env *preview.Environment, p pair) error {
+func (q *question) judged(ctx context.Context, env *preview.Environment, p pair, plan strategy.Plan) error {
 	after, err := p.to.tree.judge(ctx, p.to)
+	if err == nil {
+		after, err = q.judgeSteps(ctx, p, plan, after)
+	}
 	if err != nil {
 		return err
 	}

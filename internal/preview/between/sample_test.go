@@ -113,3 +113,38 @@ func TestPreviewOfTheSample(t *testing.T) {
 		t.Errorf("%+v", statuses)
 	}
 }
+
+// A canary of the real sample: people read in which steps it would come, its copy
+// is judged like all else, and what cannot be done so is told.
+func TestPreviewOfSteps(t *testing.T) {
+	t.Parallel()
+	racing.Without(t)
+	w := sample(t)
+	const file = "environments/novamind/development.yaml"
+	with := func(branch, strategy string) source.Revision {
+		content := strings.TrimRight(gitserver.Git(t, w.repo.Dir, "show", string(w.first)+":"+file), "\n")
+		return w.commit(t, branch, w.first, map[string]string{file: content + "\n  strategies:\n    - " + strategy + "\n"})
+	}
+	newer := func(branch string, on source.Revision) source.Revision {
+		return w.commit(t, branch, on, map[string]string{
+			"base/novamind/api/kustomization.yaml": w.edited(t, on, "base/novamind/api/kustomization.yaml", "newTag: 1.4.2", "newTag: 1.5.0"),
+		})
+	}
+	development := func(base, head source.Revision) preview.Environment {
+		p, _ := w.of(t, base, head)
+		only := p.Only(promotion.ID{Pipeline: "novamind", Name: "development"})
+		if len(only.Environments) != 1 {
+			t.Fatalf("%+v", p)
+		}
+		return only.Environments[0]
+	}
+	canary := with("canary", "{workload: Deployment/api, canary: {service: api, steps: [{weight: 10}, {weight: 50}]}}")
+	e := development(canary, newer("canary-2", canary))
+	if len(e.Steps) != 3 || !strings.HasPrefix(e.Steps[0], "step 1 of 3: Deployment/api-canary ") || e.Refused() {
+		t.Errorf("steps %q, fault %+v, verdict %s: %+v", e.Steps, e.Fault, e.Verdict, e.New)
+	}
+	nowhere := with("nowhere", "{workload: Deployment/api, blueGreen: {service: elsewhere}}")
+	if e = development(nowhere, newer("nowhere-2", nowhere)); e.Fault == nil || e.Fault.Reason != promotion.StrategyImpossible || !strings.Contains(e.Fault.Text, file) {
+		t.Errorf("a Service that there is not: %+v", e.Fault)
+	}
+}
