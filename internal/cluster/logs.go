@@ -26,8 +26,10 @@ const (
 	logBytes   = 64 << 10 // read of each container
 	lineBytes  = 300
 	maxSecrets = 50
+	maxValues  = 20_000          // that are looked for in a log, each by itself
 	logWithin  = 5 * time.Second // a restore waits for it
 	leastValue = 4               // bytes of a secret value that is looked for: a shorter one is in every text
+	leastPart  = 6               // bytes of a part of one, likewise: numbers of ports are parts as well
 )
 
 var (
@@ -51,6 +53,9 @@ func (c *Cluster) Log(ctx context.Context, namespace, job string, lines int, rel
 		if id := manifest.IDOf(o); id.Group == "" && id.Kind == "Secret" {
 			secrets = append(secrets, valuesOf(o)...)
 		}
+	}
+	if len(secrets) > maxValues {
+		return "", fmt.Errorf("the Secrets around Job %s hold more than %d lines, which are too many to take out", job, maxValues)
 	}
 	var told []string
 	for _, container := range containersOf(pod) {
@@ -176,7 +181,8 @@ func secretNames(pod *unstructured.Unstructured) []string {
 }
 
 // valuesOf are a Secret's values as they may stand in a text: whole, by line, in
-// base64, and as a URL or JSON has them.
+// base64, and as a URL or JSON has them; and what is held by a value that is a file
+// of settings, JSON, or an address.
 func valuesOf(secret *unstructured.Unstructured) []string {
 	var values []string
 	add := func(value string) {
@@ -185,6 +191,15 @@ func valuesOf(secret *unstructured.Unstructured) []string {
 			url.QueryEscape(value), url.PathEscape(value), strings.Trim(string(quoted), `"`)) {
 			if v = strings.TrimRight(v, "\r"); len(v) >= leastValue {
 				values = append(values, v)
+			}
+		}
+	}
+	whole := add
+	add = func(value string) {
+		whole(value)
+		for _, part := range partsOf(value) {
+			if len(part) >= leastPart {
+				whole(part)
 			}
 		}
 	}
@@ -204,11 +219,49 @@ func valuesOf(secret *unstructured.Unstructured) []string {
 	return values
 }
 
+// partsOf are what a program takes out of a value before it uses, and tells, it.
+func partsOf(value string) (parts []string) {
+	var document any
+	if json.Unmarshal([]byte(value), &document) == nil {
+		return leavesOf(document)
+	}
+	for line := range strings.Lines(value) {
+		line = strings.TrimSpace(line)
+		if at := strings.IndexAny(line, "=:"); at >= 0 && !strings.HasPrefix(line[at:], "://") {
+			parts = append(parts, strings.Trim(line[at+1:], " \t\"',;"))
+		}
+		for _, word := range strings.Fields(line) {
+			word = strings.Trim(word[strings.LastIndexAny(word, "\"'=")+1:], "\"',;")
+			if address, err := url.Parse(word); err == nil && address.User != nil {
+				password, _ := address.User.Password()
+				parts = append(parts, password)
+			}
+		}
+	}
+	return parts
+}
+
+func leavesOf(document any) (leaves []string) {
+	switch value := document.(type) {
+	case string:
+		return []string{value}
+	case []any:
+		for _, item := range value {
+			leaves = append(leaves, leavesOf(item)...)
+		}
+	case map[string]any:
+		for _, item := range value {
+			leaves = append(leaves, leavesOf(item)...)
+		}
+	}
+	return leaves
+}
+
 // telling are texts that are secrets by the look of them, whoever's they are.
 var telling = []*regexp.Regexp{
 	regexp.MustCompile(`(?i)((?:password|passwd|secret|token|api[-_]?key|authorization)["']?\s*[:=]\s*)(?:bearer |basic )?\S+`),
 	regexp.MustCompile(`(?i)(bearer )[-A-Za-z0-9._~+/]{8,}=*`),
-	regexp.MustCompile(`([a-z][a-z0-9+.-]*://[^/\s:@]*:)[^@\s]+`),
+	regexp.MustCompile(`([a-z][a-z0-9+.-]*://[^/\s:@]*:)\S+(@)`),
 	regexp.MustCompile(`()eyJ[-A-Za-z0-9_]{10,}\.[-A-Za-z0-9_]{10,}\.[-A-Za-z0-9_]*`),
 }
 
@@ -221,7 +274,7 @@ func redacted(text string, secrets []string) string {
 		text = strings.ReplaceAll(text, value, takenOut)
 	}
 	for _, look := range telling {
-		text = look.ReplaceAllString(text, "${1}"+takenOut)
+		text = look.ReplaceAllString(text, "${1}"+takenOut+"${2}")
 	}
 	return text
 }

@@ -24,6 +24,8 @@ func TestRedacted(t *testing.T) {
 		"Authorization: Bearer abcdefghijk":            "Authorization: <secret>",
 		"dial postgres://app:pa55@db:5432/x":           "dial postgres://app:<secret>@db:5432/x",
 		"eyJhbGciOiJIUzI1.eyJzdWIiOiIxMjM0.c2lnbmF0dX": "<secret>",
+		"asked http://api:8000/health: 500":            "asked http://api:8000/health: 500",
+		"amqp://app:pa/55@mq:5672/x?a=b":               "amqp://app:<secret>@mq:5672/x?a=b",
 		"12 of 12 passed":                              "12 of 12 passed",
 	} {
 		if got := redacted(text, secrets); got != want {
@@ -38,6 +40,43 @@ func TestTailIsBoundedAndPlain(t *testing.T) {
 	got := tail(text, 3)
 	if len(got) != 3 || got[0] != "[31mred[0m" || len(got[1]) > lineBytes+len("…") || got[2] != "b�d" {
 		t.Errorf("got %q", got)
+	}
+}
+
+// What a Secret holds is often a file, of which a program tells a part.
+func TestPitfall40_PartsOfASecret(t *testing.T) {
+	t.Parallel()
+	for value, log := range map[string]string{
+		"DB_USER=app\nDB_PASSWORD='hunter2'\n":                          "login as app with hunter2 refused",
+		"password: hunter2\n":                                           "tried hunter2",
+		`{"db": {"passwords": ["x", "hunter2"], "port": 5432}}`:         "tried hunter2",
+		"postgres://app:hunter2@db:5432/x":                              "tried hunter2 at db:5432",
+		"spring.datasource.url = jdbc:\nurl=https://me:hunter2@host/\n": "tried hunter2",
+	} {
+		objects, err := manifest.Decode("s.yaml", []byte(fmt.Sprintf("{apiVersion: v1, kind: Secret, metadata: {name: own}, stringData: {a: %q}}", value)))
+		if err != nil {
+			t.Fatal(err)
+		}
+		got, err := logServer(t, 200, log+"\n").Log(t.Context(), "novamind", "smoke-1", 2, objects)
+		if want := strings.ReplaceAll(log, "hunter2", takenOut); err != nil || got != want {
+			t.Errorf("%q: got %q, %v; want %q", value, got, err, want)
+		}
+	}
+}
+
+// So much of it that looking for each would keep a restore waiting is not told at all.
+func TestSecretsWithoutEnd(t *testing.T) {
+	t.Parallel()
+	var lines strings.Builder
+	for i := range 50_000 {
+		fmt.Fprintf(&lines, "word%06d\n", i)
+	}
+	objects, err := manifest.Decode("s.yaml", []byte(fmt.Sprintf("{apiVersion: v1, kind: Secret, metadata: {name: own}, stringData: {a: %q}}", lines.String())))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got, err := logServer(t, 200, "well\n").Log(t.Context(), "novamind", "smoke-1", 2, objects); got != "" || err == nil || !strings.Contains(err.Error(), "too many to take out") {
+		t.Errorf("%q, %v", got, err)
 	}
 }
 
