@@ -28,10 +28,14 @@ func content(response *http.Response, check promotion.HTTPCheck) answer {
 	body, err := io.ReadAll(io.LimitReader(response.Body, maxBody+1))
 	whole := err == nil && len(body) <= maxBody
 	body = body[:min(len(body), maxBody)]
+	long := fmt.Sprintf("the answer is longer than the %d KiB that are read", maxBody>>10)
 	switch {
 	case !strings.Contains(string(body), check.Body):
 		if err != nil {
 			return silent("the answer broke off")
+		}
+		if !whole { // it may come yet, and we do not look
+			return silent(long)
 		}
 		return answer{outcome: wrong, text: fmt.Sprintf("%s without %q in the body", status, brief(errors.New(check.Body)))}
 	case len(check.JSON) == 0:
@@ -39,7 +43,7 @@ func content(response *http.Response, check promotion.HTTPCheck) answer {
 	case err != nil:
 		return silent("the answer broke off")
 	case !whole:
-		return silent(fmt.Sprintf("the answer is longer than the %d KiB that are read", maxBody>>10))
+		return silent(long)
 	}
 	if why := differs(body, check.JSON); why != "" {
 		return answer{outcome: wrong, text: status + " " + why}

@@ -109,7 +109,7 @@ func TestHTTPVerdicts(t *testing.T) {
 
 		{"body has it", with(func(c *promotion.HTTPCheck) { c.Body = "ok" }), []step{ok}, Pass, "10 of 10", 10},
 		{"body has it not", with(func(c *promotion.HTTPCheck) { c.Body = "twin" }), []step{ok}, Fail, `answered 200 without "twin" in the body in 1 of 1 requests`, 1},
-		{"body has it too late", with(func(c *promotion.HTTPCheck) { c.Body = "twin" }), []step{{status: 200, body: strings.Repeat(" ", maxBody) + "twin"}}, Fail, `without "twin"`, 1},
+		{"body has it too late", with(func(c *promotion.HTTPCheck) { c.Body = "twin" }), []step{{status: 200, body: strings.Repeat(" ", maxBody) + "twin"}}, Error, "longer than the 64 KiB", 10},
 		{"another status is wanted", with(func(c *promotion.HTTPCheck) { c.Status = []int{401, 403} }), []step{{status: 403}}, Pass, "10 of 10", 10},
 		{"200 is not", with(func(c *promotion.HTTPCheck) { c.Status = []int{401, 403} }), []step{ok}, Fail, "answered 200 in 1 of 1", 1},
 		{"a 503 of the service itself", base, []step{{status: 503}}, Fail, "answered 503 in 1 of 1", 1},
