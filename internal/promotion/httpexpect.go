@@ -40,6 +40,9 @@ func checkJSONPath(path string) error {
 	if len(path) > 200 || !strings.HasPrefix(strings.TrimLeft(path, "{ "), ".") && !strings.HasPrefix(path, "$") && !strings.HasPrefix(path, "{$") {
 		return fmt.Errorf("want a path of at most 200 characters such as .status or .checks[0].state, not %.80q", path)
 	}
+	if strings.Count(path, "..") > 1 {
+		return fmt.Errorf("%q looks through all that is found by looking through all, which some bodies make endless; want at most one ..", path)
+	}
 	_, err := JSONPath(path)
 	return err
 }

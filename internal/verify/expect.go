@@ -45,10 +45,37 @@ func content(response *http.Response, check promotion.HTTPCheck) answer {
 	case !whole:
 		return silent(long)
 	}
+	if nested(body) > maxNested {
+		return silent(fmt.Sprintf("the body is nested more than %d deep", maxNested))
+	}
 	if why := differs(body, check.JSON); why != "" {
 		return answer{outcome: wrong, text: status + " " + why}
 	}
 	return answer{outcome: right, text: status}
+}
+
+// maxNested is how deep a body may be: a path that looks through all of it takes
+// the square of that.
+const maxNested = 200
+
+// nested is how deep JSON is, or a little more for what is none.
+func nested(body []byte) (deepest int) {
+	depth, quoted := 0, false
+	for i := 0; i < len(body); i++ {
+		switch c := body[i]; {
+		case quoted && c == '\\':
+			i++
+		case c == '"':
+			quoted = !quoted
+		case quoted:
+		case c == '{', c == '[':
+			depth++
+			deepest = max(deepest, depth)
+		case c == '}', c == ']':
+			depth--
+		}
+	}
+	return deepest
 }
 
 // differs says which value of a body is not as wanted, and not what it is.

@@ -43,6 +43,8 @@ func TestBodiesAsJSON(t *testing.T) {
 		{"no JSON", `<html>hunter2</html>`, want(".status", "UP"), Fail, "with a body that is no JSON"},
 		{"empty", ``, want(".status", "UP"), Fail, "no JSON"},
 		{"JSON and more", `{"status": "UP"} hunter2`, want(".status", "UP"), Fail, "no JSON"},
+		{"nested without end", strings.Repeat(`{"a":`, 9000) + "1" + strings.Repeat("}", 9000), want("..x", "1"), Error, "nested more than 200 deep"},
+		{"braces in a text", `{"status": "UP", "x": "\"` + strings.Repeat("{", 1000) + `"}`, want(".status", "UP"), Pass, "3 of 3"},
 		{"without end", `{"status": "UP", "x": "` + strings.Repeat("hunter2", maxBody/7) + `"}`, want(".status", "UP"), Error, "longer than the 64 KiB"},
 	}
 	for _, test := range tests {
