@@ -41,7 +41,7 @@ func checkJSONPath(path string) error {
 		return fmt.Errorf("want a path of at most 200 characters such as .status or .checks[0].state, not %.80q", path)
 	}
 	if strings.Count(path, "..") > 1 {
-		return fmt.Errorf("%q looks through all that is found by looking through all, which some bodies make endless; want at most one ..", path)
+		return fmt.Errorf("%q looks through all that is found by looking through all, which some bodies make endless; want .. once at most", path)
 	}
 	_, err := JSONPath(path)
 	return err
