@@ -46,12 +46,18 @@ func replaced(change map[string]string, pairs ...string) map[string]string {
 type caller struct {
 	mu     sync.Mutex
 	wrong  []string
+	when   []time.Time // each of them was asked
 	asked  int
 	cancel context.CancelFunc
 	ended  chan struct{}
 }
 
 func (w *world) call(id promotion.ID) *caller {
+	w.Helper()
+	return w.callAt("http://app." + w.namespaces[id.String()] + ".svc/")
+}
+
+func (w *world) callAt(target string) *caller {
 	w.Helper()
 	proxy, err := url.Parse(w.cluster.Proxy)
 	if err != nil {
@@ -60,7 +66,6 @@ func (w *world) call(id promotion.ID) *caller {
 	ctx, cancel := context.WithCancel(context.Background())
 	c := &caller{cancel: cancel, ended: make(chan struct{})}
 	client := &http.Client{Timeout: 5 * time.Second, Transport: &http.Transport{Proxy: http.ProxyURL(proxy), DisableKeepAlives: true}}
-	target := "http://app." + w.namespaces[id.String()] + ".svc/"
 	go func() {
 		defer close(c.ended)
 		for ctx.Err() == nil {
@@ -77,6 +82,7 @@ func (c *caller) ask(ctx context.Context, client *http.Client, target string) {
 	if err != nil {
 		return
 	}
+	began := time.Now()
 	response, err := client.Do(request)
 	if ctx.Err() != nil {
 		return
@@ -86,10 +92,12 @@ func (c *caller) ask(ctx context.Context, client *http.Client, target string) {
 	c.asked++
 	switch {
 	case err != nil:
+		c.when = append(c.when, began)
 		c.wrong = append(c.wrong, time.Now().Format("05.000")+" "+err.Error())
 	default:
 		_ = response.Body.Close()
 		if response.StatusCode != http.StatusOK {
+			c.when = append(c.when, began)
 			c.wrong = append(c.wrong, fmt.Sprintf("%s answered %d", time.Now().Format("05.000"), response.StatusCode))
 		}
 	}
