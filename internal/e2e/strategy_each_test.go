@@ -160,6 +160,21 @@ func (s *stepped) spoilAt(step int, tag string) (since func() time.Time, stop fu
 		}
 }
 
+// spoilFrom spoils a version once the store knows its release to have come to a
+// step, for who has another use for the calls of the daemon.
+func (s *stepped) spoilFrom(step int, tag string) (stop func()) {
+	ctx, cancel := context.WithCancel(s.Context())
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		for ctx.Err() == nil && s.record(development).Journal.Attempt.Step < step {
+			time.Sleep(20 * time.Millisecond)
+		}
+		s.spoil(ctx, tag)
+	}()
+	return func() { cancel(); <-ended }
+}
+
 // wantTakenBack makes sure that a release was taken back in one step, and that
 // nothing is left of it.
 func (s *stepped) wantTakenBack(bad, good source.Revision, reverts, step int) {
