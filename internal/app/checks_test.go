@@ -10,6 +10,7 @@ import (
 	"time"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
 
 	"chaperone.dev/chaperone/internal/controller"
 	"chaperone.dev/chaperone/internal/promotion"
@@ -122,6 +123,32 @@ func TestChecksOnARealCluster(t *testing.T) {
 				t.Errorf("got %s: %s, %v; want %s: %s", verdict.Outcome, verdict.Evidence, err, test.outcome, test.evidence)
 			}
 		})
+	}
+}
+
+// A smoke test that could not run is run when it can: the Job that says so is not
+// asked for its result for as long as it is kept.
+func TestSmokeTestThatCouldNotRunIsRunAgain(t *testing.T) {
+	t.Parallel()
+	c := newChecked(t)
+	c.env.Verify.Jobs = []promotion.JobCheck{{Name: "smoke", CronJob: "smoke", Timeout: 5 * time.Second}}
+	began := time.Now()
+	set := decoded(t, smokeOf("smoke", "smoke:image-missing"))
+	if err := c.on.Apply(t.Context(), c.env, set); err != nil {
+		t.Fatal(err)
+	}
+	verdict, err := c.on.Verify(t.Context(), c.env, set, controller.Against{Begun: began})
+	if err != nil || verdict.Outcome != reconcile.OutcomeError {
+		t.Fatalf("got %s: %s, %v", verdict.Outcome, verdict.Evidence, err)
+	}
+	// The image is there now: the same release, by the same attempt.
+	patch := []byte(`{"spec":{"jobTemplate":{"spec":{"template":{"spec":{"containers":[{"name":"run","image":"registry.local/smoke:1"}]}}}}}}`)
+	if _, err := c.local.Client().BatchV1().CronJobs(c.env.Target.Namespace).Patch(t.Context(), "smoke", types.StrategicMergePatchType, patch, metav1.PatchOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	verdict, err = c.on.Verify(t.Context(), c.env, set, controller.Against{Begun: began})
+	if err != nil || verdict.Outcome != reconcile.OutcomeDone {
+		t.Errorf("got %s: %s, %v", verdict.Outcome, verdict.Evidence, err)
 	}
 }
 

@@ -63,23 +63,51 @@ func (c *Cluster) BeginSmoke(ctx context.Context, w Owner, s Smoke) (uid string,
 func (c *Cluster) createSmoke(ctx context.Context, w Owner, job *unstructured.Unstructured) (uid string, err error) {
 	id := manifest.IDOf(job)
 	client := c.dynamic.Resource(jobs).Namespace(w.Namespace)
+	var made *unstructured.Unstructured
 	err = c.retry(ctx, func(ctx context.Context) error {
-		made, err := client.Create(ctx, job, metav1.CreateOptions{FieldManager: c.options.FieldManager})
+		var err error
+		made, err = client.Create(ctx, job, metav1.CreateOptions{FieldManager: c.options.FieldManager})
 		if apierrors.IsAlreadyExists(err) { // by an attempt that was cut off
 			made, err = client.Get(ctx, job.GetName(), metav1.GetOptions{})
 			if err == nil && made.GetAnnotations()[AnnotationVerifies] != w.Environment.String() {
 				return fault.Terminal("create", id.String(), errors.New("somebody else's Job has its name"))
 			}
 		}
-		if err == nil {
-			uid = string(made.GetUID())
-		}
 		return err
 	})
-	if fault.IsTerminal(err) {
+	switch {
+	case fault.IsTerminal(err):
 		return "", err
+	case err != nil:
+		return "", failed("create", id, err)
+	case made.GetDeletionTimestamp() != nil || neverRan(made):
+		return "", c.anew(ctx, made)
 	}
-	return uid, failed("create", id, err)
+	return string(made.GetUID()), nil
+}
+
+// anew takes away a Job that is over and has told nothing: asked again, it would
+// tell nothing again for as long as it is kept.
+func (c *Cluster) anew(ctx context.Context, job *unstructured.Unstructured) error {
+	id := manifest.IDOf(job)
+	k, err := c.kinds.find(ctx, id.GroupKind(), "v1")
+	if err == nil && job.GetDeletionTimestamp() == nil {
+		_, err = c.delete(ctx, k, id, condition{uid: string(job.GetUID())})
+	}
+	if err != nil {
+		return err
+	}
+	return fault.Retryable("create", id.String(), errors.New("one of which no pod came to run is there yet; it is made anew"))
+}
+
+// neverRan: its time was over before a pod of it ended by itself.
+func neverRan(job *unstructured.Unstructured) bool {
+	ended := false
+	for _, c := range mappings(job.Object, "status", "conditions") {
+		ended = ended || c["type"] == "Failed" && c["status"] == "True" && c["reason"] == "DeadlineExceeded"
+	}
+	succeeded, _, _ := unstructured.NestedInt64(job.Object, "status", "succeeded")
+	return ended && succeeded == 0
 }
 
 // smokeJob has no owner: what a CronJob owns it also deletes.
