@@ -106,7 +106,8 @@ func (s *Sim) unhindered(file promotion.Environment, j reconcile.Journal, head *
 	paused := requests.Pause != nil && (requests.Pause.Until.IsZero() || requests.Pause.Until.After(s.now()))
 	digest := reconcile.Digest(made.digest)
 	rewritten := j.LastGood.Revision != "" && !s.git.reachable(head.Revision)[j.LastGood.Revision]
-	held := j.Hold.Reason != "" && j.Hold.Digest == digest
+	// Over data that may be half rolled back goes nothing at all.
+	held := j.Hold.Reason != "" && (j.Hold.Digest == digest || j.Hold.Reason == promotion.RollbackFailed)
 	if paused || held || rewritten || slices.Contains(j.Quarantine, digest) || s.everStays(env) || s.wouldDelete(file, made) {
 		return nil, false
 	}
