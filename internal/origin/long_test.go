@@ -1,4 +1,4 @@
-package origin
+package origin_test
 
 import (
 	"fmt"
@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"chaperone.dev/chaperone/internal/manifest"
+	"chaperone.dev/chaperone/internal/origin"
 )
 
 // longPod has n containers, each in a line of its own from the sixth on.
@@ -29,9 +30,9 @@ func TestFieldsOfALongList(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	trace := OfFile("x.yaml", []byte(text))
+	trace := origin.OfFile("x.yaml", []byte(text))
 	for i := range n {
-		want := Place{File: "x.yaml", Line: 6 + i, Exact: true}
+		want := origin.Place{File: "x.yaml", Line: 6 + i, Exact: true}
 		if got := trace.Field(objects[0], fmt.Sprintf("spec.containers[%d].image", i)); got != want {
 			t.Fatalf("container %d: %+v, want %+v", i, got, want)
 		}
@@ -48,7 +49,7 @@ func TestFieldsOfAListInAnotherOrder(t *testing.T) {
 		t.Fatal(err)
 	}
 	slices.Reverse(objects[0].Object["spec"].(map[string]any)["containers"].([]any))
-	trace := OfFile("x.yaml", []byte(text))
+	trace := origin.OfFile("x.yaml", []byte(text))
 	for i, line := range []int{8, 7, 6} {
 		if got := trace.Field(objects[0], fmt.Sprintf("spec.containers[%d].image", i)); got.Line != line || !got.Exact {
 			t.Errorf("entry %d: %+v, want line %d", i, got, line)

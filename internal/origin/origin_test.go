@@ -1,4 +1,4 @@
-package origin
+package origin_test
 
 import (
 	"io/fs"
@@ -7,6 +7,7 @@ import (
 	"testing/fstest"
 
 	"chaperone.dev/chaperone/internal/manifest"
+	"chaperone.dev/chaperone/internal/origin"
 )
 
 // shop is a repository with something of everything.
@@ -146,7 +147,7 @@ func TestField(t *testing.T) {
 	for _, o := range objects {
 		byKind[o.GetKind()+o.GetName()[:2]] = o
 	}
-	trace := Of(treeOf(shop), "overlay/")
+	trace := origin.Of(treeOf(shop), "overlay/")
 	for _, test := range []struct {
 		name, object, field, file string
 		says                      string // what the line holds
@@ -191,14 +192,14 @@ func TestOfFile(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	trace := OfFile("x.yaml", []byte(renderedShop))
+	trace := origin.OfFile("x.yaml", []byte(renderedShop))
 	for _, o := range objects {
 		place, known := trace.Object(o)
 		if !known || place.File != "x.yaml" {
 			t.Errorf("%s: %+v, %v", manifest.IDOf(o), place, known)
 		}
 	}
-	if got := trace.Field(objects[0], "spec.replicas"); got != (Place{"x.yaml", 5, true}) {
+	if got := trace.Field(objects[0], "spec.replicas"); got != (origin.Place{"x.yaml", 5, true}) {
 		t.Errorf("replicas at %+v, want line 5", got)
 	}
 }
@@ -214,7 +215,7 @@ func FuzzField(f *testing.F) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		trace := Of(tree, "overlay")
+		trace := origin.Of(tree, "overlay")
 		for _, o := range objects {
 			place := trace.Field(o, field)
 			if _, err := fs.Stat(tree, place.File); err != nil || place.Line < 1 {

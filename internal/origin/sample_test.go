@@ -1,4 +1,4 @@
-package origin
+package origin_test
 
 import (
 	"fmt"
@@ -10,6 +10,7 @@ import (
 	"unicode"
 
 	"chaperone.dev/chaperone/internal/manifest"
+	"chaperone.dev/chaperone/internal/origin"
 	"chaperone.dev/chaperone/internal/promotion"
 	"chaperone.dev/chaperone/internal/render"
 	"chaperone.dev/chaperone/internal/source/worktree"
@@ -34,7 +35,7 @@ func leaves(prefix string, value any, visit func(path string, value any)) {
 // lines are a file's, read once.
 type lines map[string][]string
 
-func (l lines) of(t *testing.T, tree fs.FS, p Place) string {
+func (l lines) of(t *testing.T, tree fs.FS, p origin.Place) string {
 	t.Helper()
 	if l[p.File] == nil {
 		content, err := fs.ReadFile(tree, p.File)
@@ -70,7 +71,7 @@ func TestSampleEnvironments(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		trace := Of(tree, env.Path)
+		trace := origin.Of(tree, env.Path)
 		all, exact := 0, 0
 		for _, o := range result.Set.Objects() {
 			if _, known := trace.Object(o); !known {

@@ -199,3 +199,35 @@ func nearest(release manifest.Set, id manifest.ID) string {
 	}
 	return strictyaml.Nearest(Dependency(id), all)
 }
+
+// Disorder finds what is wrong with the order that a release asks for, as far as
+// it can be seen without a cluster: annotations that say none, and objects that
+// wait for each other. Objects whose namespace only the target gives are not found
+// by it; Steps refuses those.
+func Disorder(release manifest.Set) []Culprit {
+	var culprits []Culprit
+	var changes []Change
+	for _, o := range release.Objects() {
+		id, stage := manifest.IDOf(o), manifest.StageOf(o)
+		_, err := dependsOn(o)
+		if err == nil {
+			_, err = hookOrder(o)
+		}
+		if err != nil {
+			culprits = append(culprits, Culprit{ID: id, Text: err.Error()})
+		}
+		if stage != manifest.StageRollback {
+			changes = append(changes, Change{ID: id, Stage: stage, Action: Create, Object: o})
+		}
+	}
+	if len(culprits) > 0 || !slices.ContainsFunc(changes, func(c Change) bool { return c.Object.GetAnnotations()[manifest.AnnotationDependsOn] != "" }) {
+		return culprits
+	}
+	g := referring(changes)
+	cycle := g.cycle()
+	if at := slices.IndexFunc(cycle, func(e edge) bool { return e.why == whyDepends }); at >= 0 {
+		before := cycle[(at+len(cycle)-1)%len(cycle)].from
+		return []Culprit{{ID: changes[before].ID, Text: cyclic(g.sentence(cycle))}}
+	}
+	return nil
+}

@@ -104,6 +104,13 @@ func TestDependsOnIsRefused(t *testing.T) {
 		if refusal.Reason != promotion.ApplyRejected {
 			t.Errorf("%s: reason %s", test.name, refusal.Reason)
 		}
+		// What the release alone tells is found without a cluster, in the same words.
+		alone := Disorder(renderedSet(t, objects...))
+		if told := strings.HasPrefix(test.name, "a cycle") || test.name == "malformed"; told != (len(alone) == 1) {
+			t.Errorf("%s: without a cluster: %+v", test.name, alone)
+		} else if told && !strings.Contains(alone[0].ID.String()+": "+alone[0].Text, test.want) {
+			t.Errorf("%s: without a cluster: %+v, want %q", test.name, alone[0], test.want)
+		}
 	}
 }
 

@@ -231,9 +231,9 @@ func (g *graph) orderHooks(stage manifest.Stage) {
 	}
 }
 
-// cycle says what cannot be, as "A depends on B, which is in A"; "" where there
-// is none.
-func (g *graph) cycle() string {
+// cycle finds nodes that wait for each other, each with the one that it waits for;
+// none where there are none.
+func (g *graph) cycle() []edge {
 	const unseen, open, over = 0, 1, 2
 	state := make([]int, len(g.after))
 	var path []edge // from the start, each with what leads to it
@@ -260,16 +260,17 @@ func (g *graph) cycle() string {
 		if state[node] == unseen {
 			path = append(path[:0], edge{from: node})
 			if found := visit(node); found != nil {
-				return g.sentence(found)
+				return found
 			}
 		}
 	}
-	return ""
+	return nil
 }
 
 // maxCycle bounds how many objects of a cycle are named.
 const maxCycle = 12
 
+// sentence says what cannot be, as "A depends on B, which is in A".
 func (g *graph) sentence(cycle []edge) string {
 	start := g.name(cycle[len(cycle)-1].from)
 	var b strings.Builder

@@ -45,6 +45,19 @@ func Steps(changes []Change) ([]Step, error) {
 
 // ordered is the graph with its levels.
 func ordered(changes []Change) (*graph, *Refusal) {
+	g := referring(changes)
+	if g.asked {
+		if cycle := g.cycle(); cycle != nil {
+			return nil, &Refusal{Reason: promotion.ApplyRejected, Text: cyclic(g.sentence(cycle))}
+		}
+	}
+	g.servingEdges()
+	g.levels(g.sorted(g.all()))
+	return g, nil
+}
+
+// referring is the graph without what is merely better in an order.
+func referring(changes []Change) *graph {
 	g := newGraph(changes)
 	if g.asked || slices.ContainsFunc(changes, func(c Change) bool { return asksServices[c.ID.GroupKind()] }) {
 		for i, c := range changes {
@@ -53,14 +66,7 @@ func ordered(changes []Change) (*graph, *Refusal) {
 			}
 		}
 	}
-	if g.asked {
-		if cycle := g.cycle(); cycle != "" {
-			return nil, cyclic(cycle)
-		}
-	}
-	g.servingEdges()
-	g.levels(g.sorted(g.all()))
-	return g, nil
+	return g
 }
 
 // asksServices are the kinds by which the API server asks Services.
@@ -252,7 +258,6 @@ func (s *stepper) beyond(node int) {
 // writing reports whether a change changes something.
 func writing(c Change) bool { return c.Action != Unchanged }
 
-func cyclic(cycle string) *Refusal {
-	return &Refusal{Reason: promotion.ApplyRejected,
-		Text: "the objects of the release wait for each other: " + cycle + "; take one of them out of " + manifest.AnnotationDependsOn}
+func cyclic(cycle string) string {
+	return "the objects of the release wait for each other: " + cycle + "; take one of them out of " + manifest.AnnotationDependsOn
 }

@@ -14,6 +14,8 @@ import (
 
 	"chaperone.dev/chaperone/internal/fault"
 	"chaperone.dev/chaperone/internal/manifest"
+	"chaperone.dev/chaperone/internal/origin"
+	"chaperone.dev/chaperone/internal/plan"
 	"chaperone.dev/chaperone/internal/source"
 )
 
@@ -49,12 +51,39 @@ func build(ctx context.Context, snap source.Snapshot, dir string, limits Limits,
 	if err == nil && s.ownSchema {
 		err = guard.alone(ctx, s.schemas, run)
 	}
+	if err == nil {
+		err = disorder(snap, dir, result.Set)
+	}
 	if err != nil {
 		return Result{}, classified(ctx, dir, err)
 	}
 	result.Closure = t.closure
 	return result, nil
 }
+
+// disorder tells where objects ask for an order that they cannot have: it is told
+// here, and not first where they are applied, since only here their lines are known.
+func disorder(snap source.Snapshot, dir string, set manifest.Set) error {
+	culprits := plan.Disorder(set)
+	if len(culprits) == 0 {
+		return nil
+	}
+	trace := origin.Of(snap, dir)
+	var faults []error
+	for _, c := range culprits[:min(len(culprits), maxDisorder)] {
+		place := trace.Root()
+		if o, found := set.Get(c.ID); found {
+			if known, is := trace.Object(o); is {
+				place = known
+			}
+		}
+		faults = append(faults, fmt.Errorf("%s:%d: %s: %s", place.File, place.Line, c.ID, c.Text))
+	}
+	return errors.Join(faults...)
+}
+
+// maxDisorder bounds how many objects one error tells of.
+const maxDisorder = 10
 
 // start surveys from the directory that is to be built.
 func (s *survey) start(dir string) error {

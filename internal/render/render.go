@@ -3,7 +3,8 @@
 // for byte that of `kustomize build` of the same version; that nothing but the
 // snapshot is read, nothing is fetched and no process is started; that files,
 // bytes, objects and time are bounded; and that the closure names every path
-// whose change could change the output.
+// whose change could change the output. Objects that ask for an order that cannot
+// be had are refused, with their lines.
 //
 // The time of kustomize's build goes with the square of the objects, so many of
 // them are built in batches (piecewise.go) where that is certain to give the

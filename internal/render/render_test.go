@@ -127,6 +127,32 @@ func TestErrorsNameTheFile(t *testing.T) {
 	}
 }
 
+// An order that cannot be had is told with the lines that ask for it, before any
+// cluster is asked; what kustomize prints is as it was.
+func TestDisorderNamesTheLine(t *testing.T) {
+	t.Parallel()
+	object := func(name, asks string) string {
+		return "apiVersion: v1\nkind: ConfigMap\nmetadata:\n  name: " + name + "\n  namespace: shop\n  annotations: {" + asks + "}\n"
+	}
+	after := func(name string) string { return "chaperone.dev/depends-on: /ConfigMap/shop/" + name }
+	for _, test := range []struct{ name, first, second, want string }{
+		{"a cycle", after("b"), after("a"), "e/all.yaml:1: ConfigMap/shop/a: the objects of the release wait for each other: ConfigMap/shop/a depends on ConfigMap/shop/b, " +
+			"which depends on ConfigMap/shop/a; take one of them out of chaperone.dev/depends-on"},
+		{"no order", "", "chaperone.dev/depends-on: ConfigMap/a", `e/all.yaml:8: ConfigMap/shop/b: chaperone.dev/depends-on: entry 1 "ConfigMap/a": has 2 parts`},
+		{"a hook's order", "", "chaperone.dev/hook-order: first", `e/all.yaml:8: ConfigMap/shop/b: chaperone.dev/hook-order: want a whole number`},
+		{"an order", "", after("a"), ""},
+	} {
+		repo := files{"e/kustomization.yaml": "resources: [all.yaml]\n", "e/all.yaml": object("a", test.first) + "---\n" + object("b", test.second)}
+		_, err := render(t, repo, "e")
+		if test.want == "" && err != nil {
+			t.Errorf("%s: %v", test.name, err)
+		}
+		if test.want != "" {
+			wantTerminal(t, test.name, err, test.want)
+		}
+	}
+}
+
 func TestEmptyResultIsExposed(t *testing.T) {
 	t.Parallel()
 	got := mustRender(t, New(patient), files{"e/kustomization.yaml": "namespace: nothing\n"}, "e")
