@@ -78,11 +78,19 @@ apiVersion: autoscaling/v2
 kind: HorizontalPodAutoscaler
 metadata: {name: api}
 spec: {scaleTargetRef: {apiVersion: apps/v1, kind: Deployment, name: api}, minReplicas: 3, maxReplicas: 6}
+---
+apiVersion: gateway.networking.k8s.io/v1
+kind: HTTPRoute
+metadata: {name: api}
+spec: {parentRefs: [{name: public}], hostnames: [HOST], rules: [{backendRefs: [{name: api, port: 80}]}]}
 `
+
+// host is the name by which people know the api.
+func (s *site) host() string { return s.owner.Namespace + ".example.org" }
 
 func (s *site) set(version string) manifest.Set {
 	s.Helper()
-	objects, err := manifest.Decode("test.yaml", []byte(strings.ReplaceAll(system, "VERSION", version)))
+	objects, err := manifest.Decode("test.yaml", []byte(strings.NewReplacer("VERSION", version, "HOST", s.host()).Replace(system)))
 	if err != nil {
 		s.Fatal(err)
 	}
@@ -151,9 +159,13 @@ func (s *site) wait(what string, complaint func(context.Context) string) {
 	}
 }
 
-// version asks a Service for the tag of the image that answers.
+// version asks a Service, or a host, for the tag of the image that answers.
 func (s *site) version(ctx context.Context, service string) (string, error) {
-	request, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+service+"."+s.owner.Namespace+".svc/", nil)
+	host := service
+	if !strings.Contains(service, ".") {
+		host += "." + s.owner.Namespace + ".svc"
+	}
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+host+"/", nil)
 	if err != nil {
 		return "", err
 	}
@@ -170,14 +182,15 @@ func (s *site) version(ctx context.Context, service string) (string, error) {
 	return tag, nil
 }
 
-// crowd asks for as long as the test goes on; nobody may be sent away.
-func (s *site) crowd() (end func()) {
+// crowd asks a Service, or a host, for as long as the test goes on; nobody may be
+// sent away.
+func (s *site) crowd(service string) (end func()) {
 	ctx, stop := context.WithCancel(s.Context())
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
 		for ctx.Err() == nil {
-			_, err := s.version(ctx, "api")
+			_, err := s.version(ctx, service)
 			s.mu.Lock()
 			s.asked++
 			if err != nil && ctx.Err() == nil {
@@ -243,7 +256,7 @@ func TestEveryStepServes(t *testing.T) {
 			before, after := s.set("v1"), s.set("v2")
 			s.apply(before)
 			s.answers("api", "v1")
-			defer s.crowd()()
+			defer s.crowd("api")()
 			plan, err := strategy.Steps(strategy.Release{Before: before, After: after, Namespace: s.owner.Namespace,
 				Strategies: []promotion.Strategy{test.strategy}, Replicas: map[string]int{"api": 3}})
 			if err != nil {
@@ -271,5 +284,68 @@ func TestEveryStepServes(t *testing.T) {
 				t.Errorf("%d Deployments are left, %v", len(all.Items), err)
 			}
 		})
+	}
+}
+
+// share waits until of a hundred requests to a host as many go to a version as the
+// step says, and no others.
+func (s *site) share(host, version string, want int) {
+	s.Helper()
+	s.wait(fmt.Sprintf("answered by %s in %d of 100", version, want), func(ctx context.Context) string {
+		got := 0
+		for range 100 {
+			tag, err := s.version(ctx, host)
+			if err != nil {
+				return host + ": " + err.Error()
+			}
+			if tag == version {
+				got++
+			}
+		}
+		if got < want-1 || got > want+1 { // others ask meanwhile, and have their turns
+			return fmt.Sprintf("%s answers %d of 100", version, got)
+		}
+		return ""
+	})
+}
+
+// A route gives a canary exactly its share, step after step, whatever the number
+// of pods; who comes by the route is always answered, as is who comes by the
+// Service.
+func TestRouteGivesExactShares(t *testing.T) {
+	t.Parallel()
+	s := newSite(t, localcluster.Start(t))
+	before, after := s.set("v1"), s.set("v2")
+	s.apply(before)
+	s.answers(s.host(), "v1")
+	defer s.crowd(s.host())()
+	plan, err := strategy.Steps(strategy.Release{Before: before, After: after, Namespace: s.owner.Namespace, Replicas: map[string]int{"api": 3},
+		Strategies: []promotion.Strategy{{Deployment: "api", Service: "api", Canary: &promotion.Canary{Route: "api",
+			Steps: []promotion.CanaryStep{{Weight: 5}, {Weight: 40}}}}}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	shares := []int{0, 5, 40, 100, 100}
+	if len(plan.Steps) != len(shares) {
+		t.Fatalf("%d steps, want %d", len(plan.Steps), len(shares))
+	}
+	for abort := range plan.Steps[1:] {
+		for i, step := range plan.Steps[:abort+1] {
+			s.apply(step.Set)
+			s.share(s.host(), "v2", shares[i])
+			if i < 3 {
+				s.answers("api", "v1")
+			}
+		}
+		s.apply(before)
+		s.prune(before)
+		s.share(s.host(), "v2", 0)
+	}
+	for i, step := range plan.Steps {
+		s.apply(step.Set)
+		if step.Last {
+			s.prune(step.Set)
+		}
+		s.share(s.host(), "v2", shares[i])
 	}
 }
