@@ -12,6 +12,7 @@ import (
 	"strconv"
 	"strings"
 	"time"
+	"unicode"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -280,14 +281,14 @@ func redacted(text string, secrets []string) string {
 }
 
 // tail is the last lines of a text, each bounded, and without what would move a
-// terminal's cursor.
+// terminal's cursor or turn words around.
 func tail(text string, lines int) []string {
 	all := strings.Split(strings.TrimRight(strings.ToValidUTF8(text, "�"), "\n"), "\n")
 	all = all[max(0, len(all)-lines):]
 	var kept []string
 	for _, line := range all {
 		line = strings.Map(func(r rune) rune {
-			if r < ' ' && r != '\t' || r == 0x7f {
+			if unicode.IsControl(r) && r != '\t' || unicode.Is(unicode.Cf, r) {
 				return -1
 			}
 			return r

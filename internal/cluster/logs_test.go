@@ -36,9 +36,9 @@ func TestRedacted(t *testing.T) {
 
 func TestTailIsBoundedAndPlain(t *testing.T) {
 	t.Parallel()
-	text := strings.Repeat("old\n", 50) + "\x1b[31mred\x1b[0m\n" + strings.Repeat("x", 5000) + "\nb\xffd\n"
+	text := strings.Repeat("old\n", 50) + "\x1b[31mred\u202e\u009b0m\n" + strings.Repeat("x", 5000) + "\nb\xffd\n"
 	got := tail(text, 3)
-	if len(got) != 3 || got[0] != "[31mred[0m" || len(got[1]) > lineBytes+len("…") || got[2] != "b�d" {
+	if len(got) != 3 || got[0] != "[31mred0m" || len(got[1]) > lineBytes+len("…") || got[2] != "b�d" {
 		t.Errorf("got %q", got)
 	}
 }

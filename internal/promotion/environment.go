@@ -299,6 +299,11 @@ type Watch struct {
 	RevertWithin time.Duration
 }
 
+// Looks is how often checks of that length are made meanwhile.
+func (w Watch) Looks(length time.Duration) int {
+	return 1 + int(w.For/max(time.Second, w.Every+length))
+}
+
 // HealthRule says by two conditions in CEL, over the object as `self`, how
 // objects of a kind are. The first that is true decides; neither is not yet.
 type HealthRule struct {

@@ -214,6 +214,11 @@ func decodeWatch(o *strictyaml.Object, v Verify) Watch {
 	o.Require("for", "want how long the checks go on after they passed, such as 24h")
 	controlled := slices.ContainsFunc(v.HTTP, func(c HTTPCheck) bool { return c.Control != nil }) ||
 		slices.ContainsFunc(v.Metrics, func(c MetricCheck) bool { return c.Control != "" })
+	for _, m := range v.Metrics {
+		if !m.tells(w) {
+			o.Value("for").Problem("metric %q has too few samples to tell anything by rank at each of %d looks; want more samples, every longer, or a shorter time", m.Name, w.Looks(m.For))
+		}
+	}
 	switch {
 	case w.For > 0 && w.Every > w.For:
 		o.Value("every").Problem("want it at most as long as for, which is %s", strictyaml.FormatDuration(w.For))

@@ -82,6 +82,9 @@ const (
 	DefaultRatio        = 1.2
 	DefaultSignificance = 0.01
 
+	// RankLooks is how often samples are compared by rank in one verification.
+	RankLooks = 5
+
 	minMetricFor   = 5 * time.Second
 	maxMetricCount = 2000
 	// minRankSamples is the least of each side with which a rank test can be
@@ -152,6 +155,24 @@ func (m *MetricCheck) check(o *strictyaml.Object) {
 	if m.Every < m.Range {
 		o.Value("every").Problem("want at least %s, as far as the query looks back: samples that share what they are made of tell a rank test nothing new", strictyaml.FormatDuration(m.Range))
 	}
+}
+
+// tells reports whether a rank test may fail at all where a release is looked at
+// so often that each look has a small part of its significance: with as many
+// samples, all of them worse than all of the baseline's.
+func (m MetricCheck) tells(watch Watch) bool {
+	b := m.Baseline
+	if b == nil || b.By != CompareRank || m.Every <= 0 {
+		return true
+	}
+	samples, others, chance := m.Count(), m.Count(), 1.0
+	if b.From == BaselinePeriods {
+		others *= b.Periods
+	}
+	for i := 1; i <= samples; i++ {
+		chance *= float64(i) / float64(others+i)
+	}
+	return chance <= b.Significance/RankLooks/float64(watch.Looks(m.For))
 }
 
 func decodeBaseline(o *strictyaml.Object) *Baseline {

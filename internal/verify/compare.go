@@ -20,7 +20,7 @@ import (
 // alpha-spending function α(t) = α·t at fixed times, after Lan and DeMets,
 // Discrete sequential boundaries for clinical trials, Biometrika 70, 1983, with
 // each part tested by itself: simpler than theirs, and never above the level.)
-const looks = 5
+const looks = promotion.RankLooks
 
 // fewest samples are not compared.
 const fewest = 4
@@ -33,7 +33,7 @@ func spread(b *promotion.Baseline, watch promotion.Watch, each time.Duration) *p
 		return b
 	}
 	part := *b
-	part.Significance /= 1 + math.Floor(watch.For.Seconds()/(watch.Every+each).Seconds())
+	part.Significance /= float64(watch.Looks(each))
 	return &part
 }
 
