@@ -12,7 +12,9 @@ import (
 
 	"github.com/google/cel-go/cel"
 	"github.com/google/cel-go/common/ast"
+	"github.com/google/cel-go/common/overloads"
 	"github.com/google/cel-go/common/types"
+	"github.com/google/cel-go/common/types/ref"
 	"github.com/google/cel-go/ext"
 )
 
@@ -57,7 +59,7 @@ func Compile(text string) (*Condition, error) {
 	if name := swells(tree); name != "" {
 		return nil, fmt.Errorf("%s() may make a text of any size, whatever it costs; want a condition without it", name)
 	}
-	program, err := language.Program(tree, cel.CostLimit(budget))
+	program, err := language.Program(tree, cel.CostLimit(budget), cel.CostTracking(comparisons{}))
 	if err != nil {
 		return nil, errors.New(line(err.Error()))
 	}
@@ -74,6 +76,59 @@ func swells(tree *cel.Ast) string {
 		}
 	}
 	return ""
+}
+
+// comparisons are counted by all that they look at: CEL takes two objects to be as
+// cheap to compare as they have fields.
+type comparisons struct{}
+
+// CallCost implements interpreter.ActualCostEstimator; nil is as CEL has it.
+func (comparisons) CallCost(_, overload string, args []ref.Val, _ ref.Val) *uint64 {
+	switch overload {
+	case overloads.Equals, overloads.NotEquals, overloads.InList:
+	default:
+		return nil
+	}
+	left := budget
+	for _, arg := range args {
+		left = without(left, arg.Value())
+	}
+	cost := uint64(budget - left)
+	return &cost
+}
+
+// without is what is left when a value was looked at, and not much below 0.
+func without(left int, value any) int {
+	left--
+	switch value := value.(type) {
+	case string:
+		left -= len(value) / 10
+	case map[string]any:
+		for _, field := range value {
+			if left = without(left, field); left < 0 {
+				return left
+			}
+		}
+	case map[ref.Val]ref.Val:
+		for _, field := range value {
+			if left = without(left, field.Value()); left < 0 {
+				return left
+			}
+		}
+	case []any:
+		for _, item := range value {
+			if left = without(left, item); left < 0 {
+				return left
+			}
+		}
+	case []ref.Val:
+		for _, item := range value {
+			if left = without(left, item.Value()); left < 0 {
+				return left
+			}
+		}
+	}
+	return left
 }
 
 // Holds asks about an object. The error says that it cannot be told; it may name

@@ -1,6 +1,7 @@
 package expression
 
 import (
+	"runtime"
 	"strings"
 	"testing"
 
@@ -82,17 +83,29 @@ func TestCompileSaysWhatIsWrong(t *testing.T) {
 // Whoever may write an environment file, or the status of an object, must not be
 // able to keep the daemon busy.
 func TestWhatCostsTooMuchIsNotTold(t *testing.T) {
-	t.Parallel()
-	condition, err := Compile("self.items.all(a, self.items.all(b, self.items.all(c, a + b + c != 'x')))")
-	if err != nil {
-		t.Fatal(err)
-	}
 	items := make([]any, 2000)
 	for i := range items {
 		items[i] = strings.Repeat("a", 100)
 	}
-	if holds, err := condition.Holds(map[string]any{"items": items}); holds || err == nil || err.Error() != "costs too much to tell" {
-		t.Errorf("got %v, %v", holds, err)
+	for _, text := range []string{
+		"self.items.all(a, self.items.all(b, self.items.all(c, a + b + c != 'x')))",
+		"self.items.all(a, [self] == [self])",
+		"self.items.all(a, {'x': self} == {'x': self})",
+		"self.items.all(a, self.items in [self.items])",
+	} {
+		condition, err := Compile(text)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var before, after runtime.MemStats
+		runtime.ReadMemStats(&before)
+		holds, err := condition.Holds(map[string]any{"items": items})
+		if holds || err == nil || err.Error() != "costs too much to tell" {
+			t.Errorf("%s: got %v, %v", text, holds, err)
+		}
+		if runtime.ReadMemStats(&after); after.TotalAlloc-before.TotalAlloc > 100<<20 {
+			t.Errorf("%s: %d MiB were used for it", text, (after.TotalAlloc-before.TotalAlloc)>>20)
+		}
 	}
 }
 
