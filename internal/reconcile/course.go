@@ -62,6 +62,26 @@ func (a *Attempt) stepOf(release Digest, course Course) int {
 	return 1
 }
 
+// courseTo is by which steps a candidate is to come. Each but the last keeps the
+// programs of last good, or brings them back. Where data were changed since, or what
+// was begun cannot be taken back, these do not know the data any more: then it comes
+// in one step. What was begun in one is finished so.
+func (j *Journal) courseTo(c *Candidate) Course {
+	a := &j.Attempt
+	begun := a.Stage != StageNone && a.Stage != StageBisecting
+	finishes := a.Stage == StageApplying && a.Release.Digest == c.Release.Digest
+	switch {
+	case c.Course.Steps < 2 || !on(guardForwardWhole):
+	case finishes && (a.Course == c.Course || a.Course.Steps < 2):
+		return a.Course
+	case begun && (j.Undo.Migrations != "" || j.Undo.Forward || a.Irreversible):
+		return Course{}
+	case !begun && j.Running.Digest != j.LastGood.Digest:
+		return Course{}
+	}
+	return c.Course
+}
+
 // take goes the course of what is applied. How many pods there were is counted
 // once: what came before may have changed that.
 func (a *Attempt) take(before *Attempt, next *Action) {
@@ -82,5 +102,6 @@ func (j *Journal) stepPassed() {
 // that is to be reached by others, as its file says by now.
 func (v *verdict) otherCourse() bool {
 	a, c := &v.e.Journal.Attempt, v.c.candidate
-	return c != nil && !v.c.current && c.Release.Digest == a.Release.Digest && a.Midway() && c.Course != a.Course
+	return c != nil && !v.c.current && c.Release.Digest == a.Release.Digest && a.Midway() && c.Course != a.Course &&
+		v.w.SourceFault == "" && !v.e.Moved
 }

@@ -235,7 +235,8 @@ func (v *verdict) begin(kind ActionKind, c *Candidate, reason promotion.Reason) 
 		a := &v.d.Actions[i]
 		a.Irreversible, a.Override, a.Probe = c.Irreversible, c.Override, reason == promotion.Bisecting
 		a.Migrations = c.Migrations
-		a.Course, a.Step = c.Course, v.e.Journal.Attempt.stepOf(c.Release.Digest, c.Course)
+		a.Course = v.e.Journal.courseTo(c)
+		a.Step = v.e.Journal.Attempt.stepOf(c.Release.Digest, a.Course)
 	}
 }
 

@@ -74,6 +74,7 @@ const (
 	guardSame              guard = "only the same content is verified without checks"
 	guardProven            guard = "last good passes before a commit is blamed"
 	guardRevertDisabled    guard = "onFailure: hold reverts nothing"
+	guardForwardWhole      guard = "programs of last good are not put beside data that they do not know"
 	guardLastStep          guard = "what passed is verified with its last step"
 	guardSameCourse        guard = "a step is gone on to only from the one before it"
 )

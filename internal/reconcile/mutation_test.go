@@ -145,6 +145,7 @@ var walksFor = map[guard]string{
 	guardProven:           "two of three are guilty",
 	guardRevertDisabled:   "a hold, and two in a row",
 	guardNarrowGood:       "three in a row",
+	guardForwardWhole:     "steps over a migration",
 	guardLastStep:         "steps",
 	guardSameCourse:       "steps",
 }

@@ -24,7 +24,7 @@ func strategies() *story {
 			{files: files{"staging": "bad-staging", "staging.at": "at2", "staging.steps": courseWord}},
 			{files: files{"staging": "s3", "production": "p3"}},
 		},
-		adversity: 2, start: newYear, accidents: []accident{crashes, freezes, courses, drifts, exchanges},
+		adversity: 1, start: newYear, accidents: []accident{crashes, freezes, courses, drifts, exchanges, outages, pauses},
 		rests: rests{"staging": {promotion.NoLastGood, promotion.RevertConflict, promotion.SeveralSuspects}, "production": {promotion.WaitingForUpstream}},
 	}
 }
@@ -37,9 +37,10 @@ func migrationsInSteps() *story {
 		script: []change{
 			{files: files{"dev": "d1"}},
 			{files: files{"dev": "d2", "dev.schema": "mig1", "dev.steps": courseWord}},
+			{files: files{"dev": "d3"}},
 			{files: files{"dev": "bad", "dev.at": "at2"}},
 		},
-		adversity: 1, start: newYear, accidents: []accident{crashes, retries, courses, pauses},
+		adversity: 2, start: newYear, accidents: []accident{crashes, retries, courses, pauses, outagesOfGit},
 		rests: rests{"dev": {promotion.NoLastGood, promotion.SeveralSuspects, promotion.RevertConflict, promotion.Quarantined}},
 	}
 }
@@ -77,17 +78,22 @@ func showsAt(a *Action) bool {
 type progress struct {
 	of     Digest
 	course Course
-	step   int // stands there
-	passed int // the last that did
+	step   int  // stands there
+	passed int  // the last that did
+	left   bool // last good's programs do not run any more
 }
 
 // put notes a step that is put on a cluster.
 func (p *progress) put(a *Action) {
 	if p.of != a.Release.Digest || p.course != a.Course || a.Step == 1 {
-		*p = progress{of: a.Release.Digest, course: a.Course}
+		*p = progress{of: a.Release.Digest, course: a.Course, left: p.left}
 	}
 	p.step = a.Step
+	p.left = p.left || a.Step == 0 || a.Step >= a.Course.Steps-1
 }
+
+// brings reports whether a step starts the programs of last good again.
+func (p *progress) brings(a *Action) bool { return p.left && a.Step > 0 && a.Step < a.Course.Steps-1 }
 
 func (p *progress) check(a *Action) error {
 	if a.Step > 1 && (p.of != a.Release.Digest || p.course != a.Course || p.passed != a.Step-1) {
@@ -99,5 +105,7 @@ func (p *progress) check(a *Action) error {
 // verified notes a step that passed, and reports whether it was the last.
 func (p *progress) verified(a *Action) bool {
 	p.passed = a.Step
-	return a.Step == a.Course.Steps || a.Course.Steps < 2
+	last := a.Step == a.Course.Steps || a.Course.Steps < 2
+	p.left = p.left && !last
+	return last
 }

@@ -143,8 +143,9 @@ func (o *outside) place(into []end, a *Action) []end {
 	t.cluster, t.checked = digest, ""
 	half, h := o.with(i)
 	h.cluster, h.checked = part, ""
-	if t.progress = (progress{}); a.Kind == ActionApply {
-		t.progress = h.progress
+	before := t.progress
+	if t.progress, h.progress = (progress{}), (progress{}); a.Kind == ActionApply {
+		t.progress = before
 		t.progress.put(a)
 		h.progress = t.progress
 		t.schema = t.schema.and(migrationsIn(digest))

@@ -96,6 +96,7 @@ func (w *encoder) truth(t *truth) {
 	w.digest(t.progress.of)
 	w.digest(t.progress.course.Digest)
 	w.number(t.progress.step<<4 | t.progress.passed)
+	w.flags(t.progress.left)
 	w.flags(t.halfway)
 }
 

@@ -82,6 +82,9 @@ func (o *outside) appliedWrongly(i int, t *truth, a *Action) error {
 	if err := t.progress.check(a); err != nil {
 		return err
 	}
+	if t.progress.brings(a) && t.schema != t.proven {
+		return fmt.Errorf("step %d of %s starts last good's programs on the data of %q", a.Step, d, t.schema)
+	}
 	switch {
 	case o.judge(d) != VerdictAllow:
 		return fmt.Errorf("1: %s is applied, which %s does not allow", d, o.Policy)

@@ -183,12 +183,12 @@ func (s *Sim) servedStill(l *life, env promotion.Environment) {
 	}
 	t, objects := s.truth(env.ID), s.clusters.on(env.Target.Kubeconfig)
 	for at, object := range objects {
-		if at.Kind != "Service" || object.owner != env.ID {
+		if at.Kind != "Service" || object.owner != env.ID || object.isCopy(at) {
 			continue
 		}
 		served := false
 		for other, workload := range objects {
-			served = served || other.Kind == "Deployment" && workload.owner == env.ID && !workload.leaving && selects(object.text, workload.text)
+			served = served || other.Kind == "Deployment" && other.Namespace == at.Namespace && !workload.leaving && selects(object.text, workload.text)
 		}
 		if t.served[at] && !served && !t.tampered {
 			s.violated(l, "%s: %s has no pods any more", env.ID, at)

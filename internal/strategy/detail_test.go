@@ -2,6 +2,7 @@ package strategy
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 
@@ -166,7 +167,8 @@ func TestPitfall08_WhatLastGoodReadsStays(t *testing.T) {
 	if _, waits := old.GetAnnotations()[manifest.AnnotationDependsOn]; waits {
 		t.Error("last good's workload waits for a hook that is not there")
 	}
-	if want := "Secret/shared changes with the first step, and the old version of Deployment/api reads it as well; a name with a hash of its content keeps them apart"; fmt.Sprint(p.Notes) != "["+want+"]" {
+	if want := []string{"Job/pre-2 runs before the first step, and the old version of Deployment/api has to do with what it leaves until the last",
+		"Secret/shared changes with the first step, and the old version of Deployment/api reads it as well; a name with a hash of its content keeps them apart"}; !slices.Equal(p.Notes, want) {
 		t.Errorf("notes %q", p.Notes)
 	}
 }

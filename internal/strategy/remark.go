@@ -17,6 +17,7 @@ func (d *designer) remarks(m *mover) {
 				"a name with a hash of its content keeps them apart", r.kind, r.name, m.Deployment))
 		}
 	}
+	d.migrates(m)
 	if m.scaler != nil && matches(m.new, m.copyPods()) {
 		d.note(fmt.Sprintf("HorizontalPodAutoscaler/%s counts the pods of Deployment/%s with those of Deployment/%s while both are there",
 			m.scaler.GetName(), m.copyName, m.Deployment))
@@ -30,6 +31,17 @@ func (d *designer) remarks(m *mover) {
 	d.attached(m)
 	if m.BlueGreen != nil && headless(find(d.After, service, d.Namespace, m.Service)) {
 		d.note(fmt.Sprintf("Service/%s is headless: clients that keep the addresses of pods notice the switch only when they ask DNS again", m.Service))
+	}
+}
+
+// migrates tells of what is done to the data before the first step: rolled pods meet
+// it for a moment, and these for as long as the steps take.
+func (d *designer) migrates(m *mover) {
+	for _, o := range d.After.Objects() {
+		if before := d.counterpart(d.Before, o); manifest.StageOf(o) == manifest.StagePreDeploy && (before == nil || !same(before.Object, o.Object)) {
+			d.note(fmt.Sprintf("%s/%s runs before the first step, and the old version of Deployment/%s has to do with what it leaves until the last",
+				o.GetKind(), o.GetName(), m.Deployment))
+		}
 	}
 }
 
