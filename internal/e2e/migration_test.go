@@ -2,8 +2,13 @@ package e2e
 
 import (
 	"strings"
+	"sync/atomic"
+	"testing"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"chaperone.dev/chaperone/internal/source"
+	"chaperone.dev/chaperone/internal/testkit/localcluster"
 )
 
 // undoable is a release with a migration, and with the hook that undoes it.
@@ -22,4 +27,62 @@ var migrationStory = story{
 		return w.push("break it", undoable("2.0.0-errors-100", image("migrate")))
 	},
 	end: badStory.end,
+}
+
+// The API server goes away while a release is taken back that has a migration: as
+// its rollback hook is begun, and again between that and the end of the restore.
+// When it is back the daemon goes on, and the hook has run once.
+func TestPitfall22_APIServerGoneWhileAMigrationIsTakenBack(t *testing.T) {
+	quick(t)
+	cluster := localcluster.StartOwn(t)
+	for _, at := range []string{"jobs/unmigrate", "deployments/app"} {
+		w := worldOn(t, cluster, alone())
+		daemon := w.start()
+		w.awaitRuns(development, w.first)
+		namespace := w.namespaces[development.String()]
+		half, gone := make(chan struct{}), make(chan struct{})
+		var undoing atomic.Bool
+		w.api.set(once(func(c call) fate {
+			if c.changes(namespace, "jobs/unmigrate") {
+				undoing.Store(true)
+			}
+			if !undoing.Load() || !c.changes(namespace, at) {
+				return fate{}
+			}
+			return fate{lose: true, sent: true, then: func() { close(half); <-gone }}
+		}))
+		bad := migrationStory.begin(w)
+		w.awaitDone(at+" to be written", half)
+		cluster.Stop(t)
+		close(gone)
+		before := w.api.failed.Load()
+		w.await("requests to fail", func() bool { return w.api.failed.Load() > before+5 })
+		cluster.Restart(t)
+		w.api.set(nil)
+		migrationStory.end(w, bad)
+		jobs, err := w.client.BatchV1().Jobs(namespace).List(t.Context(), metav1.ListOptions{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		undone := false
+		for _, job := range jobs.Items {
+			if undone = undone || job.Name == "unmigrate" && job.Status.Succeeded == 1; job.Name == "migrate" {
+				t.Errorf("%s: the migration counts as run still", at)
+			}
+		}
+		if pods := w.podsOf(namespace, "unmigrate"); !undone || pods != 1 {
+			t.Errorf("%s: the rollback hook has run in %d pods, complete: %v; want one that is", at, pods, undone)
+		}
+		daemon.stop()
+	}
+}
+
+// podsOf is how many pods a Job was given.
+func (w *world) podsOf(namespace, job string) int {
+	w.Helper()
+	pods, err := w.client.CoreV1().Pods(namespace).List(w.Context(), metav1.ListOptions{LabelSelector: "job-name=" + job})
+	if err != nil {
+		w.Fatal(err)
+	}
+	return len(pods.Items)
 }
