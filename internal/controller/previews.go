@@ -222,6 +222,10 @@ func (p *previews) tell(ctx context.Context, now previewed, pr forge.PullRequest
 		before.failures = 0
 	}
 	if merged, err := p.c.Source.Contains(ctx, pr.Head); merged || err != nil {
+		if err != nil {
+			next.failures = before.failures + 1
+			next.again = p.c.Now().Add(again(next.failures))
+		}
 		p.told[pr.Number] = next
 		return ctx.Err()
 	}
@@ -266,16 +270,19 @@ func (p *previews) find(ctx context.Context, now previewed, pr forge.PullRequest
 		}
 		return wordsOf(now, pr, found), nil
 	}
-	answer, again := unanswered(err, pr)
-	if again {
+	answer, mayChange := unanswered(err, pr)
+	if mayChange {
 		next.failures = failures + 1
-		next.again = p.c.Now().Add(min(pullsAgain<<min(next.failures, 10), pullsAnew))
+		next.again = p.c.Now().Add(again(next.failures))
 	}
 	p.c.Log.Warn("pull request without a preview", "number", pr.Number, "revision", pr.Head, "err", forge.Line(err.Error(), maxLogged))
 	return answer, nil
 }
 
 const maxLogged = 500
+
+// again is how long after so many failures in a row it is tried once more.
+func again(failures int) time.Duration { return min(pullsAgain<<min(failures, 10), pullsAnew) }
 
 // yield lets evaluations go first, which the daemon is there for.
 func yield(ctx context.Context, to chan struct{}) {

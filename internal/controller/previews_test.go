@@ -73,11 +73,12 @@ type oracle struct {
 	answers map[source.Revision]preview.Preview
 	errs    map[source.Revision]error
 	merged  map[source.Revision]bool
+	away    error // of the history
 	asked   []string
 }
 
 func (o *oracle) Contains(_ context.Context, r source.Revision) (bool, error) {
-	return o.merged[r], nil
+	return o.merged[r], o.away
 }
 
 func (o *oracle) Of(context.Context, source.Revision, source.Revision) (preview.Preview, error) {
@@ -268,6 +269,23 @@ func TestPreviewsWithoutPolicies(t *testing.T) {
 	d.offer(View{Polled: true, Head: "main", Policy: "p1"}, nil)
 	<-d.wake
 	d.does(t, "read h", "set h chaperone/shop/dev success", "set h chaperone/preview success", "comment 1")
+}
+
+// A history that cannot be read for a moment is asked about again, though nothing
+// else changes.
+func TestPreviewsWaitForTheHistory(t *testing.T) {
+	t.Parallel()
+	d := newDesk(t, PreviewsAll)
+	d.board.open = []forge.PullRequest{{Number: 1, Head: "h"}}
+	d.oracle.answers["h"], d.oracle.away = changing(policy.VerdictAllow, "dev"), source.ErrUnavailable
+	d.does(t)
+	d.oracle.away = nil
+	d.does(t)
+	if rest := d.rest(); rest > time.Minute {
+		t.Errorf("nothing is due for %s", rest)
+	}
+	d.now = d.now.Add(time.Minute)
+	d.does(t, "read h", "set h chaperone/shop/dev success", "comment 1")
 }
 
 // What cannot be worked out any more is no success: a refusal stands, as a forge may
