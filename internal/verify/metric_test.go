@@ -90,6 +90,9 @@ func tell(t *testing.T) story {
 		}
 	}
 	write(prometheus.Named("http_requests_total", "job", "idle", "code", "200"), from, to, func(time.Time) float64 { return 7 })
+	for _, le := range []string{"0.1", "+Inf"} {
+		write(prometheus.Named("http_request_duration_seconds_bucket", "job", "idle", "le", le), from, to, func(time.Time) float64 { return 7 })
+	}
 	return s
 }
 
@@ -160,6 +163,8 @@ func TestPitfall27_MetricsAnswerEachWay(t *testing.T) {
 		"error rate, good":          {s.check(presetOf("good"), limits(nil, f(.01))), Pass, `was below 0.01 in 20 of 20`},
 		"error rate, bad":           {s.check(presetOf("bad"), limits(nil, f(.01))), Fail, `was above 0.01 in 1 of 1`},
 		"error rate, no requests":   {s.check(presetOf("idle"), limits(nil, f(.01))), NoData, `otherwise NaN`},
+		"latency, no requests":      {s.check(`histogram_quantile(0.95, sum by (le) (rate(http_request_duration_seconds_bucket{job="idle"}[1m])))`, limits(nil, f(.01))), NoData, `otherwise NaN`},
+		"rank, no requests":         {s.check(presetOf("idle"), against(rank)), NoData, `has 0 samples`},
 		"error rate, no such job":   {s.check(presetOf("gone"), limits(nil, f(.01))), NoData, `otherwise an empty answer`},
 		"ratio, same":               {s.check("same", against(ratio)), Pass, "in 20 of 20"},
 		"ratio, doubled":            {s.check("doubled", against(ratio)), Fail, `was above 15`},
