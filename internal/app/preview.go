@@ -12,9 +12,12 @@ import (
 	"chaperone.dev/chaperone/internal/cluster"
 	"chaperone.dev/chaperone/internal/manifest"
 	"chaperone.dev/chaperone/internal/plan"
+	"chaperone.dev/chaperone/internal/preview"
 	"chaperone.dev/chaperone/internal/promotion"
 	"chaperone.dev/chaperone/internal/reconcile"
 	"chaperone.dev/chaperone/internal/state"
+	"chaperone.dev/chaperone/internal/strategy"
+	"fmt"
 )
 
 // Preview is what the daemon would do for a release now.
@@ -33,6 +36,9 @@ type Preview struct {
 	// Contended is what the daemon no longer puts back of what differs, in its own
 	// words, or "": that is in its memory, and in no plan.
 	Contended string
+	// Steps are how the daemon would come there, where that is more than an apply,
+	// and Remarks what people should know of that. A sentence each.
+	Steps, Remarks []string
 }
 
 // Plan is what the daemon would do for a release now; nothing is changed. It is
@@ -71,7 +77,41 @@ func Plan(ctx context.Context, own *rest.Config, namespace string, env promotion
 	if slices.ContainsFunc(p.Changes, func(change plan.Change) bool { return change.Reason == plan.ReasonInventoryRebuilt }) {
 		p.Agreement = cluster.Agreement(owner)
 	}
+	if err == nil && !p.Correcting {
+		err = p.come(ctx, store, connected, env, set)
+	}
 	return p, about(env.Target, err)
+}
+
+// come finds out in which steps the daemon would come from last good to a release.
+func (p *Preview) come(ctx context.Context, store *state.Store, on *cluster.Cluster, env promotion.Environment, set manifest.Set) error {
+	record, err := known(ctx, store, env.ID)
+	if err != nil || record.Journal.LastGood.Digest == "" {
+		return nil // the record that cannot be read is told of
+	}
+	good, err := stored(ctx, store, env, record.Journal.LastGood.Digest)
+	if err != nil {
+		return fmt.Errorf("read last good: %w", err)
+	}
+	var names []string
+	for _, s := range env.Strategies {
+		names = append(names, s.Deployment)
+	}
+	release := strategy.Release{Before: good, After: set, Namespace: env.Target.Namespace, Strategies: env.Strategies}
+	if len(names) > 0 {
+		if release.Replicas, err = replicasOf(ctx, on, env, names); err != nil {
+			return err
+		}
+	}
+	found, err := strategy.Steps(release)
+	if err != nil {
+		p.Refused = &plan.Refusal{Reason: promotion.StrategyImpossible, Text: env.File + ": strategies: " + err.Error()}
+		return p.Refused
+	}
+	var told preview.Environment
+	told.Come(found)
+	p.Steps, p.Remarks = told.Steps, told.Remarks
+	return nil
 }
 
 // correction is the part of a plan that Correct carries out: it puts back what

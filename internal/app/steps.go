@@ -22,6 +22,10 @@ func (c *clusters) Replicas(ctx context.Context, env promotion.Environment, name
 	if err != nil {
 		return nil, err
 	}
+	return replicasOf(ctx, on, env, names)
+}
+
+func replicasOf(ctx context.Context, on *cluster.Cluster, env promotion.Environment, names []string) (map[string]int, error) {
 	counts, ids := map[string]int{}, make([]manifest.ID, 0, len(names))
 	for _, name := range names {
 		counts[name] = 0

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 
 	"chaperone.dev/chaperone/internal/manifest"
@@ -28,6 +29,9 @@ type diffResult struct {
 	Refused    *diffRefusal        `json:"refused,omitempty"`
 	// Contended is what the daemon no longer puts back, in its own words.
 	Contended string `json:"contended,omitempty"`
+	// Steps are how the daemon would come there, where that is more than an apply.
+	Steps   []string `json:"steps,omitempty"`
+	Remarks []string `json:"remarks,omitempty"`
 }
 
 // diffLine is one object of it.
@@ -81,6 +85,7 @@ func (f compared) result(all bool) diffResult {
 		r.Changes = append(r.Changes, line)
 	}
 	r.Refused, r.Contended = f.refused(), f.Contended
+	r.Steps, r.Remarks = f.Steps, f.Remarks
 	return r
 }
 
@@ -180,6 +185,9 @@ func (c *command) diffTable(w io.Writer, f compared, lines []diffLine) {
 		}
 	}
 	t.write(w)
+	if told := f.steps(); len(told) > 0 {
+		fmt.Fprintln(w, "How it would come:\n  "+strings.Join(told, "\n  "))
+	}
 	if f.Contended != "" && !f.Quiet() {
 		fmt.Fprintln(w, "The daemon does not put all of it back: "+cleanLines(f.Contended))
 	}
@@ -189,6 +197,16 @@ func (c *command) diffTable(w io.Writer, f compared, lines []diffLine) {
 	if f.Unasked != nil {
 		fmt.Fprintln(w, "The daemon's record could not be read, so this is taken for a new release: "+cleanLines(f.Unasked.Error()))
 	}
+}
+
+// steps are the sentences on how the release would come, in lines.
+func (f compared) steps() []string {
+	var lines []string
+	for _, text := range slices.Concat(f.Steps, f.Remarks) {
+		wrapped := wrapText(clean(text), tableWidth-6)
+		lines = append(lines, "- "+strings.Join(wrapped, "\n    "))
+	}
+	return lines
 }
 
 // by is a field with who else wrote it on the cluster.
@@ -239,6 +257,9 @@ func (c *command) diffText(f compared) error {
 			}
 		}
 		c.hunks(w, change)
+	}
+	for _, text := range slices.Concat(f.Steps, f.Remarks) {
+		fmt.Fprintln(w, c.painted(cyan, "# "+clean(text)))
 	}
 	return w.Flush()
 }
