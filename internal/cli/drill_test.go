@@ -74,6 +74,49 @@ func TestDrill(t *testing.T) {
 	}
 }
 
+// In the middle of a failure the rollback hooks come first, so they are tried, too.
+func TestDrillTriesRollbackHooks(t *testing.T) {
+	t.Parallel()
+	in := install(t)
+	space := in.cluster.Namespace(t)
+	in.good(staging, space, "b")
+	job := func(name, stage, restarts string) string {
+		return "\n---\napiVersion: batch/v1\nkind: Job\nmetadata: {name: " + name + ", namespace: " + space + ", annotations: {chaperone.dev/hook: " + stage +
+			"}}\nspec: {template: {spec: {restartPolicy: " + restarts + ", containers: [{name: run, image: registry.local/migrate:1}]}}}\n"
+	}
+	for restarts, want := range map[string]int{"Never": exitFine, "Always": exitNo} {
+		objects, err := manifest.Decode("b.yaml", []byte(job("migrate", "pre-deploy", "Never")+job("unmigrate", "rollback", restarts)))
+		if err != nil {
+			t.Fatal(err)
+		}
+		set, err := manifest.NewSet(objects)
+		if err != nil {
+			t.Fatal(err)
+		}
+		digest, err := set.Digest()
+		if err != nil {
+			t.Fatal(err)
+		}
+		failed := reconcile.Release{Revision: second, Digest: reconcile.Digest(digest)}
+		if err := in.store.PutBundle(t.Context(), staging, failed.Digest, set); err != nil {
+			t.Fatal(err)
+		}
+		record, err := in.store.Get(t.Context(), staging)
+		if err != nil {
+			t.Fatal(err)
+		}
+		record.Journal.Undo = reconcile.Undo{Release: failed, Migrations: "m1"}
+		if _, err := in.store.Save(t.Context(), record); err != nil {
+			t.Fatal(err)
+		}
+		code, out, complaints := in.run("drill", "shop/staging")
+		refused := strings.Contains(out, "rollback hooks would be refused: Job.batch/"+space+"/unmigrate")
+		if code != want || refused != (want == exitNo) || !strings.Contains(out, "run      Job.batch/"+space+"/unmigrate (a rollback hook)") {
+			t.Errorf("%s: exit code %d, %s%s", restarts, code, complaints, out)
+		}
+	}
+}
+
 // A bundle that somebody changed is not restored from, and a drill says so.
 func TestDrillOfABrokenBundle(t *testing.T) {
 	t.Parallel()

@@ -113,6 +113,9 @@ func (j *job) run(ctx, life context.Context) {
 	began := j.c.Now()
 	end := j.effect(ctx)
 	end.result.Action = j.action
+	if end.log != "" { // it is told to fewer people than this
+		end.note += fmt.Sprintf("; `chaperone why %s` shows what it wrote last", j.action.Environment)
+	}
 	j.c.Telemetry.Step(string(j.action.Kind), j.c.Now().Sub(began))
 	if life.Err() != nil {
 		return // stopping: the journal says what was under way
