@@ -13,8 +13,9 @@ import (
 type Restarted struct {
 	Pod, Container string
 	Times          int64
-	OutOfMemory    bool   // the last time
-	Last           string // how it ended then
+	OutOfMemory    bool      // the last time
+	Last           string    // how it ended then
+	Ended          time.Time // then; zero is unknown
 }
 
 // String names the pod first, as a person looks for it.
@@ -100,6 +101,7 @@ func restartsOf(pod *manifest.Object) []Restarted {
 			r := Restarted{Pod: pod.GetName(), Container: text(container, "name"), Times: times}
 			if ended := mapping(mapping(container, "lastState"), "terminated"); ended != nil {
 				r.Last, r.OutOfMemory = exit(ended), text(ended, "reason") == "OOMKilled"
+				r.Ended, _ = time.Parse(time.RFC3339, text(ended, "finishedAt")) // what is no time is none
 			}
 			all = append(all, r)
 		}

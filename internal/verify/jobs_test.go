@@ -139,6 +139,9 @@ func TestRestarts(t *testing.T) {
 			annotations: {deployment.kubernetes.io/revision: %q}, ownerReferences: [{kind: Deployment, name: api, uid: d1, controller: true}]}}`, hash, hash, born.Format(time.RFC3339), revision)
 	}
 	killed := `terminated: {exitCode: 137, reason: OOMKilled}`
+	ended := func(at time.Time) string {
+		return fmt.Sprintf(`terminated: {exitCode: 137, reason: OOMKilled, finishedAt: %q}`, at.UTC().Format(time.RFC3339))
+	}
 	crashed := `terminated: {exitCode: 1, reason: Error}`
 	now, before := began.Add(10*time.Second), began.Add(-time.Hour)
 	const unmoved, back = "a new pod of a template that did not change", "an older template that came back"
@@ -159,6 +162,9 @@ func TestRestarts(t *testing.T) {
 		{"of a workload that did not change", promotion.Restarts{}, []string{pod("n1", "new", before, 9, killed)}, nil, "", ""},
 		{unmoved, promotion.Restarts{}, []string{pod("n1", "new", now, 9, killed)}, nil, "", ""},
 		{back, promotion.Restarts{}, []string{pod("n1", "new", now, 9, killed)}, nil, Fail, "9 times"},
+		{"watched, and not lately", promotion.Restarts{}, []string{pod("n1", "new", now, 9, ended(time.Now().Add(-11*time.Minute)))}, nil, Pass, "0 restarts"},
+		{"watched, and a moment ago", promotion.Restarts{}, []string{pod("n1", "new", now, 9, ended(time.Now().Add(-9*time.Minute)))}, nil, Fail, "9 times"},
+		{"long ago, and not watched", promotion.Restarts{}, []string{pod("n1", "new", now, 9, ended(time.Now().Add(-11*time.Minute)))}, nil, Fail, "9 times"},
 		{"cannot be read", promotion.Restarts{}, nil, errors.New("the server is away"), Error, "could not be counted: the server is away"},
 		{"may not be read, and nobody asked", promotion.Restarts{}, nil, ErrMayNotLook, "", ""},
 		{"may not be read, and it was asked", promotion.Restarts{Written: true}, nil, ErrMayNotLook, Error, "the account may not list pods"},
@@ -187,7 +193,7 @@ func TestRestarts(t *testing.T) {
 					return objects, test.err
 				},
 			}
-			got, told, err := New(nil, SystemClock(), 0).restarts(t.Context(), test.limits, Subject{Live: live, Applied: began})
+			got, told, err := New(nil, SystemClock(), 0).restarts(t.Context(), test.limits, Subject{Live: live, Applied: began, Watching: strings.HasPrefix(test.name, "watched")}, 5*time.Minute)
 			if err != nil || told != (test.verdict != "") || got.Verdict != test.verdict || !strings.Contains(got.Evidence, test.evidence) {
 				t.Errorf("got %s: %s (told %v), %v; want %s: %s", got.Verdict, got.Evidence, told, err, test.verdict, test.evidence)
 			}

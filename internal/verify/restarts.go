@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
+	"time"
 
 	"chaperone.dev/chaperone/internal/health"
 	"chaperone.dev/chaperone/internal/manifest"
@@ -13,9 +15,14 @@ import (
 // ErrMayNotLook is what Live.Pods answers where the account may not see pods.
 var ErrMayNotLook = errors.New("the account may not list pods")
 
+// leastLately is longer than Kubernetes waits before it starts a container again.
+const leastLately = 10 * time.Minute
+
 // restarts counts how often containers of the release's own pods ended since it
-// was begun. A pod that comes back each time is ready whenever somebody looks.
-func (v *Verifier) restarts(ctx context.Context, limits promotion.Restarts, subject Subject) (Result, bool, error) {
+// was begun. A pod that comes back each time is ready whenever somebody looks. Of
+// a release that is watched those count that ended lately: in a week many a
+// container is started again, and is well since.
+func (v *Verifier) restarts(ctx context.Context, limits promotion.Restarts, subject Subject, every time.Duration) (Result, bool, error) {
 	result := Result{Check: "restarts", Started: v.clock.Now()}
 	if subject.Live.Pods == nil {
 		return result, false, nil
@@ -37,6 +44,9 @@ func (v *Verifier) restarts(ctx context.Context, limits promotion.Restarts, subj
 	restarted, pods := health.Restarts(objects, subject.Applied)
 	if pods == 0 {
 		return result, false, nil // the release has brought no pod
+	}
+	if lately := result.Ended.Add(-max(2*every, leastLately)); subject.Watching {
+		restarted = slices.DeleteFunc(restarted, func(r health.Restarted) bool { return !r.Ended.IsZero() && r.Ended.Before(lately) })
 	}
 	result.Verdict, result.Evidence = tooMany(restarted, pods, limits)
 	return result, true, nil

@@ -202,7 +202,7 @@ func (v *Verifier) round(ctx context.Context, spec promotion.Verify, subject Sub
 	}
 	if ready.Verdict == Pass {
 		// Last, so that what ended while the others asked counts as well.
-		if r, asked, err := v.restarts(ctx, spec.Restarts, subject); err == nil && asked {
+		if r, asked, err := v.restarts(ctx, spec.Restarts, subject, spec.Watch.Every); err == nil && asked {
 			results = append(results, r)
 		}
 	}
