@@ -126,18 +126,20 @@ func TestPitfall29_CancelledSmokeTestHasNoVerdict(t *testing.T) {
 	}
 }
 
+func restartedPod(name, hash string, born time.Time, restarts int, ended string) string {
+	return fmt.Sprintf(`{apiVersion: v1, kind: Pod, metadata: {name: %s, namespace: novamind, creationTimestamp: %q, labels: {pod-template-hash: %s},
+		ownerReferences: [{kind: ReplicaSet, name: api-%s, uid: rs-%s, controller: true}]},
+		status: {containerStatuses: [{name: api, restartCount: %d, lastState: {%s}}]}}`, name, born.Format(time.RFC3339), hash, hash, hash, restarts, ended)
+}
+
+func replicaSet(hash, revision string, born time.Time) string {
+	return fmt.Sprintf(`{apiVersion: apps/v1, kind: ReplicaSet, metadata: {name: api-%s, namespace: novamind, uid: rs-%s, creationTimestamp: %q,
+		annotations: {deployment.kubernetes.io/revision: %q}, ownerReferences: [{kind: Deployment, name: api, uid: d1, controller: true}]}}`, hash, hash, born.Format(time.RFC3339), revision)
+}
+
 func TestRestarts(t *testing.T) {
 	t.Parallel()
 	began := time.Date(2026, 1, 2, 12, 0, 0, 0, time.UTC)
-	pod := func(name, hash string, born time.Time, restarts int, ended string) string {
-		return fmt.Sprintf(`{apiVersion: v1, kind: Pod, metadata: {name: %s, namespace: novamind, creationTimestamp: %q, labels: {pod-template-hash: %s},
-			ownerReferences: [{kind: ReplicaSet, name: api-%s, uid: rs-%s, controller: true}]},
-			status: {containerStatuses: [{name: api, restartCount: %d, lastState: {%s}}]}}`, name, born.Format(time.RFC3339), hash, hash, hash, restarts, ended)
-	}
-	set := func(hash, revision string, born time.Time) string {
-		return fmt.Sprintf(`{apiVersion: apps/v1, kind: ReplicaSet, metadata: {name: api-%s, namespace: novamind, uid: rs-%s, creationTimestamp: %q,
-			annotations: {deployment.kubernetes.io/revision: %q}, ownerReferences: [{kind: Deployment, name: api, uid: d1, controller: true}]}}`, hash, hash, born.Format(time.RFC3339), revision)
-	}
 	killed := `terminated: {exitCode: 137, reason: OOMKilled}`
 	ended := func(at time.Time) string {
 		return fmt.Sprintf(`terminated: {exitCode: 137, reason: OOMKilled, finishedAt: %q}`, at.UTC().Format(time.RFC3339))
@@ -153,18 +155,18 @@ func TestRestarts(t *testing.T) {
 		verdict  Verdict // "" is not told
 		evidence string
 	}{
-		{"none", promotion.Restarts{}, []string{pod("n1", "new", now, 0, "")}, nil, Pass, "1 new pods, 0 restarts at most"},
-		{"within the limit", promotion.Restarts{Max: 2}, []string{pod("n1", "new", now, 2, crashed)}, nil, Pass, "2 restarts at most of a container (limit 2)"},
-		{"over the limit", promotion.Restarts{Max: 2}, []string{pod("n1", "new", now, 3, crashed)}, nil, Fail, `pod n1: container "api" was started again 3 times, last after it exited with code 1 (limit 2)`},
-		{"out of memory", promotion.Restarts{Max: 2}, []string{pod("n1", "new", now, 1, killed)}, nil, Fail, "exited with code 137 (OOMKilled) (limit of such ends 0)"},
-		{"out of memory, allowed", promotion.Restarts{Max: 2, OOMKills: 1}, []string{pod("n1", "new", now, 1, killed)}, nil, Pass, "1 restarts"},
-		{"of the old template", promotion.Restarts{}, []string{pod("o1", "old", now, 9, crashed), pod("n1", "new", now, 0, "")}, nil, Pass, "1 new pods, 0 restarts"},
-		{"of a workload that did not change", promotion.Restarts{}, []string{pod("n1", "new", before, 9, killed)}, nil, "", ""},
-		{unmoved, promotion.Restarts{}, []string{pod("n1", "new", now, 9, killed)}, nil, "", ""},
-		{back, promotion.Restarts{}, []string{pod("n1", "new", now, 9, killed)}, nil, Fail, "9 times"},
-		{"watched, and not lately", promotion.Restarts{}, []string{pod("n1", "new", now, 9, ended(time.Now().Add(-11*time.Minute)))}, nil, Pass, "0 restarts"},
-		{"watched, and a moment ago", promotion.Restarts{}, []string{pod("n1", "new", now, 9, ended(time.Now().Add(-9*time.Minute)))}, nil, Fail, "9 times"},
-		{"long ago, and not watched", promotion.Restarts{}, []string{pod("n1", "new", now, 9, ended(time.Now().Add(-11*time.Minute)))}, nil, Fail, "9 times"},
+		{"none", promotion.Restarts{}, []string{restartedPod("n1", "new", now, 0, "")}, nil, Pass, "1 new pods, 0 restarts at most"},
+		{"within the limit", promotion.Restarts{Max: 2}, []string{restartedPod("n1", "new", now, 2, crashed)}, nil, Pass, "2 restarts at most of a container (limit 2)"},
+		{"over the limit", promotion.Restarts{Max: 2}, []string{restartedPod("n1", "new", now, 3, crashed)}, nil, Fail, `pod n1: container "api" was started again 3 times, last after it exited with code 1 (limit 2)`},
+		{"out of memory", promotion.Restarts{Max: 2}, []string{restartedPod("n1", "new", now, 1, killed)}, nil, Fail, "exited with code 137 (OOMKilled) (limit of such ends 0)"},
+		{"out of memory, allowed", promotion.Restarts{Max: 2, OOMKills: 1}, []string{restartedPod("n1", "new", now, 1, killed)}, nil, Pass, "1 restarts"},
+		{"of the old template", promotion.Restarts{}, []string{restartedPod("o1", "old", now, 9, crashed), restartedPod("n1", "new", now, 0, "")}, nil, Pass, "1 new pods, 0 restarts"},
+		{"of a workload that did not change", promotion.Restarts{}, []string{restartedPod("n1", "new", before, 9, killed)}, nil, "", ""},
+		{unmoved, promotion.Restarts{}, []string{restartedPod("n1", "new", now, 9, killed)}, nil, "", ""},
+		{back, promotion.Restarts{}, []string{restartedPod("n1", "new", now, 9, killed)}, nil, Fail, "9 times"},
+		{"watched, and not lately", promotion.Restarts{}, []string{restartedPod("n1", "new", now, 9, ended(time.Now().Add(-11*time.Minute)))}, nil, Pass, "0 restarts"},
+		{"watched, and a moment ago", promotion.Restarts{}, []string{restartedPod("n1", "new", now, 9, ended(time.Now().Add(-9*time.Minute)))}, nil, Fail, "9 times"},
+		{"long ago, and not watched", promotion.Restarts{}, []string{restartedPod("n1", "new", now, 9, ended(time.Now().Add(-11*time.Minute)))}, nil, Fail, "9 times"},
 		{"cannot be read", promotion.Restarts{}, nil, errors.New("the server is away"), Error, "could not be counted: the server is away"},
 		{"may not be read, and nobody asked", promotion.Restarts{}, nil, ErrMayNotLook, "", ""},
 		{"may not be read, and it was asked", promotion.Restarts{Written: true}, nil, ErrMayNotLook, Error, "the account may not list pods"},
@@ -173,7 +175,7 @@ func TestRestarts(t *testing.T) {
 		t.Run(test.name, func(t *testing.T) {
 			t.Parallel()
 			objects := map[manifest.ID]*manifest.Object{}
-			for _, text := range append(test.pods, set("old", "1", before), set("new", "2", map[bool]time.Time{true: before, false: now}[test.name == unmoved || test.name == back])) {
+			for _, text := range append(test.pods, replicaSet("old", "1", before), replicaSet("new", "2", map[bool]time.Time{true: before, false: now}[test.name == unmoved || test.name == back])) {
 				decoded, err := manifest.Decode("pod.yaml", []byte(text))
 				if err != nil {
 					t.Fatal(err)
