@@ -62,6 +62,7 @@ func (t telemetry) Published(v controller.View) {
 		gauges = append(gauges, metrics.Environment{
 			ID: e.ID, Phase: e.Status.Phase, Reason: e.Status.Reason, LastGoodAt: lastGoodAt(e.Journal),
 			ExceptionEnds: endOf(e.Excepted), DrilledAt: e.Drill.At, Restorable: e.Drill.Problem == "",
+			Step: e.Journal.Attempt.Step, Steps: e.Journal.Attempt.Course.Steps,
 		})
 	}
 	t.Environments(gauges)

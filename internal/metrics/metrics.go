@@ -7,6 +7,7 @@
 //	chaperone_drill_success{environment}                   gauge      1 where last good could have been restored when it was tried last: alarm on 0
 //	chaperone_drill_timestamp_seconds{environment}         gauge      when that was
 //	chaperone_environment{environment,phase,reason}        gauge      1 for where each environment is; sum by (phase, reason) counts them
+//	chaperone_release_step{environment,steps}              gauge      the step, of so many, that a release has come to; absent where none comes in steps
 //	chaperone_last_good_age_seconds{environment}           gauge      since last good was verified; absent without one
 //	chaperone_findings{environment,rule,action}            gauge      of the newest release judged; action is deny, warn, audit, waived or error
 //	chaperone_policy_exception_expires_seconds{environment} gauge     until the first exception in force there ends; absent without one

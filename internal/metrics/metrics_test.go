@@ -50,8 +50,8 @@ func fill(m *Metrics) {
 	m.APIRequest("in-cluster", "watch", 0)
 	m.Webhook("gitlab", "accepted")
 	m.Environments([]Environment{
-		{development, reconcile.PhaseReady, promotion.UpToDate, noon.Add(-90 * time.Second), time.Time{}, noon, true},
-		{production, reconcile.PhaseHeld, promotion.PolicyDenied, time.Time{}, noon.Add(time.Hour), noon, false},
+		{development, reconcile.PhaseReady, promotion.UpToDate, noon.Add(-90 * time.Second), time.Time{}, noon, true, 0, 0},
+		{production, reconcile.PhaseHeld, promotion.PolicyDenied, time.Time{}, noon.Add(time.Hour), noon, false, 2, 4},
 	})
 	m.Judged(production, policy.Report{
 		Findings: []policy.Finding{
@@ -108,6 +108,9 @@ chaperone_policy_exception_expires_seconds{environment="novamind/production"} 36
 # HELP chaperone_prunes_total Prunes after a verified release, by outcome.
 # TYPE chaperone_prunes_total counter
 chaperone_prunes_total{environment="novamind/production",outcome="done"} 1
+# HELP chaperone_release_step The step that a release which comes in steps has come to.
+# TYPE chaperone_release_step gauge
+chaperone_release_step{environment="novamind/production",steps="4"} 2
 # HELP chaperone_restores_total Restores to last good, by outcome.
 # TYPE chaperone_restores_total counter
 chaperone_restores_total{environment="novamind/production",outcome="done"} 1
@@ -234,8 +237,8 @@ func TestRemovedEnvironmentsVanish(t *testing.T) {
 	fill(m)
 	m.Judged(development, policy.Report{Findings: []policy.Finding{{Rule: "a", Action: policy.ActionWarn}}})
 	m.Environments([]Environment{
-		{development, reconcile.PhaseProgressing, promotion.Verifying, noon.Add(time.Hour), time.Time{}, time.Time{}, false},
-		{development, reconcile.PhaseHeld, promotion.Verifying, noon, time.Time{}, time.Time{}, false},
+		{development, reconcile.PhaseProgressing, promotion.Verifying, noon.Add(time.Hour), time.Time{}, time.Time{}, false, 0, 0},
+		{development, reconcile.PhaseHeld, promotion.Verifying, noon, time.Time{}, time.Time{}, false, 0, 0},
 	})
 	err := testutil.GatherAndCompare(registry, strings.NewReader(`
 # HELP chaperone_environment Where each environment is; always 1.
@@ -262,7 +265,7 @@ func TestLabelsThatAreNotUTF8(t *testing.T) {
 	t.Parallel()
 	m, registry := fresh(t)
 	odd := promotion.ID{Pipeline: "nova\xff", Name: "mind"}
-	m.Environments([]Environment{{odd, reconcile.PhaseInvalid, promotion.InvalidEnvironment, noon, time.Time{}, time.Time{}, false}})
+	m.Environments([]Environment{{odd, reconcile.PhaseInvalid, promotion.InvalidEnvironment, noon, time.Time{}, time.Time{}, false, 0, 0}})
 	m.Judged(odd, policy.Report{Findings: []policy.Finding{{Rule: "\xfe", Action: policy.ActionWarn}}})
 	m.Ended(reconcile.ActionApply, odd, reconcile.OutcomeDone)
 	if n, err := testutil.GatherAndCount(registry, "chaperone_environment", "chaperone_findings", "chaperone_applies_total"); n != 3 || err != nil {

@@ -3,6 +3,7 @@ package metrics
 import (
 	"maps"
 	"slices"
+	"strconv"
 	"sync"
 	"time"
 
@@ -24,6 +25,8 @@ type Environment struct {
 	// DrilledAt is when the last drill ended, and Restorable how; zero without one.
 	DrilledAt  time.Time
 	Restorable bool
+	// Step of Steps is what a release that comes in steps has come to; zero without one.
+	Step, Steps int
 }
 
 // Actions of a finding beside those of package policy.
@@ -56,6 +59,8 @@ var (
 		[]string{"environment"}, nil)
 	drilledDesc = prometheus.NewDesc("chaperone_drill_timestamp_seconds", "When it was tried last whether last good could be restored.",
 		[]string{"environment"}, nil)
+	stepDesc = prometheus.NewDesc("chaperone_release_step", "The step that a release which comes in steps has come to.",
+		[]string{"environment", "steps"}, nil)
 	findingsDesc = prometheus.NewDesc("chaperone_findings", "Policy findings on the newest release judged for the environment.",
 		[]string{"environment", "rule", "action"}, nil)
 )
@@ -101,7 +106,7 @@ func (m *Metrics) Judged(id promotion.ID, report policy.Report) {
 
 // Describe implements prometheus.Collector.
 func (v *view) Describe(descs chan<- *prometheus.Desc) {
-	for _, d := range []*prometheus.Desc{environmentDesc, ageDesc, exceptionDesc, drillDesc, drilledDesc, findingsDesc} {
+	for _, d := range []*prometheus.Desc{environmentDesc, ageDesc, exceptionDesc, drillDesc, drilledDesc, stepDesc, findingsDesc} {
 		descs <- d
 	}
 }
@@ -130,6 +135,9 @@ func (v *view) snapshot() []prometheus.Metric {
 		}
 	}
 	for _, e := range v.environments {
+		if e.Step > 0 {
+			metrics = append(metrics, gauge(stepDesc, float64(e.Step), e.ID.String(), strconv.Itoa(e.Steps)))
+		}
 		if !e.ExceptionEnds.IsZero() {
 			metrics = append(metrics, gauge(exceptionDesc, e.ExceptionEnds.Sub(now).Seconds(), e.ID.String()))
 		}
