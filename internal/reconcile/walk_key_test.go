@@ -86,6 +86,7 @@ func (w *encoder) truth(t *truth) {
 	w.digest(t.cluster)
 	w.digest(t.checked)
 	w.digests(t.passed)
+	w.digest(t.alarm)
 	w.digests(t.failed)
 	encodeAll(w, t.reverted)
 	w.text(string(t.proposal))

@@ -36,6 +36,7 @@ type truth struct {
 	failed   []Digest // what failed here, until a person lifts it
 	reverted []source.Revision
 	proposal source.Revision
+	alarm    Digest     // what passed here last, and fails since
 	probes   int        // since suspects were named
 	schema   Migrations // what was done to the data
 	proven   Migrations // as it was when something passed last

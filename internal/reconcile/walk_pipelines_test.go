@@ -14,7 +14,7 @@ type files = map[string]string
 func stories() []*story {
 	return []*story{
 		threeInARow(), twoBeforeOne(), pinnedProduction(), oneOfFour(), twoOfThree(), untestableMiddle(),
-		frozenStaging(), heldStaging(), policiesChange(), patientsData(), calendars(), watched(), breaker(), askedAgain(), placesAndTypos(), signatures(), migrations(),
+		frozenStaging(), heldStaging(), policiesChange(), patientsData(), calendars(), watched(), watchedUpstream(), breaker(), askedAgain(), placesAndTypos(), signatures(), migrations(),
 		strategies(), migrationsInSteps(),
 	}
 }
@@ -179,6 +179,18 @@ func watched() *story {
 		adversity: 1, start: newYear,
 		accidents: []accident{crashes, pauses, freezes, outages, drifts, outagesOfGit, clockBack},
 		rests:     rests{"staging": {promotion.Regressed, promotion.RevertConflict, promotion.Quarantined}},
+	}
+}
+
+// watchedUpstream: what passed in staging may fail there before production has it.
+func watchedUpstream() *story {
+	return &story{
+		name: "what fails upstream since it passed",
+		environments: []Environment{named("production", nil, "staging"), named("staging", func(s *Spec) {
+			s.Watch = promotion.Watch{For: 2 * time.Minute, Every: time.Minute}
+		})},
+		script:    []change{{files: files{"staging": "s1", "production": "p1"}}, {files: files{"staging": "s2", "production": "p2"}}},
+		adversity: 2, start: newYear, accidents: []accident{crashes, pauses, retries},
 	}
 }
 

@@ -129,7 +129,7 @@ func (o *outside) provenBefore(i int, t *truth, r Release) bool {
 	c := o.commit(r.Revision)
 	for _, id := range o.Environments[i].Spec.After {
 		up := o.number(id)
-		if up < 0 || c == nil || !slices.Contains(o.truths[up].passed, c.digests[up]) {
+		if up < 0 || c == nil || !slices.Contains(o.truths[up].passed, c.digests[up]) || o.truths[up].alarm == c.digests[up] {
 			return false
 		}
 	}
@@ -194,9 +194,19 @@ func (o outside) told(r *Result, stage Stage) outside {
 	d := a.Release.Digest
 	o, t := o.with(i)
 	t.flying = nil
+	switch { // an alarm of what passed, until it is well or a person accepts it
+	case a.Kind == ActionWatch && r.Outcome == OutcomeFailed:
+		t.alarm = d
+	case a.Kind == ActionWatch && r.Outcome == OutcomeDone, a.Kind == ActionRetry && d == t.alarm:
+		t.alarm = ""
+	}
 	switch {
 	case a.Kind == ActionVerify && r.Outcome == OutcomeDone && stage != StageProving && !t.progress.verified(a):
 	case a.Kind == ActionVerify && r.Outcome == OutcomeDone:
+		if t.alarm != "" && t.alarm != d {
+			t.passed = withoutDigest(t.passed, t.alarm)
+		}
+		t.alarm = ""
 		t.checked = d
 		t.passed = withDigest(t.passed, d)
 		t.proven = t.schema

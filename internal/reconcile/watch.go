@@ -64,7 +64,9 @@ func (j *Journal) watch(spec Spec, now time.Time) {
 	if before.Digest == a.Release.Digest {
 		before = j.Watched.Before
 	}
-	j.forgetFailing(a.Release.Digest)
+	if j.forgetFailing(a.Release.Digest) {
+		before = Release{} // it was not well when it was left
+	}
 	j.Watched = Watched{}
 	if spec.Watch.For > 0 && !a.Probe {
 		begun := a.Since
@@ -76,11 +78,15 @@ func (j *Journal) watch(spec Spec, now time.Time) {
 }
 
 // forgetFailing: what failed since it passed, and was not well again before
-// something newer came, opens no gate downstream any more.
-func (j *Journal) forgetFailing(next Digest) {
-	if w := &j.Watched; w.Alarm == promotion.Regressed && !w.Accepted && w.Digest != next && on(guardForgotten) {
-		j.Verified = slices.DeleteFunc(slices.Clone(j.Verified), func(v Verified) bool { return v.Digest == w.Digest })
+// something newer came, opens no gate downstream any more, and is not gone back to
+// for a late failure.
+func (j *Journal) forgetFailing(next Digest) bool {
+	w := &j.Watched
+	if w.Alarm != promotion.Regressed || w.Accepted || w.Digest == next || !on(guardForgotten) {
+		return false
 	}
+	j.Verified = slices.DeleteFunc(slices.Clone(j.Verified), func(v Verified) bool { return v.Digest == w.Digest })
+	return true
 }
 
 // watched takes done, failed, error, no-data and interrupted of what passed. Only

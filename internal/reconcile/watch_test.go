@@ -191,8 +191,12 @@ func forgotten(t reporter) {
 			e.Journal.Attempt, e.Journal.Running = Attempt{Release: next, Stage: StageVerifying, Started: noon.Add(-time.Minute)}, next
 		})
 		a := Action{Kind: ActionVerify, Environment: w.Environments[0].ID, Release: w.Environments[0].Journal.Running}
-		if got := Observe(Begin(w, a), Result{Action: a, Outcome: OutcomeDone}).Environments[0].Journal.Verified; len(got) != want {
-			t.Errorf("after the alarm %q: verified are %v, want %d", alarm, got, want)
+		got := Observe(Begin(w, a), Result{Action: a, Outcome: OutcomeDone}).Environments[0].Journal
+		if len(got.Verified) != want {
+			t.Errorf("after the alarm %q: verified are %v, want %d", alarm, got.Verified, want)
+		}
+		if back := got.Watched.Before.Digest; (back == "d2") != (want == 3) {
+			t.Errorf("after the alarm %q: a late failure would go back to %q", alarm, back)
 		}
 	}
 }
