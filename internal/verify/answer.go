@@ -9,6 +9,7 @@ import (
 	"net"
 	"net/http"
 	"net/url"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -109,9 +110,12 @@ func silence(err error, timeout time.Duration) string {
 	return brief(err)
 }
 
-// brief keeps foreign text to one bounded line.
+// login is who logs in to an address, and by what.
+var login = regexp.MustCompile(`//\S*@`)
+
+// brief keeps foreign text to one bounded line, without anybody's password.
 func brief(err error) string {
-	s := strings.Join(strings.Fields(err.Error()), " ")
+	s := login.ReplaceAllString(strings.Join(strings.Fields(err.Error()), " "), "//")
 	if runes := []rune(s); len(runes) > 200 {
 		return string(runes[:199]) + "…"
 	}

@@ -7,6 +7,7 @@ import (
 	"math"
 	"math/rand/v2"
 	"net/http"
+	"net/url"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -171,6 +172,19 @@ func TestLateSamplesAreNone(t *testing.T) {
 				t.Errorf("after %s: %+v, want %s", takes, got, want)
 			}
 		})
+	}
+}
+
+// A proxy that is configured wrongly is quoted by Go, password and all; what is
+// evidence here stands in a commit later.
+func TestProxyPasswordsAreNotTold(t *testing.T) {
+	t.Parallel()
+	client := &http.Client{Transport: &http.Transport{Proxy: func(*http.Request) (*url.URL, error) {
+		return nil, fmt.Errorf("invalid proxy address %q: %v", "http://chaperone:hunt/er2@proxy:99999x", "invalid port")
+	}}}
+	got, err := New(client, leaping(time.Now()), 0).HTTP(t.Context(), promotion.HTTPCheck{Name: "readiness", URL: "http://api.example.org/", Count: 1}, "")
+	if err != nil || got.Verdict != Error || strings.Contains(got.Evidence, "er2") || !strings.Contains(got.Evidence, "proxy:99999x") {
+		t.Errorf("%v: %+v", err, got)
 	}
 }
 
