@@ -3,6 +3,7 @@ package verify
 import (
 	"net/http"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -31,10 +32,13 @@ func TestStepsAreWatched(t *testing.T) {
 		t.Run(test.name, func(t *testing.T) {
 			t.Parallel()
 			synctest.Test(t, func(t *testing.T) {
+				var mu sync.Mutex // of asked: checks are made at the same time
 				began, asked := time.Now(), map[string]int{}
 				client := &http.Client{Transport: roundTrip(func(r *http.Request) (*http.Response, error) {
 					name, _, _ := strings.Cut(r.URL.Hostname(), ".")
+					mu.Lock()
 					asked[name]++
+					mu.Unlock()
 					played := ok
 					if name == "well-next" && test.fails > 0 && time.Since(began) >= test.fails {
 						played = broken
