@@ -84,8 +84,9 @@ func (s *stepped) call() {
 	s.calls = s.world.call(development)
 }
 
-// wantServed makes sure that nobody was sent away but between two times.
-func (s *stepped) wantServed(from, to time.Time) {
+// wantServed makes sure that nobody was sent away but between two times, and
+// returns how many were.
+func (s *stepped) wantServed(from, to time.Time) int {
 	s.Helper()
 	asked, wrong := s.calls.end()
 	if asked == 0 {
@@ -95,9 +96,10 @@ func (s *stepped) wantServed(from, to time.Time) {
 		if at.Before(from) || at.After(to) {
 			s.Errorf("%d of %d requests went wrong; %s, where none should, in what was allowed from %s to %s", len(wrong), asked, wrong[i],
 				from.Format("05.000"), to.Format("05.000"))
-			return
+			break
 		}
 	}
+	return len(wrong)
 }
 
 // spoil makes all pods of a version fail from now on, and those that come.
@@ -224,7 +226,9 @@ func TestBadAtEachStep(t *testing.T) {
 				if step <= c.hidden {
 					from = back
 				}
-				s.wantServed(from, back)
+				if wrong := s.wantServed(from, back); step > c.hidden && wrong == 0 {
+					t.Errorf("nobody has noticed step %d: whoever asks does not see what it shows", step)
+				}
 			}
 		})
 	}
