@@ -10,6 +10,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net/http"
 	"net/url"
 	"path/filepath"
 	"runtime"
@@ -65,6 +66,9 @@ func (a *App) Addr() string {
 // Run reconciles until ctx ends.
 func (a *App) Run(ctx context.Context) (err error) {
 	defer func() { err = errors.Join(err, a.takeDown()) }()
+	if err := proxies(http.ProxyFromEnvironment); err != nil {
+		return err
+	}
 	own, err := KubeConfig(a.config.Kubeconfig, a.config.Context)
 	if err != nil {
 		return err
