@@ -62,7 +62,7 @@ func (t telemetry) Published(v controller.View) {
 		gauges = append(gauges, metrics.Environment{
 			ID: e.ID, Phase: e.Status.Phase, Reason: e.Status.Reason, LastGoodAt: lastGoodAt(e.Journal),
 			ExceptionEnds: endOf(e.Excepted), DrilledAt: e.Drill.At, Restorable: e.Drill.Problem == "",
-			Step: e.Journal.Attempt.Step, Steps: e.Journal.Attempt.Course.Steps,
+			Step: stepOf(e.Journal.Attempt), Steps: e.Journal.Attempt.Course.Steps,
 		})
 	}
 	t.Environments(gauges)
@@ -95,4 +95,14 @@ func lastGoodAt(j reconcile.Journal) time.Time {
 		}
 	}
 	return time.Time{}
+}
+
+// stepOf is the step that is under way; 0 where none is, as while a release is
+// taken back.
+func stepOf(a reconcile.Attempt) int {
+	switch a.Stage {
+	case reconcile.StageApplying, reconcile.StageVerifying, reconcile.StagePruning:
+		return a.Step
+	}
+	return 0
 }

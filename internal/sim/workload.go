@@ -2,6 +2,7 @@ package sim
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"slices"
 	"strings"
@@ -214,7 +215,7 @@ func selects(service, deployment string) bool {
 			}
 		}
 	}
-	if yaml.Unmarshal([]byte(service), &svc) != nil || yaml.Unmarshal([]byte(deployment), &workload) != nil {
+	if json.Unmarshal([]byte(service), &svc) != nil || json.Unmarshal([]byte(deployment), &workload) != nil {
 		return false
 	}
 	for key, value := range svc.Spec.Selector {
