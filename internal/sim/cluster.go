@@ -238,7 +238,7 @@ func (p clusterPort) writeOne(env promotion.Environment, made *rendered, at mani
 		p.s.clusters.ran[hookKey{env.ID, at.Name}]++
 		p.s.truth(env.ID).migrates(at, made)
 		if failing, is := made.has(markHookFails, env.ID.Name); is && failing == at {
-			p.s.truth(env.ID).answered(p.s, reconcile.OutcomeFailed, made.digest)
+			p.s.truth(env.ID).answered(p.s, reconcile.OutcomeFailed, p.s.truth(env.ID).applied)
 			return refusal(promotion.VerificationFailed, fault.Terminal("hook", at.String(), errors.New("the job ended with an error")))
 		}
 	}

@@ -148,7 +148,7 @@ func (s *Sim) runs(env promotion.ID, made *rendered) error {
 		for at, object := range objects {
 			want, wanted := made.texts[at]
 			switch {
-			case !s.has(env, object):
+			case !s.has(env, object), !wanted && object.owner != env:
 			case !wanted && !manifest.KeptUnlessAllowed(at.GroupKind()):
 				wrong = append(wrong, at.String()+" is too many")
 			case wanted && rollsBack(made, at): // by a release that failed, perhaps
@@ -186,8 +186,8 @@ func (s *Sim) has(env promotion.ID, object *live) bool {
 	if object.owner == env {
 		return true
 	}
-	_, valid := s.file(object.owner)
-	return !valid && s.truth(env).heirs[object.owner]
+	there := slices.Contains(s.environments(s.git.refs[mainBranch]).IDs(), object.owner)
+	return !there && s.truth(env).heirs[object.owner]
 }
 
 func (s *Sim) find(env promotion.ID, at manifest.ID) (*live, bool) {

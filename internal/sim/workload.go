@@ -93,6 +93,7 @@ func (o *live) isCopy(at manifest.ID) bool {
 type stage struct {
 	release manifest.Digest
 	course  reconcile.Course
+	made    manifest.Digest
 	step    int // that stands there, as far as it was begun
 	passed  int // the last that did
 }
@@ -112,7 +113,7 @@ func (s *Sim) beginsStep(l *life, env promotion.Environment, made *rendered, a r
 	if t.stage.passed != a.Step-1 && t.stage.passed != a.Step && !s.doubled {
 		s.violated(l, "%s: step %d of %s begins, and step %d was the last to pass", env.ID, a.Step, release.Short(), t.stage.passed)
 	}
-	t.stage.step = a.Step
+	t.stage.step, t.stage.made = a.Step, made.digest
 	s.checkStep(l, env, made, a)
 	return release
 }
@@ -164,11 +165,11 @@ func contentOfSet(objects []*manifest.Object) manifest.Digest {
 // for a step that is not the last.
 func (t *truth) passes(s *Sim, outcome reconcile.Outcome, made *rendered, step *strategy.Step) (release manifest.Digest) {
 	release = made.digest
-	if step != nil {
+	if step != nil && made.digest == t.stage.made { // a replica that is late may ask about another
 		release = t.stage.release
-	}
-	if step != nil && outcome == reconcile.OutcomeDone {
-		t.stage.passed = t.stage.step
+		if outcome == reconcile.OutcomeDone {
+			t.stage.passed = t.stage.step
+		}
 	}
 	if step == nil || step.Last || outcome != reconcile.OutcomeDone {
 		t.answered(s, outcome, release)
