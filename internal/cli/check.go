@@ -19,6 +19,7 @@ import (
 	"chaperone.dev/chaperone/internal/promotion"
 	"chaperone.dev/chaperone/internal/render"
 	"chaperone.dev/chaperone/internal/source"
+	"chaperone.dev/chaperone/internal/strategy"
 )
 
 type checkFlags struct {
@@ -188,6 +189,9 @@ func (f *checkFlags) judge(ctx context.Context, c *command, beside *around, env 
 	if err != nil {
 		return policy.Report{}, err
 	}
+	if err := possible(env, result.Set); err != nil {
+		return policy.Report{}, err
+	}
 	before, err := evaluate(ctx, beside, env, result.Set)
 	if err != nil {
 		return before, err
@@ -213,6 +217,16 @@ func (f *checkFlags) judge(ctx context.Context, c *command, beside *around, env 
 	}
 	brought := compared.brought(given.Set, env.Target.Namespace)
 	return brought, places.Locate(ctx, env, with, brought.Findings)
+}
+
+// possible tells what of the strategies cannot be done with these objects, whatever
+// runs now. The rest depends on last good, and is told by previews.
+func possible(env promotion.Environment, set manifest.Set) error {
+	_, err := strategy.Steps(strategy.Release{After: set, Namespace: env.Target.Namespace, Strategies: env.Strategies})
+	if err != nil {
+		return fmt.Errorf("%s: %s: strategies: %w", promotion.StrategyImpossible, env.File, err)
+	}
+	return nil
 }
 
 // maxLocated bounds how many findings are looked for in files. Nobody works off

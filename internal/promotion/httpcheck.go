@@ -167,6 +167,11 @@ func checkURL(s string) error {
 	case u.Fragment != "":
 		return errors.New("no server sees what follows #; remove it")
 	}
+	if err := CheckHost(u.Hostname()); errors.Is(err, ErrForbiddenAddress) {
+		return fmt.Errorf("%w; want an address of what is released", err)
+	} else if err != nil {
+		return err
+	}
 	return checkLine(s)
 }
 

@@ -94,8 +94,8 @@ func silence(err error, timeout time.Duration) string {
 		deadline net.Error
 	)
 	switch {
-	case errors.Is(err, ErrForbiddenAddress):
-		return ErrForbiddenAddress.Error()
+	case errors.Is(err, promotion.ErrForbiddenAddress):
+		return promotion.ErrForbiddenAddress.Error()
 	case errors.Is(err, context.DeadlineExceeded), errors.As(err, &deadline) && deadline.Timeout():
 		return "nothing within " + health.Span(timeout)
 	case errors.As(err, &dns) && dns.IsNotFound:

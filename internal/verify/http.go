@@ -147,7 +147,7 @@ func targetOf(check promotion.HTTPCheck, namespace string) (*url.URL, error) {
 	if target.User != nil {
 		return nil, errors.New("want an url without user and password")
 	}
-	if err := checkHost(target.Hostname()); err != nil {
+	if err := promotion.CheckHost(target.Hostname()); err != nil {
 		return nil, err
 	}
 	return target, nil

@@ -72,7 +72,7 @@ func (v *Verifier) querier(check promotion.MetricCheck) (*querier, error) {
 	if err != nil || base.Host == "" {
 		return nil, errors.New("want the address of a Prometheus such as http://prometheus.monitoring.svc:9090")
 	}
-	if err := checkHost(base.Hostname()); err != nil {
+	if err := promotion.CheckHost(base.Hostname()); err != nil {
 		return nil, err
 	}
 	q := &querier{base: base, stale: check.Stale}

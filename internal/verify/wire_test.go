@@ -197,12 +197,12 @@ func TestClientRefusesMetadataAddresses(t *testing.T) {
 		if err == nil {
 			response.Body.Close()
 		}
-		if !errors.Is(err, ErrForbiddenAddress) {
+		if !errors.Is(err, promotion.ErrForbiddenAddress) {
 			t.Errorf("%s: got %v, want ErrForbiddenAddress", address, err)
 		}
 	}
 	for address, want := range map[string]bool{"10.0.0.1": false, "127.0.0.1": false, "169.253.255.255": false, "ff02::1": true, "2001:db8::1": false, "192.0.0.192": true, "::ffff:192.0.0.192": true} {
-		if got := forbidden(netip.MustParseAddr(address)); got != want {
+		if got := promotion.Forbidden(netip.MustParseAddr(address)); got != want {
 			t.Errorf("forbidden(%s) = %v", address, got)
 		}
 	}
