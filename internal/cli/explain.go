@@ -96,13 +96,19 @@ func explain(r state.Record, all []state.Record, now time.Time) explanation {
 
 // measured reports whether what the last verification measured is about where
 // the environment is: that of a failure which is dealt with only alarms those
-// who look while it is paused, or waits for its schedule.
+// who look while it is paused, waits for its schedule, or tries something newer.
 func measured(r state.Record) bool {
+	attempt := &r.Journal.Attempt
+	open := attempt.Stage != reconcile.StageNone
+	switch attempt.Stage {
+	case reconcile.StageApplying, reconcile.StageVerifying, reconcile.StagePruning:
+		open = attempt.Probe || attempt.Tries > 1
+	}
 	switch r.Status.Reason {
 	case promotion.Paused, promotion.Frozen:
-		return r.Journal.Attempt.Stage != reconcile.StageNone
+		return open
 	}
-	return r.Status.Phase == reconcile.PhaseHeld || r.Journal.Attempt.Stage != reconcile.StageNone
+	return r.Status.Phase == reconcile.PhaseHeld || open
 }
 
 // untilOf is when the reason passes by itself, as far as the record tells.

@@ -204,6 +204,9 @@ func TestWhyTellsEvidenceOfWhatIsOpen(t *testing.T) {
 		stage  reconcile.Stage
 		told   bool
 	}{
+		{reconcile.PhaseProgressing, promotion.Verifying, reconcile.StageVerifying, false},
+		{reconcile.PhaseProgressing, promotion.Restoring, reconcile.StageRestoring, true},
+		{reconcile.PhaseHeld, promotion.VerificationError, reconcile.StageVerifying, true},
 		{reconcile.PhaseHeld, promotion.VerificationFailed, reconcile.StageNone, true},
 		{reconcile.PhaseHeld, promotion.RevertConflict, reconcile.StageReverting, true},
 		{reconcile.PhaseHeld, promotion.Paused, reconcile.StageReverting, true},
