@@ -48,7 +48,12 @@ func (v *evaluation) staged(ctx context.Context, set manifest.Set, c *reconcile.
 	var before manifest.Set
 	if v.lastGood.Digest != "" {
 		var err error
-		if before, err = v.lastGoodSet(ctx); err != nil && !errors.Is(err, state.ErrNoBundle) {
+		before, err = v.lastGoodSet(ctx)
+		switch {
+		case errors.Is(err, state.ErrNoBundle) && len(v.file.Strategies) > 0:
+			c.Fault = promotion.StrategyImpossible
+			return fmt.Errorf("%s: strategies: what %s was is not stored any more, so there is nothing to go from; take them out for this release", v.file.File, v.lastGood.Revision.Short())
+		case err != nil && !errors.Is(err, state.ErrNoBundle):
 			return fmt.Errorf("read last good: %w", err)
 		}
 	}

@@ -11,6 +11,8 @@ import (
 	"chaperone.dev/chaperone/internal/manifest"
 	"chaperone.dev/chaperone/internal/promotion"
 	"chaperone.dev/chaperone/internal/reconcile"
+	"chaperone.dev/chaperone/internal/source"
+	"chaperone.dev/chaperone/internal/state"
 	"chaperone.dev/chaperone/internal/strategy"
 )
 
@@ -209,4 +211,34 @@ func TestStepsAreVerified(t *testing.T) {
 	if end := j.verify(t.Context()); end.result.Outcome != reconcile.OutcomeError {
 		t.Errorf("other steps by now: %+v, want that nobody can tell", end.result)
 	}
+}
+
+// Where nobody knows what ran last, a release does not skip its steps in silence;
+// without strategies there are none to skip.
+func TestStepsFromNowhere(t *testing.T) {
+	t.Parallel()
+	for _, strategies := range []int{1, 0} {
+		env := colours()
+		env.Strategies = env.Strategies[:strategies]
+		v := &evaluation{c: New(Ports{Source: nowhere{}, Store: lost{}}, Config{}), file: env, lastGood: reconcile.Release{Revision: "aaaa", Digest: "sha256:gone"}}
+		candidate := reconcile.Candidate{Release: reconcile.Release{Digest: "sha256:two"}}
+		err := v.staged(t.Context(), serving(t, "two"), &candidate)
+		if impossible := candidate.Fault == promotion.StrategyImpossible; impossible != (strategies > 0) || impossible != (err != nil) {
+			t.Errorf("%d strategies: fault %q, %v", strategies, candidate.Fault, err)
+		}
+	}
+}
+
+// lost is a store that lost all bundles.
+type lost struct{ *memory }
+
+func (lost) Bundle(context.Context, promotion.ID, reconcile.Digest) (manifest.Set, error) {
+	return manifest.Set{}, state.ErrNoBundle
+}
+
+// nowhere is a source without a commit.
+type nowhere struct{ Source }
+
+func (nowhere) Snapshot(source.Revision) (source.Snapshot, error) {
+	return nil, errors.New("no such commit")
 }
