@@ -46,6 +46,29 @@ type stepped struct {
 	calls *caller
 }
 
+// onEachCourse tells a story in a world of its own for each.
+func onEachCourse(t *testing.T, story func(t *testing.T, c course, s *stepped)) {
+	quick(t)
+	for _, c := range courses {
+		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
+			story(t, c, c.world(t))
+		})
+	}
+}
+
+// wantUnnoticed: a version runs, nothing of its copy is left, nobody was sent away
+// on its way, and nothing was taken back.
+func (s *stepped) wantUnnoticed(version string) {
+	s.Helper()
+	s.wantApp(development, version)
+	s.wantNoCopies(development)
+	s.wantServed(time.Time{}, time.Time{})
+	if reverts := s.reverts(); len(reverts) != 0 {
+		s.Errorf("reverted: %v", reverts)
+	}
+}
+
 func (c course) world(t *testing.T) *stepped {
 	t.Helper()
 	s := &stepped{course: c}
@@ -206,30 +229,25 @@ func (s *stepped) wantTakenBack(bad, good source.Revision, reverts, step int) {
 // before it turned bad, nor after last good is back. Nobody notices at all what
 // the checks find out by themselves.
 func TestBadAtEachStep(t *testing.T) {
-	quick(t)
-	for _, c := range courses {
-		t.Run(c.name, func(t *testing.T) {
-			t.Parallel()
-			s := c.world(t)
-			s.start()
-			s.awaitRuns(development, s.first)
-			for step := 1; step <= c.steps; step++ {
-				s.call()
-				tag := fmt.Sprintf("2.0.%d", step)
-				turned, stop := s.spoilAt(step, tag)
-				bad := s.push(fmt.Sprintf("bad in step %d", step), s.made(version(tag)))
-				s.wantTakenBack(bad, s.first, step, step)
-				back := time.Now()
-				from := turned()
-				stop()
-				time.Sleep(500 * time.Millisecond) // of calls that are all served again
-				if step <= c.hidden {
-					from = back
-				}
-				if wrong := s.wantServed(from, back); step > c.hidden && wrong == 0 {
-					t.Errorf("nobody has noticed step %d: whoever asks does not see what it shows", step)
-				}
+	onEachCourse(t, func(t *testing.T, c course, s *stepped) {
+		s.start()
+		s.awaitRuns(development, s.first)
+		for step := 1; step <= c.steps; step++ {
+			s.call()
+			tag := fmt.Sprintf("2.0.%d", step)
+			turned, stop := s.spoilAt(step, tag)
+			bad := s.push(fmt.Sprintf("bad in step %d", step), s.made(version(tag)))
+			s.wantTakenBack(bad, s.first, step, step)
+			back := time.Now()
+			from := turned()
+			stop()
+			time.Sleep(500 * time.Millisecond) // of calls that are all served again
+			if step <= c.hidden {
+				from = back
 			}
-		})
-	}
+			if wrong := s.wantServed(from, back); step > c.hidden && wrong == 0 {
+				t.Errorf("nobody has noticed step %d: whoever asks does not see what it shows", step)
+			}
+		}
+	})
 }

@@ -84,112 +84,87 @@ func (s *stepped) killedOnTheWay(begin func()) []string {
 // apply: the next daemon goes on where the one before was. A good release gets to
 // run, and nobody notices; nothing is done twice, and nothing is left behind.
 func TestKilledAtEachStepOfAGoodRelease(t *testing.T) {
-	quick(t)
-	for _, c := range courses {
-		t.Run(c.name, func(t *testing.T) {
-			t.Parallel()
-			s := c.world(t)
-			good := s.first
-			seen := s.killedOnTheWay(func() {
-				s.call()
-				good = s.push("a good one", s.made(version("2.0.0")))
-			})
-			for step := 1; step <= c.steps; step++ {
-				for _, place := range []string{"%s %d", "%s %d changing"} {
-					if want := fmt.Sprintf(place, reconcile.StageApplying, step); !slices.Contains(seen, want) {
-						t.Errorf("was not killed when %s; at %q", want, seen)
-					}
-				}
-				if want := fmt.Sprintf("%s %d", reconcile.StageVerifying, step); !slices.Contains(seen, want) {
+	onEachCourse(t, func(t *testing.T, c course, s *stepped) {
+		good := s.first
+		seen := s.killedOnTheWay(func() {
+			s.call()
+			good = s.push("a good one", s.made(version("2.0.0")))
+		})
+		for step := 1; step <= c.steps; step++ {
+			for _, place := range []string{"%s %d", "%s %d changing"} {
+				if want := fmt.Sprintf(place, reconcile.StageApplying, step); !slices.Contains(seen, want) {
 					t.Errorf("was not killed when %s; at %q", want, seen)
 				}
 			}
-			s.awaitRuns(development, good)
-			s.wantApp(development, "2.0.0")
-			s.wantNoCopies(development)
-			s.wantServed(time.Time{}, time.Time{})
-			if reverts := s.reverts(); len(reverts) != 0 {
-				t.Errorf("reverted: %v", reverts)
+			if want := fmt.Sprintf("%s %d", reconcile.StageVerifying, step); !slices.Contains(seen, want) {
+				t.Errorf("was not killed when %s; at %q", want, seen)
 			}
-		})
-	}
+		}
+		s.awaitRuns(development, good)
+		s.wantUnnoticed("2.0.0")
+	})
 }
 
 // Killed all along a release that turns bad in its second step: last good is back,
 // and the commit taken back once.
 func TestKilledAllAlongABadRelease(t *testing.T) {
-	quick(t)
-	for _, c := range courses {
-		t.Run(c.name, func(t *testing.T) {
-			t.Parallel()
-			s := c.world(t)
-			bad := s.first
-			var turned time.Time
-			var spoiling func()
-			seen := s.killedOnTheWay(func() {
-				s.call()
-				turned, spoiling = time.Now(), s.spoilFrom(2, "2.0.0")
-				bad = s.push("a bad one", s.made(version("2.0.0")))
-			})
-			spoiling()
-			s.wantTakenBack(bad, s.first, 1, 2)
-			back := time.Now()
-			time.Sleep(500 * time.Millisecond)
-			s.wantServed(turned, back)
-			for _, stage := range []reconcile.Stage{reconcile.StageRestoring, reconcile.StageProving, reconcile.StageReverting} {
-				if want := fmt.Sprintf("%s 2", stage); !slices.Contains(seen, want) {
-					t.Errorf("was not killed while %s; at %q", stage, seen)
-				}
-			}
+	onEachCourse(t, func(t *testing.T, c course, s *stepped) {
+		bad := s.first
+		var turned time.Time
+		var spoiling func()
+		seen := s.killedOnTheWay(func() {
+			s.call()
+			turned, spoiling = time.Now(), s.spoilFrom(2, "2.0.0")
+			bad = s.push("a bad one", s.made(version("2.0.0")))
 		})
-	}
+		spoiling()
+		s.wantTakenBack(bad, s.first, 1, 2)
+		back := time.Now()
+		time.Sleep(500 * time.Millisecond)
+		s.wantServed(turned, back)
+		for _, stage := range []reconcile.Stage{reconcile.StageRestoring, reconcile.StageProving, reconcile.StageReverting} {
+			if want := fmt.Sprintf("%s 2", stage); !slices.Contains(seen, want) {
+				t.Errorf("was not killed while %s; at %q", stage, seen)
+			}
+		}
+	})
 }
 
 // The API server is away whenever a release comes to another step, for longer than
 // a request is tried again. That is no fault of the release: it gets to run, and
 // nobody notices.
 func TestServerAwayAtEachStep(t *testing.T) {
-	quick(t)
-	for _, c := range courses {
-		t.Run(c.name, func(t *testing.T) {
-			t.Parallel()
-			s := c.world(t)
-			s.start()
-			s.awaitRuns(development, s.first)
-			s.call()
-			var until atomic.Pointer[time.Time]
-			away := make(map[string]bool)
-			p := &places{namespace: s.namespaces[development.String()]}
-			s.api.set(func(call call) fate {
-				if end := until.Load(); end != nil && time.Now().Before(*end) {
-					return fate{lose: true}
-				}
-				place := p.next(call)
-				if !strings.HasSuffix(place, " changing") && !strings.HasPrefix(place, string(reconcile.StageVerifying)) {
-					return fate{}
-				}
-				away[place] = true
-				return fate{lose: true, sent: strings.HasSuffix(place, "changing"), then: func() {
-					end := time.Now().Add(3 * time.Second)
-					until.Store(&end)
-				}}
-			})
-			good := s.push("a good one", s.made(version("2.0.0")))
-			s.awaitRuns(development, good)
-			s.api.set(nil)
-			for step := 1; step <= c.steps; step++ {
-				for _, place := range []string{fmt.Sprintf("%s %d", reconcile.StageVerifying, step), fmt.Sprintf("%s %d changing", reconcile.StageApplying, step)} {
-					if !away[place] {
-						t.Errorf("was not away when %s; when %v", place, away)
-					}
-				}
+	onEachCourse(t, func(t *testing.T, c course, s *stepped) {
+		s.start()
+		s.awaitRuns(development, s.first)
+		s.call()
+		var until atomic.Pointer[time.Time]
+		away := make(map[string]bool)
+		p := &places{namespace: s.namespaces[development.String()]}
+		s.api.set(func(call call) fate {
+			if end := until.Load(); end != nil && time.Now().Before(*end) {
+				return fate{lose: true}
 			}
-			s.wantApp(development, "2.0.0")
-			s.wantNoCopies(development)
-			s.wantServed(time.Time{}, time.Time{})
-			if reverts := s.reverts(); len(reverts) != 0 {
-				t.Errorf("reverted: %v", reverts)
+			place := p.next(call)
+			if !strings.HasSuffix(place, " changing") && !strings.HasPrefix(place, string(reconcile.StageVerifying)) {
+				return fate{}
 			}
+			away[place] = true
+			return fate{lose: true, sent: strings.HasSuffix(place, "changing"), then: func() {
+				end := time.Now().Add(3 * time.Second)
+				until.Store(&end)
+			}}
 		})
-	}
+		good := s.push("a good one", s.made(version("2.0.0")))
+		s.awaitRuns(development, good)
+		s.api.set(nil)
+		for step := 1; step <= c.steps; step++ {
+			for _, place := range []string{fmt.Sprintf("%s %d", reconcile.StageVerifying, step), fmt.Sprintf("%s %d changing", reconcile.StageApplying, step)} {
+				if !away[place] {
+					t.Errorf("was not away when %s; when %v", place, away)
+				}
+			}
+		}
+		s.wantUnnoticed("2.0.0")
+	})
 }
