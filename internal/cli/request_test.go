@@ -69,6 +69,18 @@ func (in *installation) record(id promotion.ID) state.Record {
 	return r
 }
 
+// served waits until the daemon has taken note of a request.
+func (in *installation) served(id promotion.ID, request string) {
+	in.Helper()
+	for range 1000 {
+		if in.record(id).Journal.Served == request {
+			return
+		}
+		time.Sleep(20 * time.Millisecond)
+	}
+	in.Fatalf("%s: request %s is not served within 20s", id, request)
+}
+
 // said wants an exit code, and an output without times of day.
 func (in *installation) said(wantCode int, want string, args ...string) {
 	in.Helper()
@@ -223,6 +235,9 @@ func TestRetry(t *testing.T) {
 		t.Fatalf("asked for %+v", asked)
 	}
 	in.daemon()
+	in.served(staging, asked.ID)
+	in.save(state.Record{ID: staging, Message: "failed before", Status: reconcile.Status{Phase: reconcile.PhaseHeld, Reason: promotion.Quarantined, Wanted: release(second)},
+		Journal: reconcile.Journal{Running: release(first), LastGood: release(first), Quarantine: []reconcile.Digest{release(second).Digest}, Served: asked.ID}}, development)
 	in.said(exitFine, "shop/staging is tried again: the quarantine of 222222222222 (222222222222) is lifted\n", "retry", "shop/staging")
 	r := in.record(staging)
 	if r.Requests.Retry.ID == asked.ID || r.Journal.Served != r.Requests.Retry.ID || r.Requests.Retry.Digest != release(second).Digest {
