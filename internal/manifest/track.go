@@ -13,8 +13,12 @@ const (
 )
 
 // IsCopy reports whether an object is there for the steps of a release alone. It
-// is taken away with them, whatever keeps an environment from deleting its own.
+// is taken away with them, whatever keeps an environment from deleting its own; so
+// nothing is one that holds data, whatever somebody has labelled.
 func IsCopy(o *Object) bool {
+	if kind := IDOf(o).GroupKind().String(); kind != "Deployment.apps" && kind != "Service" {
+		return false
+	}
 	track := o.GetLabels()[LabelTrack]
 	return (track == TrackCanary || track == TrackNext) && strings.HasSuffix(o.GetName(), "-"+track)
 }

@@ -1,6 +1,7 @@
 package plan
 
 import (
+	"cmp"
 	"fmt"
 	"strings"
 	"testing"
@@ -18,16 +19,18 @@ func TestCopiesGo(t *testing.T) {
 		object, track string
 		guards        Guards
 		action        Action
+		kind          string // Service where it is empty
 	}{
-		"a copy":                        {"api-canary", manifest.TrackCanary, Guards{Prune: true}, Delete},
-		"nothing is pruned":             {"api-next", manifest.TrackNext, Guards{}, Delete},
-		"its kind is protected":         {"api-next", manifest.TrackNext, Guards{Prune: true, Protect: []promotion.Protection{{Kind: "ConfigMap"}}}, Delete},
-		"another name":                  {"api", manifest.TrackNext, Guards{}, Keep},
-		"the workload's own":            {"api-stable", manifest.TrackStable, Guards{}, Keep},
-		"another track than it is said": {"api-next", manifest.TrackCanary, Guards{}, Keep},
-		"no track":                      {"api-next", "", Guards{}, Keep},
+		"a copy":                        {"api-canary", manifest.TrackCanary, Guards{Prune: true}, Delete, ""},
+		"nothing is pruned":             {"api-next", manifest.TrackNext, Guards{}, Delete, ""},
+		"its kind is protected":         {"api-next", manifest.TrackNext, Guards{Prune: true, Protect: []promotion.Protection{{Kind: "Service"}}}, Delete, ""},
+		"another name":                  {"api", manifest.TrackNext, Guards{}, Keep, ""},
+		"the workload's own":            {"api-stable", manifest.TrackStable, Guards{}, Keep, ""},
+		"another track than it is said": {"api-next", manifest.TrackCanary, Guards{}, Keep, ""},
+		"a kind that holds data":        {"api-next", manifest.TrackNext, Guards{}, Keep, "ConfigMap"},
+		"no track":                      {"api-next", "", Guards{}, Keep, ""},
 	} {
-		live, entry := ownedLive(t, named("ConfigMap", test.object, ""), "1")
+		live, entry := ownedLive(t, named(cmp.Or(test.kind, "Service"), test.object, ""), "1")
 		labels := live.GetLabels()
 		if test.track != "" {
 			labels[manifest.LabelTrack] = test.track
@@ -50,7 +53,7 @@ func TestCopiesAreNoMassDeletion(t *testing.T) {
 			if copies && i < 8 {
 				name += "-next"
 			}
-			o, entry := ownedLive(t, named("ConfigMap", name, ""), fmt.Sprint(i))
+			o, entry := ownedLive(t, named("Service", name, ""), fmt.Sprint(i))
 			if labels := o.GetLabels(); strings.HasSuffix(name, "-next") {
 				labels[manifest.LabelTrack] = manifest.TrackNext
 				o.SetLabels(labels)
