@@ -10,6 +10,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"k8s.io/apimachinery/pkg/runtime/schema"
 	"pgregory.net/rapid"
 
 	"chaperone.dev/chaperone/internal/health"
@@ -45,21 +46,48 @@ func counted(live Live, looks map[string]int) Live {
 // for, and what does not change by itself only once more, for the verdict.
 func TestReadySparesWhatIsReady(t *testing.T) {
 	t.Parallel()
-	synctest.Test(t, func(t *testing.T) {
-		began, looks := time.Now(), map[string]int{}
-		played := &cluster{lines: []line{
-			{0, show(append(inertObjects(), deployment(1, ""))...)},
-			{20, show(append(inertObjects(), deployment(2, available))...)},
-		}}
-		result, err := New(nil, SystemClock(), 0).Ready(t.Context(), counted(played.live(), looks), time.Minute, 10*time.Second)
-		if err != nil || result.Verdict != Pass || !strings.HasPrefix(result.Evidence, "3 of 3 objects ready after 20s, and still so 10s later") || time.Since(began) != 30*time.Second {
-			t.Errorf("got %+v, %v after %s", result, err, time.Since(began))
-		}
-		want := map[string]int{"Deployment": 16, "ConfigMap": 3, "Service": 3}
-		if !maps.Equal(looks, want) {
-			t.Errorf("looked %v, want %v", looks, want)
-		}
-	})
+	for name, test := range map[string]struct {
+		quiet map[schema.GroupKind]bool
+		looks map[string]int
+	}{
+		"as nothing is known of them":   {nil, map[string]int{"Deployment": 16, "ConfigMap": 2, "Service": 2}},
+		"as nobody reports on them":     {quietKinds, map[string]int{"Deployment": 16, "ConfigMap": 1, "Service": 1}},
+		"as nobody reports on some":     {map[schema.GroupKind]bool{{Kind: "ConfigMap"}: true}, map[string]int{"Deployment": 16, "ConfigMap": 1, "Service": 2}},
+		"as somebody reports on others": {map[schema.GroupKind]bool{{Kind: "Service"}: false}, map[string]int{"Deployment": 16, "ConfigMap": 2, "Service": 2}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				began, looks := time.Now(), map[string]int{}
+				played := &cluster{lines: []line{
+					{0, show(append(inertObjects(), deployment(1, ""))...)},
+					{20, show(append(inertObjects(), deployment(2, available))...)},
+				}}
+				live := counted(played.live(), looks)
+				live.Quiet = test.quiet
+				result, err := New(nil, SystemClock(), 0).Ready(t.Context(), live, time.Minute, 10*time.Second)
+				if err != nil || result.Verdict != Pass || !strings.HasPrefix(result.Evidence, "3 of 3 objects ready after 20s, and still so 10s later") || time.Since(began) != 30*time.Second {
+					t.Errorf("got %+v, %v after %s", result, err, time.Since(began))
+				}
+				if !maps.Equal(looks, test.looks) {
+					t.Errorf("looked %v, want %v", looks, test.looks)
+				}
+			})
+		})
+	}
+}
+
+// quietKinds are those of inertObjects.
+var quietKinds = map[schema.GroupKind]bool{{Kind: "ConfigMap"}: true, {Kind: "Service"}: true}
+
+// eachWay shows what is there with and without a word on what is quiet.
+func eachWay(t *testing.T, do func(t *testing.T, quiet map[schema.GroupKind]bool)) {
+	for name, quiet := range map[string]map[schema.GroupKind]bool{"known to be quiet": quietKinds, "looked at": nil} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			do(t, quiet)
+		})
+	}
 }
 
 // What is spared is not believed for ever.
@@ -74,19 +102,27 @@ func TestReadySeesWhatWasSparedGo(t *testing.T) {
 	}{
 		"while something is waited for": {[]line{{0, show(configMapThere(), bad)}, {10, without(bad)}, {20, without(good)}}, Fail, 60, "1 of 2 objects not ready after 60s: ConfigMap/novamind/api"},
 		"and comes back":                {[]line{{0, show(configMapThere(), bad)}, {10, without(good)}, {30, show(configMapThere(), good)}}, Pass, 40, "ready after 30s"},
-		"during settle":                 {[]line{{0, show(configMapThere(), good)}, {6, without(good)}}, Fail, 70, "having been ready once before"},
+		"during settle":                 {[]line{{0, show(configMapThere(), good)}, {6, without(good)}}, Fail, 70, "1 of 2 objects not ready after"},
+		"and was never there":           {[]line{{0, without(bad)}, {20, without(good)}}, Fail, 60, "1 of 2 objects not ready after 60s: ConfigMap/novamind/api"},
 		"and nothing else is there":     {[]line{{0, show(configMapThere())}, {6, without()}}, Fail, 70, "1 of 1 objects not ready"},
 		"unreadable when it decides":    {[]line{{0, show(configMapThere(), good)}, {10, unreadable}, {16, show(configMapThere(), good)}}, Pass, 16, "still so 16s later"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			synctest.Test(t, func(t *testing.T) {
-				began := time.Now()
-				result, err := New(nil, SystemClock(), 0).Ready(t.Context(), (&cluster{lines: test.lines}).live(), time.Minute, 10*time.Second)
-				if err != nil || result.Verdict != test.verdict || !strings.Contains(result.Evidence, test.evidence) ||
-					time.Since(began) != time.Duration(test.after)*time.Second {
-					t.Errorf("got %+v, %v after %s", result, err, time.Since(began))
-				}
+			eachWay(t, func(t *testing.T, quiet map[schema.GroupKind]bool) {
+				synctest.Test(t, func(t *testing.T) {
+					began := time.Now()
+					live := (&cluster{lines: test.lines}).live()
+					live.Quiet = quiet
+					result, err := New(nil, SystemClock(), 0).Ready(t.Context(), live, time.Minute, 10*time.Second)
+					after := time.Duration(test.after) * time.Second
+					if name == "during settle" && quiet != nil {
+						after -= 10 * time.Second // nobody has seen it there before
+					}
+					if err != nil || result.Verdict != test.verdict || !strings.Contains(result.Evidence, test.evidence) || time.Since(began) != after {
+						t.Errorf("got %+v, %v after %s", result, err, time.Since(began))
+					}
+				})
 			})
 		})
 	}
@@ -109,11 +145,15 @@ func TestDeadlineIsAboutEverything(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			synctest.Test(t, func(t *testing.T) {
-				result, err := New(nil, SystemClock(), 0).Ready(t.Context(), (&cluster{lines: test.lines}).live(), time.Minute, 10*time.Second)
-				if err != nil || result.Verdict != test.verdict || !strings.HasPrefix(result.Evidence, test.evidence) {
-					t.Errorf("got %+v, %v; want %s, %s", result, err, test.verdict, test.evidence)
-				}
+			eachWay(t, func(t *testing.T, quiet map[schema.GroupKind]bool) {
+				synctest.Test(t, func(t *testing.T) {
+					live := (&cluster{lines: test.lines}).live()
+					live.Quiet = quiet
+					result, err := New(nil, SystemClock(), 0).Ready(t.Context(), live, time.Minute, 10*time.Second)
+					if err != nil || result.Verdict != test.verdict || !strings.HasPrefix(result.Evidence, test.evidence) {
+						t.Errorf("got %+v, %v; want %s, %s", result, err, test.verdict, test.evidence)
+					}
+				})
 			})
 		})
 	}
@@ -127,10 +167,17 @@ func TestReadyNeedsTheRestToPass(t *testing.T) {
 		live := (&cluster{lines: []line{{0, show(configMapThere(), deployment(2, available))}}}).live()
 		look := live.Look
 		live.Look = func(ctx context.Context, wanted func(manifest.ID) bool) (map[manifest.ID]*manifest.Object, []manifest.ID, error) {
-			if looks++; looks > 1 && wanted(configMapID) {
+			looks++
+			refused := false
+			objects, missing, err := look(ctx, func(id manifest.ID) bool {
+				asked := wanted(id)
+				refused = refused || asked && looks > 1 && id == configMapID
+				return asked
+			})
+			if refused {
 				return nil, nil, errors.New("connection refused")
 			}
-			return look(ctx, wanted)
+			return objects, missing, err
 		}
 		result, err := New(nil, SystemClock(), 0).Ready(t.Context(), live, 10*time.Second, 5*time.Second)
 		if err != nil || result.Verdict != Error || !strings.Contains(result.Evidence, "when last read, 2 of 2 were ready") {
@@ -173,8 +220,14 @@ func TestAVerdictIsAboutEverything(t *testing.T) {
 			missing []manifest.ID
 		)
 		settle := time.Duration(rapid.IntRange(0, 20).Draw(r, "settle")) * time.Second
+		quiet := map[schema.GroupKind]bool{}
+		for gk := range quietKinds {
+			quiet[gk] = rapid.Bool().Draw(r, gk.Kind)
+		}
 		synctest.Test(t, func(t *testing.T) { // which is no place to fail the property in
-			result, err = New(nil, SystemClock(), 0).Ready(t.Context(), played.live(), 80*time.Second, settle)
+			live := played.live()
+			live.Quiet = quiet
+			result, err = New(nil, SystemClock(), 0).Ready(t.Context(), live, 80*time.Second, settle)
 			objects, missing, _ = played.look(t.Context())
 		})
 		if err != nil {

@@ -3,6 +3,7 @@ package verify
 import (
 	"context"
 	"fmt"
+	"maps"
 	"time"
 
 	"k8s.io/apimachinery/pkg/runtime/schema"
@@ -28,8 +29,8 @@ func (v *Verifier) Ready(ctx context.Context, live Live, timeout, settle time.Du
 		timeout = DefaultTimeout
 	}
 	w := &wait{
-		started: v.clock.Now(), timeout: timeout, settle: max(settle, 0), rules: live.Rules,
-		ended: map[manifest.ID]health.Status{}, failing: map[manifest.ID]int{}, kinds: map[schema.GroupKind]found{},
+		started: v.clock.Now(), timeout: timeout, settle: max(settle, 0), rules: live.Rules, quiet: live.Quiet,
+		ended: map[manifest.ID]health.Status{}, failing: map[manifest.ID]int{}, kinds: map[schema.GroupKind]found{}, stood: map[schema.GroupKind]found{},
 	}
 	for {
 		asked := v.clock.Now()
@@ -64,10 +65,12 @@ type wait struct {
 	started         time.Time
 	timeout, settle time.Duration
 	rules           health.Rules
+	quiet           map[schema.GroupKind]bool
 
 	ended   map[manifest.ID]health.Status // Jobs that were seen to end
 	failing map[manifest.ID]int           // looks in a row with a definitive failure
 	kinds   map[schema.GroupKind]found    // as each was last looked at
+	stood   map[schema.GroupKind]found    // what was looked at since all is ready
 
 	last       health.Summary // as last read
 	read       bool           // at least once
@@ -139,14 +142,17 @@ func (w *wait) judge(objects map[manifest.ID]*manifest.Object, missing []manifes
 
 func (w *wait) see(seen sight, now time.Time) {
 	s := w.take(seen)
-	w.last, w.read, w.whole, w.err = s, true, seen.whole, nil
+	w.last, w.read, w.whole, w.err = s, true, seen.spared == 0, nil
+	looked := w.kindsOf(seen, s)
 	if s.AllReady() {
 		if w.readySince.IsZero() {
 			w.readySince = now
+			clear(w.stood)
 		}
 		w.readyLooks++
+		maps.Copy(w.stood, looked)
 	} else {
-		if !w.readySince.IsZero() {
+		if !w.readySince.IsZero() && w.fell(looked) {
 			w.lapses++
 		}
 		w.readySince, w.readyLooks = time.Time{}, 0
@@ -156,6 +162,16 @@ func (w *wait) see(seen sight, now time.Time) {
 		failing[item.ID] = w.failing[item.ID] + 1
 	}
 	w.failing = failing
+}
+
+// fell reports whether something is not ready any more that was, beside all else.
+func (w *wait) fell(looked map[schema.GroupKind]found) bool {
+	for gk, kind := range looked {
+		if w.stood[gk].ready && !kind.ready {
+			return true
+		}
+	}
+	return false
 }
 
 // unreadable changes nothing of what is known: not being able to look is no
