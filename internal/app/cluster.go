@@ -12,6 +12,7 @@ import (
 	"time"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/runtime/schema"
 
 	"chaperone.dev/chaperone/internal/cluster"
 	"chaperone.dev/chaperone/internal/controller"
@@ -127,6 +128,16 @@ func (c *clusters) Prune(ctx context.Context, env promotion.Environment, set man
 		err = fault.Retryable("prune", left[0].ID.String(), errors.New(c.still(ctx, env, left)))
 	}
 	return refused(err)
+}
+
+// Surplus implements controller.Cluster.
+func (c *clusters) Surplus(ctx context.Context, env promotion.Environment, set manifest.Set) (bool, error) {
+	on, err := c.For(ctx, env.Target)
+	if err != nil {
+		return false, err
+	}
+	surplus, err := on.Surplus(ctx, cluster.OwnerOf(env), set)
+	return surplus, about(env.Target, err)
 }
 
 // still says why the first that is left is, in words.
@@ -305,10 +316,15 @@ func (c *clusters) live(env promotion.Environment, set manifest.Set) (verify.Liv
 	if err != nil {
 		return verify.Live{}, fault.Terminal("verify", env.ID.String(), err)
 	}
+	quiet, err := quietKinds(set, rules)
+	if err != nil {
+		return verify.Live{}, fault.Terminal("verify", env.ID.String(), err)
+	}
 	owner := cluster.OwnerOf(env)
 	looks := &cluster.Looks{}
 	return verify.Live{
 		Rules: rules,
+		Quiet: quiet,
 		Look: func(ctx context.Context, wanted func(manifest.ID) bool) (map[manifest.ID]*manifest.Object, []manifest.ID, error) {
 			on, err := c.For(ctx, env.Target)
 			if err != nil {
@@ -356,6 +372,21 @@ func look(ctx context.Context, on *cluster.Cluster, owner cluster.Owner, set man
 		}
 	}
 	return objects, missing, nil
+}
+
+// quietKinds are those of which nobody reports on any object of a release.
+func quietKinds(set manifest.Set, rules health.Rules) (map[schema.GroupKind]bool, error) {
+	judged, err := judgedObjects(set)
+	if err != nil {
+		return nil, err
+	}
+	quiet := map[schema.GroupKind]bool{}
+	for _, o := range judged.Objects() {
+		gk := manifest.IDOf(o).GroupKind()
+		before, known := quiet[gk]
+		quiet[gk] = rules.Inert(o) && (before || !known)
+	}
+	return quiet, nil
 }
 
 // judgedObjects leaves hooks out: the apply waited for them, and they may be

@@ -77,6 +77,17 @@ func (c *Cluster) Prune(ctx context.Context, w Owner, keep manifest.Set, also ..
 	return p.result, p.finish(ctx, w, owned)
 }
 
+// Surplus reports whether there is anything that Prune would look at. It changes
+// nothing.
+func (c *Cluster) Surplus(ctx context.Context, w Owner, keep manifest.Set) (bool, error) {
+	owned, err := c.loadHoldings(ctx, w)
+	if err != nil {
+		return false, err
+	}
+	unwanted, err := c.unwanted(ctx, w, owned, keep, nil)
+	return len(unwanted) > 0 || len(w.formers()) > 0 || c.losses.isOwed(w.setID()), err
+}
+
 // unwanted are the entries that no release needs any more.
 func (c *Cluster) unwanted(ctx context.Context, w Owner, owned holdings, keep manifest.Set, also []manifest.ID) ([]inventory.Entry, error) {
 	ids, err := c.identities(ctx, w, keep)

@@ -15,7 +15,7 @@ func TestWhatAWatchedReleaseGoesBackToIsKept(t *testing.T) {
 	for before, want := range map[reconcile.Digest]int{"": 1, "d1": 2} {
 		j := &job{action: reconcile.Action{Kind: reconcile.ActionPrune, Release: reconcile.Release{Digest: "d2"}},
 			world: reconcile.World{Environments: []reconcile.Environment{{Journal: reconcile.Journal{Watched: reconcile.Watched{Before: reconcile.Release{Digest: before}}}}}}}
-		if got := j.keeps(); len(got) != want {
+		if got := j.keeps(j.journal()); len(got) != want {
 			t.Errorf("before it %q: keeps %q", before, got)
 		}
 	}

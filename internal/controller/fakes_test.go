@@ -97,12 +97,27 @@ type actor struct {
 	drift []func() (Drift, error) // one for each look; the last again and again
 	watch chan func()             // takes what a watch is to call
 	apply error
+
+	surplus    bool // there is something to prune
+	surplusErr error
 }
 
 func (a *actor) note(what string) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	a.done = append(a.done, what)
+}
+
+// counted is what was done to it of one kind.
+func (a *actor) counted(what string) (n int) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	for _, done := range a.done {
+		if done == what {
+			n++
+		}
+	}
+	return n
 }
 
 func (a *actor) Apply(context.Context, promotion.Environment, manifest.Set, ...manifest.Set) error {
@@ -112,6 +127,10 @@ func (a *actor) Apply(context.Context, promotion.Environment, manifest.Set, ...m
 
 func (a *actor) Replicas(context.Context, promotion.Environment, []string) (map[string]int, error) {
 	return nil, nil
+}
+
+func (a *actor) Surplus(context.Context, promotion.Environment, manifest.Set) (bool, error) {
+	return a.surplus, a.surplusErr
 }
 
 func (a *actor) Prune(context.Context, promotion.Environment, manifest.Set) error {

@@ -11,7 +11,7 @@ import (
 // It is stored with the outcome, in one write where there would be two with
 // nothing between them. Should it come otherwise, because somebody paused it
 // meanwhile for instance, then what is so is written after it, as it always was.
-func (c *Controller) foretell(a reconcile.Action) *shown {
+func (c *Controller) foretell(a reconcile.Action, pruned bool) *shown {
 	switch a.Kind {
 	case reconcile.ActionApply, reconcile.ActionVerify, reconcile.ActionPrune:
 	default:
@@ -24,7 +24,7 @@ func (c *Controller) foretell(a reconcile.Action) *shown {
 			world.Environments = append(world.Environments, e)
 		}
 	}
-	world = reconcile.Observe(world, reconcile.Result{Action: a, Outcome: reconcile.OutcomeDone})
+	world = reconcile.Observe(world, reconcile.Result{Action: a, Outcome: reconcile.OutcomeDone, Pruned: pruned})
 	d := reconcile.Decide(world)
 	for i, status := range d.Statuses {
 		if status.Environment == a.Environment {

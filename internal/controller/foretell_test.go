@@ -2,6 +2,7 @@ package controller
 
 import (
 	"context"
+	"errors"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -19,6 +20,20 @@ type history struct {
 	*memory
 	mu    sync.Mutex
 	saves []state.Record
+	kept  []reconcile.Digest // bundles, as last asked for
+}
+
+func (h *history) KeepBundles(_ context.Context, _ promotion.ID, keep ...reconcile.Digest) error {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.kept = keep
+	return nil
+}
+
+func (h *history) keeps() []reconcile.Digest {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.kept
 }
 
 func (h *history) Save(ctx context.Context, r state.Record) (state.Record, error) {
@@ -80,36 +95,57 @@ func turns(ctx context.Context, t *testing.T, c *Controller, h *history, until p
 	}
 }
 
-// The first release of an environment writes four times: an intent and three
-// outcomes, each with what people see by then. That what was verified is to be
-// pruned is the intent of the prune.
+// A release writes its intent and its outcomes, each with what people see by then.
+// Where nothing is to be pruned these are three writes; else, or where that cannot
+// be told, that it was verified is the intent of the prune.
 func TestOutcomesAreStoredWithTheirStatus(t *testing.T) {
 	t.Parallel()
-	ctx, cancel := context.WithCancel(t.Context())
-	defer cancel()
-	c, kept := first(t, &actor{})
-	turns(ctx, t, c, kept, promotion.UpToDate)
-	for range 5 { // what else there is to write would be by now
-		c.pass(ctx)
-		time.Sleep(time.Millisecond)
-	}
-	cancel()
-	c.work.Wait()
-	want := []promotion.Reason{promotion.Applying, promotion.Verifying, promotion.Pruning, promotion.UpToDate}
-	if got := kept.reasons(); !slices.Equal(got, want) {
-		t.Errorf("stored %v, want %v", got, want)
-	}
-	stages := []reconcile.Stage{reconcile.StageApplying, reconcile.StageVerifying, reconcile.StagePruning, reconcile.StageNone}
-	for i, r := range kept.saves {
-		if i < len(stages) && r.Journal.Attempt.Stage != stages[i] {
-			t.Errorf("%d: stage %v with %s, want %v", i, r.Journal.Attempt.Stage, r.Status.Reason, stages[i])
-		}
-		if r.Since.IsZero() || r.Message == "" {
-			t.Errorf("%d: since %v, message %q", i, r.Since, r.Message)
-		}
-	}
-	if end := kept.last(); end.Message != "runs "+revision(0).Short()+", verified" || end.Status.Phase != reconcile.PhaseReady {
-		t.Errorf("at rest: %+v", end)
+	for name, test := range map[string]struct {
+		on     *actor
+		prunes int
+	}{
+		"nothing to prune":           {&actor{}, 0},
+		"something to prune":         {&actor{surplus: true}, 1},
+		"who knows what is to prune": {&actor{surplusErr: errors.New("connection refused")}, 1},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			ctx, cancel := context.WithCancel(t.Context())
+			defer cancel()
+			c, kept := first(t, test.on)
+			turns(ctx, t, c, kept, promotion.UpToDate)
+			for range 5 { // what else there is to write would be by now
+				c.pass(ctx)
+				time.Sleep(time.Millisecond)
+			}
+			cancel()
+			c.work.Wait()
+			reasons := []promotion.Reason{promotion.Applying, promotion.Verifying, promotion.Pruning, promotion.UpToDate}
+			stages := []reconcile.Stage{reconcile.StageApplying, reconcile.StageVerifying, reconcile.StagePruning, reconcile.StageNone}
+			if test.prunes == 0 {
+				reasons, stages = slices.Delete(reasons, 2, 3), slices.Delete(stages, 2, 3)
+			}
+			if got := kept.reasons(); !slices.Equal(got, reasons) {
+				t.Errorf("stored %v, want %v", got, reasons)
+			}
+			if prunes := test.on.counted("prune"); prunes != test.prunes {
+				t.Errorf("pruned %d times, want %d", prunes, test.prunes)
+			}
+			for i, r := range kept.saves {
+				if i < len(stages) && r.Journal.Attempt.Stage != stages[i] {
+					t.Errorf("%d: stage %v with %s, want %v", i, r.Journal.Attempt.Stage, r.Status.Reason, stages[i])
+				}
+				if r.Since.IsZero() || r.Message == "" {
+					t.Errorf("%d: since %v, message %q", i, r.Since, r.Message)
+				}
+			}
+			if end := kept.last(); end.Message != "runs "+revision(0).Short()+", verified" || end.Status.Phase != reconcile.PhaseReady {
+				t.Errorf("at rest: %+v", end)
+			}
+			if got := kept.keeps(); !slices.Equal(got, []reconcile.Digest{"d1"}) {
+				t.Errorf("of the bundles it keeps %v", got)
+			}
+		})
 	}
 }
 

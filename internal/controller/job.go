@@ -19,19 +19,20 @@ import (
 // job is one effect on its way, with its own copy of all it needs: the loop
 // goes on meanwhile.
 type job struct {
-	c        *Controller
-	action   reconcile.Action
-	file     promotion.Environment
-	world    reconcile.World // of this environment alone, the effect begun
-	before   reconcile.Journal
-	changed  bool // beginning it changed the journal
-	recorder *recorder
-	commit   source.Commit
-	credit   credit
-	rivals   int    // how often another writer was first, in a row
-	evidence string // of the last failed verification
-	upstream string // what speaks for a promotion
-	foretold *shown // what success will be shown as
+	c              *Controller
+	action         reconcile.Action
+	file           promotion.Environment
+	world          reconcile.World // of this environment alone, the effect begun
+	before         reconcile.Journal
+	changed        bool // beginning it changed the journal
+	recorder       *recorder
+	commit         source.Commit
+	credit         credit
+	rivals         int    // how often another writer was first, in a row
+	evidence       string // of the last failed verification
+	upstream       string // what speaks for a promotion
+	foretold       *shown // what success will be shown as
+	foretoldPruned *shown // likewise, where nothing is to be pruned after it
 }
 
 // ended is what came of an effect.
@@ -69,7 +70,10 @@ func (c *Controller) start(ctx context.Context, a reconcile.Action) {
 		credit:  e.credits[a.Release.Revision],
 		rivals:  e.rivals,
 		// before it runs: the loop goes on meanwhile
-		foretold: c.foretell(a),
+		foretold: c.foretell(a, false),
+	}
+	if a.Kind == reconcile.ActionVerify {
+		j.foretoldPruned = c.foretell(a, true)
 	}
 	switch a.Kind {
 	case reconcile.ActionMove:
@@ -126,7 +130,10 @@ func (j *job) run(ctx, life context.Context) {
 	var told *shown
 	if err := j.recorder.save(life, j.journal(), func(r *state.Record) {
 		r.Journal = observed
-		told = j.foretold.come(end.result.Outcome, now, r)
+		if told = j.foretold; end.result.Pruned {
+			told = j.foretoldPruned
+		}
+		told = told.come(end.result.Outcome, now, r)
 		if j.action.Kind == reconcile.ActionMove {
 			r.Environment = j.file
 		}
@@ -136,6 +143,9 @@ func (j *job) run(ctx, life context.Context) {
 	}); err != nil {
 		j.fenced(life, err)
 		return
+	}
+	if end.result.Pruned {
+		j.keepBundles(life, observed)
 	}
 	j.recordRelease(life, observed, end)
 	j.c.Telemetry.Ended(j.action.Kind, j.action.Environment, end.result.Outcome)
@@ -342,7 +352,7 @@ func (j *job) effect(ctx context.Context) ended {
 	case reconcile.ActionApply:
 		return j.apply(ctx)
 	case reconcile.ActionVerify:
-		return j.verify(ctx)
+		return j.alone(ctx, j.verify(ctx))
 	case reconcile.ActionWatch:
 		return j.watch(ctx)
 	case reconcile.ActionPrune:
@@ -424,13 +434,39 @@ func failed(outcome reconcile.Outcome, reason promotion.Reason, err error) ended
 	return ended{result: reconcile.Result{Outcome: outcome, Reason: reason}, note: err.Error()}
 }
 
+// alone looks, once a release has passed, whether there is anything beside it to be
+// pruned: mostly there is not, and all that is to be done is done. Where that
+// cannot be told, the prune finds out.
+func (j *job) alone(ctx context.Context, end ended) ended {
+	a := j.journal().Attempt
+	if end.result.Outcome != reconcile.OutcomeDone || a.Stage != reconcile.StageVerifying || a.Midway() {
+		return end
+	}
+	set, err := j.c.bundle(ctx, j.file, j.action.Release.Digest)
+	if err != nil {
+		return end
+	}
+	surplus, err := j.c.Cluster.Surplus(ctx, j.file, set)
+	end.result.Pruned = err == nil && !surplus
+	return end
+}
+
+// keepBundles lets go of what nothing goes back to any more. What is left of it
+// goes with the next release.
+func (j *job) keepBundles(ctx context.Context, after reconcile.Journal) {
+	if err := j.c.Store.KeepBundles(ctx, j.action.Environment, j.keeps(after)...); err != nil && ctx.Err() == nil {
+		j.c.Log.Warn("let go of bundles", "environment", j.action.Environment.String(), "revision", j.action.Release.Revision,
+			"reason", promotion.Pruning, "err", err)
+	}
+}
+
 func (j *job) prune(ctx context.Context) ended {
 	set, err := j.c.bundle(ctx, j.file, j.action.Release.Digest)
 	if err == nil {
 		err = j.c.Cluster.Prune(ctx, j.file, set)
 	}
 	if err == nil {
-		err = j.c.Store.KeepBundles(ctx, j.action.Environment, j.keeps()...)
+		err = j.c.Store.KeepBundles(ctx, j.action.Environment, j.keeps(j.journal())...)
 	}
 	var refusal *Refusal
 	switch {

@@ -109,6 +109,9 @@ type Cluster interface {
 	Replicas(ctx context.Context, env promotion.Environment, names []string) (map[string]int, error)
 	// Prune deletes what env owns and set does not hold.
 	Prune(ctx context.Context, env promotion.Environment, set manifest.Set) error
+	// Surplus reports whether there is anything that Prune would look at: what env
+	// owns, or owned under a former name, and set does not hold. It changes nothing.
+	Surplus(ctx context.Context, env promotion.Environment, set manifest.Set) (bool, error)
 	// Undo runs the rollback hooks of a release that is taken back, for those of its
 	// migrations that were begun and last good does not have: each once for one
 	// attempt and round, however often it is called. After a terminal error nobody

@@ -49,10 +49,30 @@ func (s *statuses) tell(e EnvironmentView) {
 		s.good, s.looked = map[string]source.Revision{}, map[statusKey]source.Revision{}
 	}
 	s.good[statusPrefix+e.ID.String()] = e.Journal.LastGood.Revision
-	for commit, status := range statusesOf(e) {
+	told := statusesOf(e)
+	for commit, status := range told {
 		s.wanted[statusKey{commit, status.Context}] = status.Bounded()
 	}
+	if e.Journal.Attempt.Stage == reconcile.StageNone {
+		s.settle(e, told)
+	}
 }
+
+// settle tells what waited that it is verified, where nobody saw the moment: mostly
+// nothing is to be pruned after that, and the environment is at rest at once.
+func (s *statuses) settle(e EnvironmentView, told map[source.Revision]forge.Status) {
+	good := e.Journal.LastGood.Revision
+	for _, commit := range []source.Revision{good, e.Movers[good]} {
+		key := statusKey{commit, statusPrefix + e.ID.String()}
+		_, waits := told[commit] // the same commit is another release since its environment's file changed
+		if status := s.wanted[key]; !waits && status.State == forge.Pending {
+			status.State, status.Description = forge.Success, verifiedText
+			s.wanted[key] = status
+		}
+	}
+}
+
+const verifiedText = "verified"
 
 // due are those that are not set yet, in an order that is the same each time.
 func (s *statuses) due() []statusKey {
@@ -96,7 +116,7 @@ func statusesOf(e EnvironmentView) map[source.Revision]forge.Status {
 	switch a := j.Attempt; {
 	case a.Probe, a.Stage == reconcile.StageCorrecting:
 	case a.Stage == reconcile.StagePruning:
-		tell(a.Release.Revision, forge.Success, "verified")
+		tell(a.Release.Revision, forge.Success, verifiedText)
 	case a.Stage == reconcile.StageApplying, a.Stage == reconcile.StageVerifying:
 		tell(a.Release.Revision, forge.Pending, reason+": "+e.Message)
 	case a.Stage != reconcile.StageNone:

@@ -101,6 +101,37 @@ func TestStatusesAreSetOnce(t *testing.T) {
 	set(nil)
 }
 
+// Where nothing is to be pruned an environment is at rest as soon as its release is
+// verified: nobody sees a moment in between.
+func TestStatusOfWhatWasVerifiedAtOnce(t *testing.T) {
+	t.Parallel()
+	f := &setting{}
+	p := newPulls(New(Ports{Forge: f, Source: lineage{}}, Config{Log: slog.New(slog.DiscardHandler)}))
+	release := func(revision source.Revision, digest reconcile.Digest) reconcile.Release {
+		return reconcile.Release{Revision: revision, Digest: digest}
+	}
+	sees := func(good, wanted reconcile.Release, attempt reconcile.Attempt, want ...string) {
+		t.Helper()
+		p.offer(View{Environments: []EnvironmentView{{ID: staging, Status: reconcile.Status{Reason: promotion.Verifying, Wanted: wanted},
+			Movers: map[source.Revision]source.Revision{"r2": "m2"}, Journal: reconcile.Journal{LastGood: good, Attempt: attempt}}}})
+		f.set = nil
+		if err := p.setStatuses(t.Context()); err != nil || strings.Join(f.set, ", ") != strings.Join(want, ", ") {
+			t.Errorf("set %q, %v; want %q", f.set, err, want)
+		}
+	}
+	first, second, otherwise := release("r1", "d1"), release("r2", "d2"), release("r2", "d3")
+	verifying := func(r reconcile.Release) reconcile.Attempt {
+		return reconcile.Attempt{Release: r, Stage: reconcile.StageVerifying}
+	}
+	sees(first, first, reconcile.Attempt{}) // what was there before says nothing
+	sees(first, second, verifying(second), "m2 pending", "r2 pending")
+	sees(second, second, reconcile.Attempt{}, "m2 success", "r2 success")
+	sees(second, second, reconcile.Attempt{})
+	sees(second, otherwise, reconcile.Attempt{}, "m2 pending", "r2 pending")
+	sees(second, otherwise, verifying(otherwise))
+	sees(otherwise, otherwise, reconcile.Attempt{}, "m2 success", "r2 success")
+}
+
 // lineage is a branch of which only the order is known.
 type lineage struct {
 	Source

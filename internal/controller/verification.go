@@ -22,9 +22,9 @@ func (j *job) watch(ctx context.Context) ended {
 // keeps are the bundles that something may go back to: last good, and what passed
 // before it for as long as last good is watched. Whether it may be taken back then
 // is for the file to say that is there by that time.
-func (j *job) keeps() []reconcile.Digest {
+func (j *job) keeps(journal reconcile.Journal) []reconcile.Digest {
 	keep := []reconcile.Digest{j.action.Release.Digest}
-	if before := j.journal().Watched.Before.Digest; before != "" {
+	if before := journal.Watched.Before.Digest; before != "" {
 		keep = append(keep, before)
 	}
 	return keep

@@ -117,6 +117,8 @@ type Result struct {
 	Candidate Candidate        // Evaluate
 	Suspects  []Suspect        // Blame, oldest first
 	Commit    source.Revision  // Revert, Propose: the commit that was pushed
+	// Pruned: Verify is done, and nothing is there that the release does not hold.
+	Pruned bool
 	// Tied: Watch failed, and what the release did not change was well all the while.
 	Tied bool
 }

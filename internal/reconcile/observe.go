@@ -305,6 +305,9 @@ func (j *Journal) judged(r Result, spec Spec, now time.Time) {
 		j.stepPassed()
 	case r.Outcome == OutcomeDone:
 		j.verified(spec, now)
+		if r.Pruned {
+			j.pruned(r, now)
+		}
 	case r.Outcome == OutcomeFailed, r.Outcome == OutcomeError && !on(guardErrorIsNoFailure), r.Outcome == OutcomeNoData && !on(guardNoDataIsNoFailure),
 		r.Outcome == OutcomeInterrupted && !on(guardInterrupted):
 		j.fail(promotion.VerificationFailed)

@@ -165,7 +165,12 @@ func (o *outside) verify(into []end, a *Action) []end {
 	if badIn(a.Release.Digest, a.Environment.Name) && showsAt(a) || o.outage {
 		verdict = o.ended(a, OutcomeFailed, promotion.VerificationFailed)
 	}
-	return append(into, verdict,
+	into = append(into, verdict)
+	if verdict.result.Outcome == OutcomeDone {
+		verdict.result.Pruned = true // there was nothing to prune
+		into = append(into, verdict)
+	}
+	return append(into,
 		o.accident(a, OutcomeError, promotion.VerificationError),
 		o.accident(a, OutcomeNoData, promotion.VerificationNoData),
 		o.accident(a, OutcomeInterrupted, ""))

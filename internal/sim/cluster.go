@@ -266,6 +266,30 @@ func (s *Sim) changeBack(env promotion.ID, object *live) {
 	}()
 }
 
+// Surplus implements controller.Cluster.
+func (p clusterPort) Surplus(ctx context.Context, env promotion.Environment, set manifest.Set) (surplus bool, err error) {
+	made := knownSet(set)
+	err = p.call(ctx, "Cluster.Surplus", env.ID.String(), speedCluster, func() error {
+		if err := p.reach(env); err != nil {
+			return err
+		}
+		surplus = p.surplus(env, made)
+		return nil
+	})
+	return surplus, err
+}
+
+// surplus reports whether an environment has anything that a set does not hold.
+func (p clusterPort) surplus(env promotion.Environment, made *rendered) bool {
+	for at, object := range p.s.clusters.on(env.Target.Kubeconfig) {
+		_, held := made.texts[at]
+		if object.owner == env.ID && !held || slices.Contains(env.Formerly, object.owner) {
+			return true
+		}
+	}
+	return false
+}
+
 // Prune implements controller.Cluster.
 func (p clusterPort) Prune(ctx context.Context, env promotion.Environment, set manifest.Set) error {
 	made := knownSet(set)

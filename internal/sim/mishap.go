@@ -78,6 +78,7 @@ var possible = map[string][]mishapKind{
 	"Renderer.Render":     {fails, delays},
 	"Policies.Judge":      {fails, delays},
 	"Cluster.Apply":       {fails, delays},
+	"Cluster.Surplus":     {fails, delays},
 	"Cluster.Prune":       {fails, delays},
 	"Cluster.Undo":        {fails, delays},
 	"Cluster.Hook":        {fails, losesAnswer},

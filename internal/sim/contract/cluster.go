@@ -95,6 +95,33 @@ func applyCases() []Case[ClusterFixture] {
 			}
 			f.has(t, "a=1", "b=", "c=1")
 		}},
+		{"what a prune would look at is told before it, and none of it is touched", func(t *testing.T, f ClusterFixture) {
+			surplus := func(env promotion.Environment, set manifest.Set, want bool) {
+				t.Helper()
+				got, err := f.Surplus(t.Context(), env, set)
+				must(t, err)
+				if got != want {
+					t.Errorf("surplus beside %d objects: %t", set.Len(), got)
+				}
+			}
+			first, next := f.configs("a=1", "b=1"), f.configs("a=1")
+			surplus(f.Env, first, false) // nothing is there
+			must(t, f.Apply(t.Context(), f.Env, first))
+			surplus(f.Env, first, false)
+			surplus(f.Env, f.configs("a=2", "b=2", "c=3"), false)
+			surplus(f.Env, next, true)
+			f.has(t, "a=1", "b=1")
+			other := f.Env
+			other.ID.Name += "-other"
+			must(t, f.Apply(t.Context(), other, f.configs("c=1")))
+			surplus(f.Env, first, false)
+			must(t, f.Prune(t.Context(), f.Env, next))
+			surplus(f.Env, next, false)
+			renamed := f.Env
+			renamed.ID.Name += "-renamed"
+			renamed.Formerly = []promotion.ID{f.Env.ID}
+			surplus(renamed, next, true)
+		}},
 		{"a restore brings back last good and takes away what came after", func(t *testing.T, f ClusterFixture) {
 			good := f.configs("a=1", "b=1")
 			must(t, f.Apply(t.Context(), f.Env, good))
