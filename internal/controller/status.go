@@ -212,9 +212,25 @@ func (c *Controller) sentence(world reconcile.Environment, e *environment, statu
 		}
 	}
 	if note := e.notes[status.Reason]; note != "" {
-		return note
+		return refusedBefore(world, status) + note
 	}
 	return status.Reason.Explain()
+}
+
+// refusedBefore names the release that was refused where that is not the one wanted:
+// it may run, and what is newer may not yet.
+func refusedBefore(world reconcile.Environment, status reconcile.Status) string {
+	retry := &world.Journal.Retry
+	if retry.Tries == 0 || retry.Reason != status.Reason || retry.Digest == status.Wanted.Digest ||
+		status.Wanted.Revision == "" || world.Journal.Attempt.Stage != reconcile.StageNone {
+		return ""
+	}
+	for _, candidate := range world.Candidates {
+		if candidate.Release.Digest == retry.Digest {
+			return fmt.Sprintf("%s, the newest that may run before %s: ", candidate.Release.Revision.Short(), status.Wanted.Revision.Short())
+		}
+	}
+	return ""
 }
 
 // besides tells of drift where a prune that waits is the reason that people see,
