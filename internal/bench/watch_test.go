@@ -17,6 +17,7 @@ import (
 // metadata alone. It watches during the floor's turn as well, so that it costs
 // both the same.
 type watcher struct {
+	stop    func()
 	mu      sync.Mutex
 	changed chan struct{}     // closed at each change
 	stamps  map[string]string // by namespace, kind and name
@@ -45,7 +46,8 @@ func watchObjects(tb testing.TB, config *rest.Config) *watcher {
 		}
 	}
 	ctx, cancel := context.WithCancel(context.Background())
-	tb.Cleanup(func() { cancel(); informers.Shutdown() })
+	w.stop = sync.OnceFunc(func() { cancel(); informers.Shutdown() })
+	tb.Cleanup(w.stop)
 	informers.Start(ctx.Done())
 	for resource, synced := range informers.WaitForCacheSync(ctx.Done()) {
 		if !synced {

@@ -48,6 +48,14 @@ func (g *ground) namespaces(n int) []string {
 	return all
 }
 
+// end stops the cluster before the benchmark is over: what comes next has the
+// machine for itself.
+func (g *ground) end() {
+	g.Helper()
+	g.watch.stop()
+	g.cluster.Stop(g)
+}
+
 // calm waits until the cluster has nothing left to do from what went before.
 func (g *ground) calm() { g.Helper(); quiet(g, g.cluster.PID) }
 
