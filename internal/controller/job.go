@@ -144,7 +144,7 @@ func (j *job) run(ctx, life context.Context) {
 		j.fenced(life, err)
 		return
 	}
-	if end.result.Pruned {
+	if end.result.Pruned && observed.LastGood.Digest == j.action.Release.Digest {
 		j.keepBundles(life, observed)
 	}
 	j.recordRelease(life, observed, end)
@@ -432,50 +432,6 @@ func applyEnded(err error) ended {
 
 func failed(outcome reconcile.Outcome, reason promotion.Reason, err error) ended {
 	return ended{result: reconcile.Result{Outcome: outcome, Reason: reason}, note: err.Error()}
-}
-
-// alone looks, once a release has passed, whether there is anything beside it to be
-// pruned: mostly there is not, and all that is to be done is done. Where that
-// cannot be told, the prune finds out.
-func (j *job) alone(ctx context.Context, end ended) ended {
-	a := j.journal().Attempt
-	if end.result.Outcome != reconcile.OutcomeDone || a.Stage != reconcile.StageVerifying || a.Midway() {
-		return end
-	}
-	set, err := j.c.bundle(ctx, j.file, j.action.Release.Digest)
-	if err != nil {
-		return end
-	}
-	surplus, err := j.c.Cluster.Surplus(ctx, j.file, set)
-	end.result.Pruned = err == nil && !surplus
-	return end
-}
-
-// keepBundles lets go of what nothing goes back to any more. What is left of it
-// goes with the next release.
-func (j *job) keepBundles(ctx context.Context, after reconcile.Journal) {
-	if err := j.c.Store.KeepBundles(ctx, j.action.Environment, j.keeps(after)...); err != nil && ctx.Err() == nil {
-		j.c.Log.Warn("let go of bundles", "environment", j.action.Environment.String(), "revision", j.action.Release.Revision,
-			"reason", promotion.Pruning, "err", err)
-	}
-}
-
-func (j *job) prune(ctx context.Context) ended {
-	set, err := j.c.bundle(ctx, j.file, j.action.Release.Digest)
-	if err == nil {
-		err = j.c.Cluster.Prune(ctx, j.file, set)
-	}
-	if err == nil {
-		err = j.c.Store.KeepBundles(ctx, j.action.Environment, j.keeps(j.journal())...)
-	}
-	var refusal *Refusal
-	switch {
-	case errors.As(err, &refusal):
-		return failed(reconcile.OutcomeRetry, refusal.Reason, err)
-	case err != nil:
-		return failed(reconcile.OutcomeRetry, promotion.Pruning, err)
-	}
-	return ended{result: reconcile.Result{Outcome: reconcile.OutcomeDone}}
 }
 
 // withLastGood applies the stored bundle of last good. Git is not needed.

@@ -19,17 +19,6 @@ func (j *job) watch(ctx context.Context) ended {
 	return end
 }
 
-// keeps are the bundles that something may go back to: last good, and what passed
-// before it for as long as last good is watched. Whether it may be taken back then
-// is for the file to say that is there by that time.
-func (j *job) keeps(journal reconcile.Journal) []reconcile.Digest {
-	keep := []reconcile.Digest{j.action.Release.Digest}
-	if before := journal.Watched.Before.Digest; before != "" {
-		keep = append(keep, before)
-	}
-	return keep
-}
-
 func (j *job) verify(ctx context.Context) ended {
 	set, err := j.c.bundle(ctx, j.file, j.action.Release.Digest)
 	if err != nil {

@@ -71,7 +71,7 @@ func pile(n int, value string) []string {
 
 // ClusterCases are what a Cluster must do.
 func ClusterCases() []Case[ClusterFixture] {
-	return append(applyCases(), slices.Concat(guardCases(), driftCases(), fightCases(), undoCases())...)
+	return append(applyCases(), slices.Concat(pruneCases(), guardCases(), driftCases(), fightCases(), undoCases())...)
 }
 
 func applyCases() []Case[ClusterFixture] {
@@ -85,6 +85,46 @@ func applyCases() []Case[ClusterFixture] {
 			must(t, f.Apply(t.Context(), f.Env, f.configs("a=2", "b=1")))
 			f.has(t, "a=2", "b=1")
 		}},
+		{"a restore brings back last good and takes away what came after", func(t *testing.T, f ClusterFixture) {
+			good := f.configs("a=1", "b=1")
+			must(t, f.Apply(t.Context(), f.Env, good))
+			must(t, f.Prune(t.Context(), f.Env, good))
+			must(t, f.Apply(t.Context(), f.Env, f.configs("a=2", "c=1")))
+			for range 2 {
+				must(t, f.Restore(t.Context(), f.Env, good))
+			}
+			f.has(t, "a=1", "b=1", "c=")
+		}},
+		{"what passes its checks, and a check that is called off", func(t *testing.T, f ClusterFixture) {
+			set := f.configs("a=1")
+			must(t, f.Apply(t.Context(), f.Env, set))
+			verdict, err := f.Verify(t.Context(), f.Env, set, controller.Against{})
+			must(t, err)
+			if verdict.Outcome != reconcile.OutcomeDone || verdict.Evidence == "" {
+				t.Errorf("verdict %+v", verdict)
+			}
+			ctx, cancel := context.WithCancel(t.Context())
+			cancel()
+			if verdict, err := f.Verify(ctx, f.Env, set, controller.Against{}); err == nil {
+				t.Errorf("called off, and yet %+v", verdict)
+			}
+		}},
+		{"a release that is not there fails its checks", func(t *testing.T, f ClusterFixture) {
+			must(t, f.Apply(t.Context(), f.Env, f.configs("a=1")))
+			env := f.Env
+			env.Verify.Timeout = 2 * time.Second
+			f.Delete("a")
+			verdict, err := f.Verify(t.Context(), env, f.configs("a=1"), controller.Against{})
+			must(t, err)
+			if verdict.Outcome != reconcile.OutcomeFailed || !strings.Contains(verdict.Evidence, "a") {
+				t.Errorf("verdict %+v", verdict)
+			}
+		}},
+	}
+}
+
+func pruneCases() []Case[ClusterFixture] {
+	return []Case[ClusterFixture]{
 		{"an apply deletes nothing, a prune does, and may be repeated", func(t *testing.T, f ClusterFixture) {
 			must(t, f.Apply(t.Context(), f.Env, f.configs("a=1", "b=1")))
 			next := f.configs("a=1", "c=1")
@@ -121,41 +161,6 @@ func applyCases() []Case[ClusterFixture] {
 			renamed.ID.Name += "-renamed"
 			renamed.Formerly = []promotion.ID{f.Env.ID}
 			surplus(renamed, next, true)
-		}},
-		{"a restore brings back last good and takes away what came after", func(t *testing.T, f ClusterFixture) {
-			good := f.configs("a=1", "b=1")
-			must(t, f.Apply(t.Context(), f.Env, good))
-			must(t, f.Prune(t.Context(), f.Env, good))
-			must(t, f.Apply(t.Context(), f.Env, f.configs("a=2", "c=1")))
-			for range 2 {
-				must(t, f.Restore(t.Context(), f.Env, good))
-			}
-			f.has(t, "a=1", "b=1", "c=")
-		}},
-		{"what passes its checks, and a check that is called off", func(t *testing.T, f ClusterFixture) {
-			set := f.configs("a=1")
-			must(t, f.Apply(t.Context(), f.Env, set))
-			verdict, err := f.Verify(t.Context(), f.Env, set, controller.Against{})
-			must(t, err)
-			if verdict.Outcome != reconcile.OutcomeDone || verdict.Evidence == "" {
-				t.Errorf("verdict %+v", verdict)
-			}
-			ctx, cancel := context.WithCancel(t.Context())
-			cancel()
-			if verdict, err := f.Verify(ctx, f.Env, set, controller.Against{}); err == nil {
-				t.Errorf("called off, and yet %+v", verdict)
-			}
-		}},
-		{"a release that is not there fails its checks", func(t *testing.T, f ClusterFixture) {
-			must(t, f.Apply(t.Context(), f.Env, f.configs("a=1")))
-			env := f.Env
-			env.Verify.Timeout = 2 * time.Second
-			f.Delete("a")
-			verdict, err := f.Verify(t.Context(), env, f.configs("a=1"), controller.Against{})
-			must(t, err)
-			if verdict.Outcome != reconcile.OutcomeFailed || !strings.Contains(verdict.Evidence, "a") {
-				t.Errorf("verdict %+v", verdict)
-			}
 		}},
 	}
 }
