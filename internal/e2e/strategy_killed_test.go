@@ -20,10 +20,12 @@ type places struct {
 	changed   bool
 }
 
+func placeOf(a reconcile.Attempt) string { return fmt.Sprintf("%s %d", a.Stage, a.Step) }
+
 // next tells of a place when a call leads to one that is new; "" is none.
 func (p *places) next(c call) string {
 	if journal, is := c.stored(state.ObjectName(development)); is {
-		now := fmt.Sprintf("%s %d", journal.Attempt.Stage, journal.Attempt.Step)
+		now := placeOf(journal.Attempt)
 		if now == p.last {
 			return ""
 		}
@@ -38,10 +40,15 @@ func (p *places) next(c call) string {
 	return p.last + " changing"
 }
 
+// atRest is before anything is begun: what is stored of that is no new place.
+func (s *stepped) atRest() *places {
+	return &places{namespace: s.namespaces[development.String()], last: placeOf(reconcile.Attempt{})}
+}
+
 // at calls do at every new place while a release is under way, once the server
 // has done what leads there.
 func (s *stepped) at(do func(place string) fate) {
-	p := &places{namespace: s.namespaces[development.String()]}
+	p := s.atRest()
 	s.api.set(func(c call) fate {
 		if place := p.next(c); place != "" {
 			return do(place)
@@ -140,7 +147,7 @@ func TestServerAwayAtEachStep(t *testing.T) {
 		s.call()
 		var until atomic.Pointer[time.Time]
 		away := make(map[string]bool)
-		p := &places{namespace: s.namespaces[development.String()]}
+		p := s.atRest()
 		s.api.set(func(call call) fate {
 			if end := until.Load(); end != nil && time.Now().Before(*end) {
 				return fate{lose: true}
