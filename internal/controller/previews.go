@@ -54,7 +54,7 @@ type previews struct {
 type previewed struct {
 	head      source.Revision
 	policy    reconcile.Digest
-	proposals map[promotion.ID]source.Revision // whose texts hold the same
+	proposals map[promotion.ID]source.Revision // whose texts hold the same; of all environments
 }
 
 // said is what one pull request was told.
@@ -77,9 +77,13 @@ func newPreviews(c *Controller) *previews {
 }
 
 // offer takes the newest view. It does not block.
-func (p *previews) offer(view View, proposals map[promotion.ID]source.Revision) {
+func (p *previews) offer(view View) {
 	if !view.Polled {
 		return
+	}
+	proposals := make(map[promotion.ID]source.Revision, len(view.Environments))
+	for _, e := range view.Environments {
+		proposals[e.ID] = e.Journal.Proposal.Commit // "" while it is being pushed: what it will be nobody knows
 	}
 	p.mu.Lock()
 	changed := p.now.head != view.Head || p.now.policy != view.Policy

@@ -15,6 +15,7 @@ import (
 	"chaperone.dev/chaperone/internal/policy"
 	"chaperone.dev/chaperone/internal/preview"
 	"chaperone.dev/chaperone/internal/promotion"
+	"chaperone.dev/chaperone/internal/reconcile"
 	"chaperone.dev/chaperone/internal/source"
 )
 
@@ -111,7 +112,7 @@ func (d *desk) restart(of string) {
 	c := New(Ports{Source: d.oracle, Forge: d.board, Previews: d.oracle, Telemetry: silent{}},
 		Config{Now: func() time.Time { return d.now }, Log: slog.New(slog.DiscardHandler), Previewed: of})
 	d.previews = c.previews
-	d.offer(View{Polled: true, Head: "main", Policy: "p1"}, nil)
+	d.offer(View{Polled: true, Head: "main", Policy: "p1"})
 	<-d.wake
 }
 
@@ -161,7 +162,7 @@ func TestPreviewsFollowAPullRequest(t *testing.T) {
 
 	d.board.open[0].Head, d.oracle.answers["h2"] = "h2", changing(policy.VerdictDeny, "dev")
 	d.does(t, "read h2", "set h2 chaperone/shop/dev failure", "comment 7")
-	d.offer(View{Polled: true, Head: "main2", Policy: "p2"}, nil)
+	d.offer(View{Polled: true, Head: "main2", Policy: "p2"})
 	<-d.wake
 	d.oracle.answers["h2"] = changing(policy.VerdictAllow, "prod")
 	d.does(t, "read h2", "set h2 chaperone/shop/prod success", "set h2 chaperone/shop/dev success", "comment 7")
@@ -188,10 +189,14 @@ func TestPreviewsOfProposals(t *testing.T) {
 		d.oracle.answers[head] = changing(policy.VerdictAllow, "dev")
 	}
 	known := func(head source.Revision) {
-		d.offer(View{Polled: true, Head: "main", Policy: "p1"}, map[promotion.ID]source.Revision{staging: head})
+		d.offer(View{Polled: true, Head: "main", Policy: "p1", Environments: []EnvironmentView{{ID: staging,
+			Journal: reconcile.Journal{Proposal: reconcile.Proposal{Revision: "r2", Commit: head}}}}})
 	}
 	known("before")
 	d.does(t, "read theirs", "set theirs chaperone/shop/dev success", "comment 2")
+	known("") // ours is on the forge, and is not written down yet
+	d.now = d.now.Add(time.Minute)
+	d.does(t)
 	known("ours")
 	d.now = d.now.Add(time.Minute)
 	d.does(t, "read ours", "set ours chaperone/shop/dev success")
@@ -262,11 +267,11 @@ func TestPreviewsWithoutPolicies(t *testing.T) {
 	d := newDesk(t, PreviewsAll)
 	d.board.open = []forge.PullRequest{{Number: 1, Head: "h"}}
 	d.oracle.answers["h"] = changing(policy.VerdictAllow, "dev")
-	d.offer(View{Polled: true, Head: "main"}, nil)
+	d.offer(View{Polled: true, Head: "main"})
 	d.does(t)
 	d.now = d.now.Add(time.Minute)
 	d.does(t, "read h", "set h chaperone/preview error")
-	d.offer(View{Polled: true, Head: "main", Policy: "p1"}, nil)
+	d.offer(View{Polled: true, Head: "main", Policy: "p1"})
 	<-d.wake
 	d.does(t, "read h", "set h chaperone/shop/dev success", "set h chaperone/preview success", "comment 1")
 }
@@ -293,14 +298,14 @@ func TestPreviewsWaitForTheHistory(t *testing.T) {
 func TestPreviewsThatAreLostSettleNothing(t *testing.T) {
 	t.Parallel()
 	for name, lose := range map[string]func(d *desk){
-		"no policies": func(d *desk) { d.offer(View{Polled: true, Head: "main"}, nil) },
+		"no policies": func(d *desk) { d.offer(View{Polled: true, Head: "main"}) },
 		"no Git": func(d *desk) {
 			d.oracle.errs["h"] = source.ErrUnavailable
-			d.offer(View{Polled: true, Head: "main2", Policy: "p1"}, nil)
+			d.offer(View{Polled: true, Head: "main2", Policy: "p1"})
 		},
 		"too much": func(d *desk) {
 			d.oracle.errs["h"] = fault.Terminal("fetch", "h", source.ErrTooMuch)
-			d.offer(View{Polled: true, Head: "main2", Policy: "p1"}, nil)
+			d.offer(View{Polled: true, Head: "main2", Policy: "p1"})
 		},
 		"the same head from a fork": func(d *desk) {
 			d.board.open = append(d.board.open, forge.PullRequest{Number: 2, Head: "h", FromFork: true})

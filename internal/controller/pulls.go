@@ -94,7 +94,7 @@ func (p *pulls) offer(view View) {
 	changed = changed || len(p.statuses.due()) > 0 || len(p.statuses.overtaken()) > 0
 	p.mu.Unlock()
 	if p.c.previews != nil {
-		p.c.previews.offer(view, wanted.proposals)
+		p.c.previews.offer(view)
 	}
 	if changed {
 		select {
