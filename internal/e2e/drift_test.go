@@ -102,7 +102,7 @@ func TestDriftIsPutBackSoon(t *testing.T) {
 		edit()
 		for !isBack() {
 			if time.Since(began) > 20*time.Second {
-				t.Fatal("not put back within 20 s")
+				t.Fatalf("not put back within 20 s; after %v\n%s", took, w.log.String())
 			}
 			time.Sleep(3 * time.Millisecond)
 		}
