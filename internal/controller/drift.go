@@ -19,8 +19,9 @@ type drift struct {
 	c     *Controller
 	file  promotion.Environment // for its place; the rest of it may be another by now
 	woken chan struct{}
-	began time.Time // first look in vain since the last that was answered; the loop of run only
-	known bool      // one was answered; likewise
+	right chan struct{} // what differed has been put right
+	began time.Time     // first look in vain since the last that was answered; the loop of run only
+	known bool          // one was answered; likewise
 }
 
 // soon lets what belongs together arrive before comparing: a drifted object
@@ -45,13 +46,19 @@ const passes = 5 * time.Second
 const seldom = 10 * time.Minute
 
 func newDrift(c *Controller, file promotion.Environment) *drift {
-	return &drift{c: c, file: file, woken: make(chan struct{}, 1)}
+	return &drift{c: c, file: file, woken: make(chan struct{}, 1), right: make(chan struct{}, 1)}
 }
 
 // wake asks for a comparison. It does not block.
-func (d *drift) wake() {
+func (d *drift) wake() { signal(d.woken) }
+
+// corrected tells that what differed has been put right: what differs from now on is
+// another edit, and not to wait for it. It does not block.
+func (d *drift) corrected() { signal(d.right) }
+
+func signal(to chan<- struct{}) {
 	select {
-	case d.woken <- struct{}{}:
+	case to <- struct{}{}:
 	default:
 	}
 }
@@ -69,6 +76,8 @@ func (d *drift) run(ctx context.Context) {
 		}
 		select {
 		case <-time.After(wait):
+		case <-d.right:
+			wait = soon
 		case <-ctx.Done():
 			return
 		}

@@ -93,6 +93,46 @@ func TestDriftIsLookedForAgainAfterAnError(t *testing.T) {
 	})
 }
 
+// One edit after the other, each of which is put right: the last is seen as soon as
+// the first, however soon it comes. What is not put right is looked at less and less.
+func TestEditsThatArePutRightAreSeenAtOnce(t *testing.T) {
+	t.Parallel()
+	for name, test := range map[string]struct {
+		corrected bool
+		most      time.Duration
+	}{"put right": {true, time.Second}, "not put right": {false, time.Hour}} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				here := &actor{drift: answers(gone), watch: make(chan func(), 1)}
+				w := watchStaging(t, here, reconcile.StageNone)
+				w.pass(time.Second)
+				changed := <-here.watch
+				began := w.Now()
+				for range 6 {
+					if test.corrected {
+						w.observed(ended{result: reconcile.Result{Outcome: reconcile.OutcomeDone,
+							Action: reconcile.Action{Kind: reconcile.ActionCorrect, Environment: staging}}}, journalOf(w), w.Now(), nil)
+					}
+					looks := len(here.done)
+					for changed(); len(here.done) == looks; {
+						w.pass(10 * time.Millisecond)
+					}
+				}
+				w.end()
+				if took := w.Now().Sub(began); took > test.most || !test.corrected && took < time.Minute {
+					t.Errorf("six looks took %s", took)
+				}
+			})
+		})
+	}
+}
+
+func journalOf(w *watching) reconcile.Journal {
+	e, _ := w.world.Find(staging)
+	return e.Journal
+}
+
 // What no watch tells of is seen all the same, some time.
 func TestDriftIsLookedForWithoutAWatch(t *testing.T) {
 	t.Parallel()

@@ -303,6 +303,10 @@ func (c *Controller) observed(end ended, stored reconcile.Journal, now time.Time
 		e.cancel = nil
 	case reconcile.ActionRevert:
 		c.Poll() // the revert is the newest commit
+	case reconcile.ActionCorrect:
+		if e.drift != nil && end.result.Outcome == reconcile.OutcomeDone {
+			e.drift.corrected()
+		}
 	case reconcile.ActionMove:
 		e.file, e.next = e.next, promotion.Environment{}
 		e.generation++
