@@ -64,14 +64,14 @@ func TestPace(t *testing.T) {
 		live uint64
 		want []int
 	}{
-		{"at rest", false, 10 << 20, []int{50}},
+		{"at rest", false, 10 << 20, []int{25}},
 		{"still", false, 10 << 20, nil},
 		{"next to nothing lives", true, 1 << 20, []int{400}},
-		{"about as much", true, 9 << 20, nil},
-		{"more", true, 16 << 20, []int{200}},
+		{"about as much", true, 4500 << 10, nil},
+		{"more", true, 8 << 20, []int{200}},
 		{"many objects", true, 1 << 30, []int{50}},
 		{"nothing is known", true, 0, []int{400}},
-		{"at rest again", false, 32 << 20, []int{50}},
+		{"at rest again", false, 32 << 20, []int{25}},
 	} {
 		set, live = nil, step.live
 		p.follow(step.busy)

@@ -3,8 +3,6 @@ package cluster
 import (
 	"context"
 
-	"github.com/klauspost/compress/s2"
-
 	"chaperone.dev/chaperone/internal/health"
 	"chaperone.dev/chaperone/internal/manifest"
 )
@@ -22,7 +20,7 @@ type Looks struct {
 type glimpse struct {
 	kind         kind
 	uid, version string
-	content      []byte
+	content      packed
 }
 
 // unchanged finds out which objects are as they were found before, from their
@@ -77,12 +75,8 @@ func (l *Looks) recall(one want, now *manifest.Object) *manifest.Object {
 		seen.version != now.GetResourceVersion() || seen.uid != string(now.GetUID()) {
 		return nil
 	}
-	text, err := s2.Decode(nil, seen.content)
+	o, err := seen.content.object()
 	if err != nil {
-		return nil
-	}
-	o := &manifest.Object{}
-	if o.UnmarshalJSON(text) != nil {
 		return nil
 	}
 	return o
@@ -114,11 +108,11 @@ func (l *Looks) keep(looked []want, live map[manifest.ID]*manifest.Object) {
 }
 
 func (l *Looks) put(one want, o *manifest.Object) bool {
-	text, err := o.MarshalJSON()
+	content, err := pack(o)
 	if err != nil {
 		delete(l.found, one.id)
 		return false
 	}
-	l.found[one.id] = glimpse{one.kind, string(o.GetUID()), o.GetResourceVersion(), s2.Encode(nil, text)}
+	l.found[one.id] = glimpse{one.kind, string(o.GetUID()), o.GetResourceVersion(), content}
 	return true
 }

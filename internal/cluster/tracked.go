@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"time"
 
-	"github.com/klauspost/compress/s2"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/apimachinery/pkg/util/resourceversion"
@@ -21,7 +20,7 @@ type tracked struct {
 	owned        string // plan.OwnedDigest
 	deleting     bool
 	scaled       bool // an autoscaler has written to it
-	content      []byte
+	content      packed
 	answered     time.Time // when it was the answer to a write of ours; zero: a watch told
 }
 
@@ -36,25 +35,21 @@ func (t *tracked) outlives(list string) bool {
 }
 
 func track(id manifest.ID, o *manifest.Object, left plan.Leave, manager string) (*tracked, error) {
-	text, err := o.MarshalJSON()
+	content, err := pack(o)
 	if err != nil {
-		return nil, fmt.Errorf("%s: encode: %w", id, err)
+		return nil, fmt.Errorf("%s: %w", id, err)
 	}
 	return &tracked{
 		id: id, uid: string(o.GetUID()), version: o.GetResourceVersion(), deleting: o.GetDeletionTimestamp() != nil,
-		owned: left.OwnedDigest(o, manager), scaled: plan.Autoscaled(o), content: s2.Encode(nil, text),
+		owned: left.OwnedDigest(o, manager), scaled: plan.Autoscaled(o), content: content,
 	}, nil
 }
 
 // object is the whole object as it was seen.
 func (t *tracked) object() (*manifest.Object, error) {
-	text, err := s2.Decode(nil, t.content)
+	o, err := t.content.object()
 	if err != nil {
-		return nil, fmt.Errorf("%s: decode: %w", t.id, err)
-	}
-	o := &manifest.Object{}
-	if err := o.UnmarshalJSON(text); err != nil {
-		return nil, fmt.Errorf("%s: decode: %w", t.id, err)
+		return nil, fmt.Errorf("%s: %w", t.id, err)
 	}
 	return o, nil
 }
