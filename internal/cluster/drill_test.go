@@ -4,6 +4,7 @@ import (
 	"errors"
 	"strings"
 	"testing"
+	"time"
 
 	rbacv1 "k8s.io/api/rbac/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -98,7 +99,7 @@ func TestDrillWithAWebhookThatIsAway(t *testing.T) {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = hooks.Delete(f.Context(), f.owner.Namespace, metav1.DeleteOptions{}) })
-	d, err := f.c.Drill(t.Context(), f.owner, good, 0)
+	d, err := f.with(Options{RetryFor: 2 * time.Second}).c.Drill(t.Context(), f.owner, good, 0)
 	if err == nil || fault.IsTerminal(err) || !strings.Contains(err.Error(), "effects.example.org") {
 		t.Fatalf("%+v, %v; want an error that may pass and names the webhook", d, err)
 	}

@@ -41,6 +41,7 @@ func fixtureOn(t *testing.T, local *localcluster.Cluster) *fixture {
 		t.Fatal(err)
 	}
 	t.Cleanup(c.Close)
+	c.searches.apart = 0 // one test does not wait a second for its second environment
 	f := &fixture{T: t, local: local, c: c}
 	f.owner = Owner{Environment: promotion.ID{Pipeline: "shop", Name: "testing"}, Namespace: local.Namespace(t), Prune: true}
 	f.watch()

@@ -4,13 +4,15 @@ import (
 	"fmt"
 	"runtime"
 	"testing"
+
+	"chaperone.dev/chaperone/internal/testkit/racing"
 )
 
 // TestReplaysExactly: the same scenario and seed give the same trace, byte for
 // byte, however many processors there are.
 func TestReplaysExactly(t *testing.T) {
 	seeds := uint64(12)
-	if testing.Short() {
+	if testing.Short() || racing.Detector {
 		seeds = 3
 	}
 	before := runtime.GOMAXPROCS(0)

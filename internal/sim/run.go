@@ -75,14 +75,14 @@ func play(t *testing.T, sc *Scenario, o options) (outcome Outcome) {
 	return outcome
 }
 
-// CrashEverywhere plays a scenario once for each call of a port, with a crash
-// before or after it. The end must be as it always is: of the expectations,
-// those count that come after the last thing that happens.
-func CrashEverywhere(t *testing.T, sc *Scenario, seed uint64) error {
+// CrashEverywhere plays a scenario once for each call of a port, or each one of
+// so many, with a crash before or after it. The end must be as it always is: of
+// the expectations, those count that come after the last thing that happens.
+func CrashEverywhere(t *testing.T, sc *Scenario, seed, oneOf uint64) error {
 	t.Helper()
 	calls := play(t, sc, options{seed: seed}).Calls
 	var problems []error
-	for call := uint64(1); call <= calls && len(problems) < 3; call++ {
+	for call := uint64(1); call <= calls && len(problems) < 3; call += oneOf {
 		for _, after := range []bool{false, true} {
 			o := play(t, sc, options{seed: seed, crash: call, after: after})
 			if o.Failed() {

@@ -6,6 +6,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"chaperone.dev/chaperone/internal/testkit/racing"
 )
 
 func load(t testing.TB, path string) *Scenario {
@@ -29,9 +31,12 @@ func TestScenarios(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	seeds := uint64(3)
-	if testing.Short() {
-		seeds = 1
+	seeds, oneOf := uint64(3), uint64(1)
+	switch {
+	case testing.Short():
+		seeds, oneOf = 1, 7
+	case racing.Detector: // `make test` kills it at every call without the detector
+		seeds, oneOf = 2, 7
 	}
 	for _, path := range paths {
 		t.Run(filepath.Base(path), func(t *testing.T) {
@@ -43,7 +48,7 @@ func TestScenarios(t *testing.T) {
 				}
 			}
 			if slices.ContainsFunc(sc.Steps, func(s *Step) bool { return s.Text == crashesEverywhere }) {
-				if err := CrashEverywhere(t, sc, 1); err != nil {
+				if err := CrashEverywhere(t, sc, 1, oneOf); err != nil {
 					t.Error(err)
 				}
 			}

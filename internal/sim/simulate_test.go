@@ -8,6 +8,8 @@ import (
 	"sync/atomic"
 	"testing"
 	"time"
+
+	"chaperone.dev/chaperone/internal/testkit/racing"
 )
 
 // number reads an environment variable, with which make passes its arguments.
@@ -29,6 +31,7 @@ func number(t testing.TB, name string, otherwise uint64) uint64 {
 const (
 	plainSeeds = 400
 	plainTime  = 20 * time.Second
+	racingTime = 5 * time.Second
 	shrunken   = 3 // failures that are made smaller
 )
 
@@ -38,6 +41,9 @@ func TestSimulate(t *testing.T) {
 	t.Parallel()
 	first, count := number(t, "SEED", 1), number(t, "N", plainSeeds)
 	long := plainTime
+	if racing.Detector {
+		long = racingTime
+	}
 	if os.Getenv("N") != "" {
 		long = 24 * time.Hour
 	}

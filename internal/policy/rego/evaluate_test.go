@@ -169,7 +169,7 @@ func TestPitfall43_ExpiredExceptionEndsByItself(t *testing.T) {
 func TestReplay(t *testing.T) {
 	t.Parallel()
 	bundle := loadSample(t)
-	in := inputOf(t, promotion.DataPHI, workloads(40)...)
+	in := inputOf(t, promotion.DataPHI, workloads(16)...)
 	want, err := json.Marshal(evaluate(t, bundle, in))
 	if err != nil {
 		t.Fatal(err)
@@ -190,7 +190,7 @@ func TestReplay(t *testing.T) {
 		})
 	}
 	wait.Wait()
-	again, _ := json.Marshal(evaluate(t, loadSample(t), inputOf(t, promotion.DataPHI, workloads(40)...)))
+	again, _ := json.Marshal(evaluate(t, loadSample(t), inputOf(t, promotion.DataPHI, workloads(16)...)))
 	if string(again) != string(want) {
 		t.Error("a bundle loaded again gives other bytes")
 	}

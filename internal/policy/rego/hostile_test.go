@@ -9,6 +9,7 @@ import (
 	"chaperone.dev/chaperone/internal/manifest"
 	"chaperone.dev/chaperone/internal/policy"
 	"chaperone.dev/chaperone/internal/promotion"
+	"chaperone.dev/chaperone/internal/testkit/racing"
 )
 
 const tooMuch = "took too much memory"
@@ -42,6 +43,7 @@ var hostile = []struct{ name, body, want string }{
 // A hostile policy is refused, or its verdict is an error that names it, and
 // the others still answer. It is never a pass, and the process stays.
 func TestHostilePolicies(t *testing.T) {
+	racing.Without(t)
 	for _, test := range hostile {
 		began := time.Now()
 		body := guard(test.body)
@@ -99,6 +101,7 @@ func guard(body string) string {
 // never let through unjudged.
 func TestHostileManifests(t *testing.T) {
 	t.Parallel()
+	racing.Without(t)
 	bundle := compileSample(t)
 	bundle.limits.Query = 300 * time.Millisecond
 	const pod = "apiVersion: v1\nkind: Pod\nmetadata: {name: a, namespace: b}\nspec:\n  containers:\n"

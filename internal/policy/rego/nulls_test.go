@@ -4,12 +4,14 @@ import (
 	"testing"
 
 	"chaperone.dev/chaperone/internal/promotion"
+	"chaperone.dev/chaperone/internal/testkit/racing"
 )
 
 // Kubernetes takes null for what is not set, and Helm writes it: rules judge
 // such objects, and do not fail at them.
 func TestPackOfNulls(t *testing.T) {
 	t.Parallel()
+	racing.Without(t)
 	bundle := loadSample(t)
 	for _, m := range []string{
 		"apiVersion: v1\nkind: ConfigMap\nmetadata: {name: a, labels: null, annotations: null}\ndata: null\n",

@@ -14,6 +14,7 @@ import (
 	psspolicy "k8s.io/pod-security-admission/policy"
 
 	"chaperone.dev/chaperone/internal/promotion"
+	"chaperone.dev/chaperone/internal/testkit/racing"
 )
 
 // newestPSS is the version that the module's newest checks and fixtures are of.
@@ -58,6 +59,7 @@ var stricter = []string{"pod/read-only-root-filesystem"}
 // Every check has a rule, and every rule about pods a check.
 func TestPodSecurityControls(t *testing.T) {
 	t.Parallel()
+	racing.Without(t)
 	answered, answering := map[psspolicy.CheckID]bool{}, map[string]bool{}
 	for _, control := range controls {
 		answering[control.rule] = true

@@ -197,6 +197,7 @@ func BenchmarkLoad(b *testing.B) {
 // What the README shows works as it is shown.
 func TestReadme(t *testing.T) {
 	t.Parallel()
+	racing.Without(t)
 	readme, err := os.ReadFile(path.Join(samplePolicies, "README.md"))
 	if err != nil {
 		t.Fatal(err)

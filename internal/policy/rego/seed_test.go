@@ -9,6 +9,7 @@ import (
 
 	"chaperone.dev/chaperone/internal/policy"
 	"chaperone.dev/chaperone/internal/promotion"
+	"chaperone.dev/chaperone/internal/testkit/racing"
 )
 
 // place is a rule, and the field that it points at; "" for none.
@@ -63,6 +64,7 @@ var documents = []struct {
 // each finding names the object and the field, and its rule says what to do.
 func TestDocumentsExamplesAreDeniedInProduction(t *testing.T) {
 	t.Parallel()
+	racing.Without(t)
 	bundle := loadSample(t)
 	for _, d := range documents {
 		report := judgeDocument(t, bundle, d.file)

@@ -5,11 +5,14 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"chaperone.dev/chaperone/internal/testkit/racing"
 )
 
 // A trial accepts what Load accepts, and its coverage is of what judges.
 func TestTrialOfSample(t *testing.T) {
 	t.Parallel()
+	racing.Without(t)
 	inspection, err := Inspect(t.Context(), samplePolicies, Limits{})
 	if err != nil {
 		t.Fatal(err)
