@@ -47,18 +47,19 @@ help: ## list the targets
 demo: $(BINARY) cluster ## two systems from development to production, on this machine (ARGS='--exit -o json')
 	@$(BINARY) demo $(ARGS)
 
+# Tests that take ten times as long with the race detector, and have nothing to
+# find with it, do less there. They ask whether it is on, and are found by that.
+ASKING := grep -rl --include='*_test.go' 'racing\.[FW]' internal
+LONG_TESTS = $(shell $(ASKING) | xargs awk '/^func Test/ {test = $$2; sub(/[^A-Za-z0-9_].*/, "", test)} /racing\.[FW]/ {print test}' | sort -u | paste -sd '|' -)
+LONG_PACKAGES = $(addprefix ./,$(sort $(dir $(shell $(ASKING)))))
+
 # The end-to-end tests have deadlines of seconds, as real environments do, so
-# nothing else runs beside them. Every reachable world is walked, a hundred
-# thousand pods are judged, each rule is silenced in turn, and what hostile
-# servers send is taken apart, without race detection, which would take ten times
-# as long and has nothing to find there.
+# nothing else runs beside them.
 .PHONY: test
 test: cluster forge prometheus race-notice ## every test, on a real API server, real Git servers, a real forge and a real Prometheus
 	$(GO) test $(RACE_FLAG) -timeout $(TIMEOUT) $$($(GO) list ./... | grep -v /internal/e2e)
 	$(GO) test $(RACE_FLAG) -timeout $(TIMEOUT) ./internal/e2e
-	$(GO) test -timeout $(TIMEOUT) -run Reachable ./internal/reconcile
-	$(GO) test -timeout $(TIMEOUT) -run FalseAlarms -v ./internal/verify
-	GOGC=400 $(GO) test -timeout $(TIMEOUT) -run 'PodSecurity|Notice|Sample|CheckTells|CheckAnywhere|ProposedRule|Hostile' ./internal/policy/rego ./internal/cli ./internal/source/gogit
+	GOGC=400 $(GO) test -timeout $(TIMEOUT) -run '^($(LONG_TESTS))$$' $(LONG_PACKAGES)
 	$(GO) test -tags mutation -timeout $(TIMEOUT) -run Mutation ./internal/reconcile
 	cd cmd/localcluster && $(NESTED_GO) test -timeout $(TIMEOUT) ./...
 

@@ -83,8 +83,9 @@ func oneWinner(first, second *fixture, name string, errs [2]error) {
 func TestRaceForANewObjectHasOneWinner(t *testing.T) {
 	t.Parallel()
 	namespace := newFixture(t)
+	const rounds = 40
 	won := 0
-	for round := range 100 {
+	for round := range rounds {
 		name := fmt.Sprintf("shared-%d", round)
 		f, second := namespace.beside("shop-"+fmt.Sprint(round), "testing"), namespace.beside("clinic-"+fmt.Sprint(round), "live")
 		plans := [2]plan.Plan{f.plan(f.set(configMap(name, "from", "testing"))), second.plan(f.set(configMap(name, "from", "live")))}
@@ -94,7 +95,7 @@ func TestRaceForANewObjectHasOneWinner(t *testing.T) {
 			won++
 		}
 	}
-	t.Logf("%d of 100 rounds were won by the first", won)
+	t.Logf("%d of %d rounds were won by the first", won, rounds)
 }
 
 // The same for an object that somebody else left behind.

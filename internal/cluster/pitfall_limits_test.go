@@ -107,7 +107,7 @@ func TestPitfall13_CrashBetweenShardAndParent(t *testing.T) {
 			}
 			return nil, nil
 		})
-		dying.c.options.RetryFor = 5 * time.Second
+		dying.c.options.RetryFor = 3 * time.Second
 		next := inventory.New(append(all[:c.next:c.next], one...)...)
 		if _, err := dying.c.saveInventory(t.Context(), f.owner, old, next); err == nil {
 			t.Fatalf("%s: the write succeeded", c.name)

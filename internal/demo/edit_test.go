@@ -17,6 +17,7 @@ import (
 	"chaperone.dev/chaperone/internal/promotion"
 	"chaperone.dev/chaperone/internal/render"
 	"chaperone.dev/chaperone/internal/source/worktree"
+	"chaperone.dev/chaperone/internal/testkit/racing"
 )
 
 const digest = "sha256:9488d7de57655df757ec6d2c88c0232480eed09e776d13f40931b65d33b625e0"
@@ -177,6 +178,7 @@ func judged(t *testing.T, dir string, id promotion.ID) policy.Report {
 
 func TestSampleBadVersionsPassThePolicies(t *testing.T) {
 	t.Parallel()
+	racing.Without(t)
 	for _, c := range []struct {
 		s       service
 		id      promotion.ID
@@ -218,6 +220,7 @@ func TestSampleBadVersionsPassThePolicies(t *testing.T) {
 
 func TestSamplePrivilegedContainerIsDenied(t *testing.T) {
 	t.Parallel()
+	racing.Without(t)
 	dir := copyOf(t)
 	apply(t, dir, edit{"base/novamind/api/deployment.yaml", makePrivileged})
 	report := judged(t, dir, novamind().automatic[0])

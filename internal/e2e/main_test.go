@@ -1,32 +1,23 @@
 package e2e
 
 import (
-	"flag"
 	"io"
 	"os"
 	"testing"
 
 	"chaperone.dev/chaperone/internal/cli"
+	"chaperone.dev/chaperone/internal/testkit/waiting"
 )
 
 // envDaemon makes the test binary the daemon, so that a test can kill it as
 // only a process can be killed.
 const envDaemon = "E2E_DAEMON"
 
-// parallel tests mostly wait, so there are more of them at once than there are
-// processors.
-const parallel = "8"
-
 func TestMain(m *testing.M) {
 	if os.Getenv(envDaemon) != "" {
 		os.Exit(daemonMain())
 	}
-	flag.Parse()
-	given := false
-	flag.Visit(func(f *flag.Flag) { given = given || f.Name == "test.parallel" })
-	if !given {
-		_ = flag.Set("test.parallel", parallel)
-	}
+	waiting.Parallel(8)
 	os.Exit(m.Run())
 }
 

@@ -42,6 +42,7 @@ func Rules() []Rule {
 		{"panic", checkPanics},
 		{"skip", checkSkips},
 		{"generator", checkGenerators},
+		{"racing", checkRacing},
 		{"gofmt", checkFormat},
 	}
 }

@@ -123,6 +123,9 @@ var snippets = []struct {
 	{"generator", "bare, in a group, filtered", "generator.Shared", file{"internal/plan/a_test.go", with("pgregory.net/rapid", "var (\n\ta = 1\n\tg = rapid.SliceOf[int](nil).Filter(nil)\n)")}},
 	{"generator", "shared", "", file{"internal/plan/a_test.go", with("pgregory.net/rapid "+Module+"/internal/testkit/generator", "var g = generator.Shared(rapid.Int())")}},
 	{"generator", "made for each", "", file{"internal/plan/a_test.go", with("pgregory.net/rapid", "func f() { g := rapid.Int(); _ = g }")}},
+	{"racing", "in a helper", "ask in the test itself", file{"internal/plan/a_test.go", with(Module+"/internal/testkit/racing", "func few() bool { return racing.Few() }")}},
+	{"racing", "for all", "ask in the test itself", file{"internal/plan/a_test.go", with(Module+"/internal/testkit/racing", "var few = racing.Few()")}},
+	{"racing", "in a test", "", file{"internal/plan/a_test.go", with("testing "+Module+"/internal/testkit/racing", "func TestX(t *testing.T) { racing.Without(t) }")}},
 	{"skip", "reason", "", file{"internal/plan/a_test.go", with("testing", `func TestX(t *testing.T) { t.Skip("needs a cluster") }`)}},
 
 	{"gofmt", "spaces", "make fmt", file{"internal/plan/a.go", head + "var  x = 1\n"}},

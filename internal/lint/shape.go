@@ -168,6 +168,27 @@ func checkSkips(t *Tree) []Finding {
 	})
 }
 
+// checkRacing: `make test` runs without the race detector what asks whether that is
+// on, and finds it by the function that asks.
+func checkRacing(t *Tree) []Finding {
+	return t.each(func(f *File) bool { return f.Test }, func(f *File) []Finding {
+		var findings []Finding
+		for _, declaration := range f.Syntax.Decls {
+			function, isFunction := declaration.(*ast.FuncDecl)
+			if isFunction && strings.HasPrefix(function.Name.Name, "Test") {
+				continue
+			}
+			ast.Inspect(declaration, func(n ast.Node) bool {
+				if selector, ok := n.(*ast.SelectorExpr); ok && rootOf(selector) == "racing" {
+					findings = append(findings, f.find(n, "no run of `make test` does the rest of this; ask in the test itself"))
+				}
+				return true
+			})
+		}
+		return findings
+	})
+}
+
 // checkGenerators: tests run side by side, and rapid's generators do not unless
 // they are made for it.
 func checkGenerators(t *Tree) []Finding {

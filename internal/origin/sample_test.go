@@ -14,6 +14,7 @@ import (
 	"chaperone.dev/chaperone/internal/promotion"
 	"chaperone.dev/chaperone/internal/render"
 	"chaperone.dev/chaperone/internal/source/worktree"
+	"chaperone.dev/chaperone/internal/testkit/racing"
 )
 
 // leaves are the scalar fields of an object, by path.
@@ -54,6 +55,7 @@ func (l lines) of(t *testing.T, tree fs.FS, p origin.Place) string {
 // exactly, and what is called exact stands on its line.
 func TestSampleEnvironments(t *testing.T) {
 	t.Parallel()
+	racing.Without(t)
 	tree, err := worktree.Open(filepath.Join("..", ".."))
 	if err != nil {
 		t.Fatal(err)

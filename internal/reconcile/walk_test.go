@@ -379,26 +379,22 @@ func (w *walk) way(id int32) string {
 	return strings.Join(told, ", ")
 }
 
-// walkLimit keeps walks short where speed does not allow more.
-func walkLimit() int {
-	if testing.Short() || racing.Detector {
-		return 20_000
-	}
-	return 5_000_000
-}
-
 func TestEveryReachableWorldKeepsTheInvariants(t *testing.T) {
 	t.Parallel()
+	limit := 5_000_000
+	if racing.Few() {
+		limit = 20_000
+	}
 	for _, s := range stories() {
 		t.Run(s.name, func(t *testing.T) {
 			t.Parallel()
-			sum, err := s.walk(walkLimit())
+			sum, err := s.walk(limit)
 			switch {
 			case err != nil:
 				t.Fatal(err)
 			case sum.quiet == 0:
 				t.Fatal("11: no quiet world was reached")
-			case !sum.complete && walkLimit() > 20_000:
+			case !sum.complete && !racing.Few():
 				t.Fatalf("%d worlds, and no end", sum.worlds)
 			}
 			t.Logf("%d worlds, %d of them at rest, %.1f s", sum.worlds, sum.quiet, sum.seconds)

@@ -12,7 +12,7 @@ import (
 // byte, however many processors there are.
 func TestReplaysExactly(t *testing.T) {
 	seeds := uint64(12)
-	if testing.Short() || racing.Detector {
+	if racing.Few() {
 		seeds = 3
 	}
 	before := runtime.GOMAXPROCS(0)

@@ -46,7 +46,7 @@ expect production runs "new consent form"
 func TestPitfall31_OutageNextDoor(t *testing.T) {
 	t.Parallel()
 	incidents := uint64(1000)
-	if testing.Short() || racing.Detector { // `make test` plays all without the detector
+	if racing.Few() { // `make test` plays all without the detector
 		incidents = 100
 	}
 	reverted := map[string]int{}

@@ -32,11 +32,8 @@ func TestScenarios(t *testing.T) {
 		t.Fatal(err)
 	}
 	seeds, oneOf := uint64(3), uint64(1)
-	switch {
-	case testing.Short():
+	if racing.Few() { // `make test` kills it at every call without the detector
 		seeds, oneOf = 1, 7
-	case racing.Detector: // `make test` kills it at every call without the detector
-		seeds, oneOf = 2, 7
 	}
 	for _, path := range paths {
 		t.Run(filepath.Base(path), func(t *testing.T) {

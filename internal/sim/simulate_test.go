@@ -41,7 +41,7 @@ func TestSimulate(t *testing.T) {
 	t.Parallel()
 	first, count := number(t, "SEED", 1), number(t, "N", plainSeeds)
 	long := plainTime
-	if racing.Detector {
+	if racing.Few() {
 		long = racingTime
 	}
 	if os.Getenv("N") != "" {

@@ -142,7 +142,7 @@ func TestFalseAlarmsAndCatches(t *testing.T) {
 		}
 	}
 	releases, caught := 10_000, 1_000
-	if racing.Detector || testing.Short() { // there is nothing to race, and it takes ten times as long
+	if racing.Few() { // there is nothing to race, and it takes ten times as long
 		releases, caught = 1_000, 100
 	}
 	plain := promotion.Baseline{By: promotion.CompareRank, From: promotion.BaselineBefore, Ratio: 1, Significance: .01, Worse: promotion.WorseHigher}

@@ -25,21 +25,13 @@ const (
 	maxReports = 3   // of disagreements
 )
 
-// podCount is how many pods are made by chance, for the newest version and for
-// each older one.
-func podCount() (newest, older int) {
-	if few() {
-		return 1_000, 50
-	}
-	return 100_000, 250
-}
-
-func few() bool { return testing.Short() || racing.Detector }
-
 // Every rule says of every pod what upstream says of it.
 func TestPodSecurityAgreesWithUpstream(t *testing.T) {
 	t.Parallel()
-	count, _ := podCount()
+	count := 100_000
+	if racing.Few() {
+		count = 1_000
+	}
 	counts := agree(t, newestPSS, podSeed, count)
 	for c, control := range controls {
 		name := fmt.Sprintf("%s with %s data", control.rule, control.data)
@@ -52,9 +44,12 @@ func TestPodSecurityAgreesWithUpstream(t *testing.T) {
 
 func TestPodSecurityAgreesOnOlderVersions(t *testing.T) {
 	t.Parallel()
-	_, count := podCount()
+	count := 250
+	if racing.Few() {
+		count = 50
+	}
 	for minor := range newestPSS.Minor() {
-		if few() && minor%9 != 0 {
+		if racing.Few() && minor%9 != 0 {
 			continue
 		}
 		t.Run(fmt.Sprintf("1.%d", minor), func(t *testing.T) {
@@ -119,7 +114,7 @@ func TestPodSecurityFixtures(t *testing.T) {
 	if len(versions) != newestPSS.Minor()+1 {
 		t.Errorf("fixtures of %d versions, want one each up to 1.%d", len(versions), newestPSS.Minor())
 	}
-	if few() {
+	if racing.Few() {
 		versions = []string{newestPSS.String()}
 	}
 	for _, dir := range versions {

@@ -5,6 +5,8 @@ import (
 	"strings"
 	"testing"
 	"testing/fstest"
+
+	"chaperone.dev/chaperone/internal/testkit/racing"
 )
 
 // podFiles are the sample's rules about pods alone, or those of them that keep
@@ -35,7 +37,7 @@ func everyRule(string) bool { return true }
 func TestPodSecurityVersionMayBeSet(t *testing.T) {
 	t.Parallel()
 	versions := []string{"1.0", "1.24", "v1.37", "1.7", "1.18", "1.21", "1.30", "1.33", "1.34", "1.37", "1.99"}
-	if few() {
+	if racing.Few() {
 		versions = versions[:3]
 	}
 	for _, version := range versions {

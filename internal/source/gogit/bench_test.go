@@ -24,6 +24,7 @@ import (
 	"chaperone.dev/chaperone/internal/source"
 	"chaperone.dev/chaperone/internal/source/gogit"
 	"chaperone.dev/chaperone/internal/testkit/gitserver"
+	"chaperone.dev/chaperone/internal/testkit/waiting"
 )
 
 // The repository of the benchmarks: one in which a team deploys from 200 files
@@ -124,6 +125,7 @@ func big(b *testing.B) (*gitserver.Repo, string) {
 
 // TestMain removes the large repository, which outlives every benchmark.
 func TestMain(m *testing.M) {
+	waiting.Parallel(4)
 	code := m.Run()
 	if made := bigMade.Load(); made != nil {
 		_ = os.RemoveAll(*made)

@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"chaperone.dev/chaperone/internal/source/merge"
+	"chaperone.dev/chaperone/internal/testkit/racing"
 )
 
 // How many random histories are compared with Git itself in a normal run, and
@@ -171,6 +172,7 @@ func TestRevertIsGits(t *testing.T) {
 // TestTreesIsGitMergeTree compares many more, through few processes.
 func TestTreesIsGitMergeTree(t *testing.T) {
 	t.Parallel()
+	racing.Without(t)
 	var n tally
 	n.compare(t, 7_000_000, mergeCases, func(int) bool { return false })
 	n.report(t)

@@ -2,5 +2,5 @@
 
 package racing
 
-// Detector is off.
-const Detector = false
+// detector is off.
+const detector = false

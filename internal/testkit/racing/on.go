@@ -2,5 +2,5 @@
 
 package racing
 
-// Detector is on.
-const Detector = true
+// detector is on.
+const detector = true
